@@ -1,0 +1,1 @@
+"""Data sets in COCO panoptic format: reading, checking, drawing, transforming, loading."""

@@ -1,0 +1,1 @@
+"""Losses on pixels: functions of plain tensors that stand on their own."""

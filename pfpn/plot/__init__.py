@@ -1,0 +1,1 @@
+"""Figures: `plot_*` returns a Figure, `draw_*` paints on given axes."""

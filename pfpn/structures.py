@@ -1,0 +1,139 @@
+"""The words that every other file speaks: what goes into the model, what comes out.
+
+Axis letters, one legend for the whole package: b image, c channel or class, h w pixels, n boxes, k kept,
+a anchors per cell, m bins along a side of a box's own grid, p flattened pixels, `*n` any leading axes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+VOID = 0  # id of a pixel that belongs to no segment, in an id map
+IGNORE = 255  # label of a pixel that no loss looks at, in a label map
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """One class of the data set: a thing (countable) or stuff (a region)."""
+
+    id: int  # the data set's own id, not contiguous
+    name: str
+    is_thing: bool
+    color: tuple[int, int, int] = (128, 128, 128)  # RGB, 0..255
+
+
+def things(categories: Sequence[Category]) -> list[Category]:
+    """Return the thing categories by ascending id: a thing's label indexes this list."""
+    return sorted((c for c in categories if c.is_thing), key=lambda c: c.id)
+
+
+def stuff(categories: Sequence[Category]) -> list[Category]:
+    """Return the stuff categories by ascending id: stuff label i is entry i - 1, for 0 is "other"."""
+    return sorted((c for c in categories if not c.is_thing), key=lambda c: c.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One region of a panoptic map."""
+
+    id: int  # its value in the id map, never VOID
+    label: int  # thing: 0..T-1; stuff: 1..S (a label of the semantic head)
+    is_thing: bool
+    score: float = 1.0  # in [0, 1]; 1 for truth and stuff
+    is_crowd: bool = False  # truth only: a group whose members are not told apart
+
+
+@dataclass(frozen=True, slots=True)
+class Panoptic:
+    """Every pixel's segment: the truth of an image, or what was predicted for it."""
+
+    id_map: Int[Tensor, "h w"]  # int64, VOID where no segment is
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """The countable objects of one image, as truth for training; crowds are left out."""
+
+    boxes: Float[Tensor, "n 4"]  # xyxy, pixels of the network's input
+    labels: Int[Tensor, " n"]  # 0..T-1
+    masks: Bool[Tensor, "n h w"]  # full-image masks
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, keep: Tensor) -> Self:
+        return _index(self, keep)
+
+    def to(self, device: torch.device | str) -> Self:
+        return _move(self, device)
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """What the instance branch found in one image, best score first."""
+
+    boxes: Float[Tensor, "n 4"]  # xyxy, pixels of the network's input
+    scores: Float[Tensor, " n"]  # in [0, 1]
+    labels: Int[Tensor, " n"]  # 0..T-1, no background
+    mask_probs: Float[Tensor, "n m m"]  # in [0, 1], on a grid that spans the box
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, keep: Tensor) -> Self:
+        return _index(self, keep)
+
+    def to(self, device: torch.device | str) -> Self:
+        return _move(self, device)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A mask cut out where it can be true, with its place in the image."""
+
+    top: int  # pixels
+    left: int
+    mask: Bool[Tensor, "h w"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image of a data set with its whole truth, as read or drawn, before any transform."""
+
+    image: UInt8[Tensor, "3 h w"]  # RGB
+    panoptic: Panoptic
+    image_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images of any sizes with their truth: one entry per image in every list."""
+
+    images: list[UInt8[Tensor, "3 h w"]]  # RGB
+    instances: list[Instances]
+    label_maps: list[Int[Tensor, "h w"]]  # int64; 0 other, 1..S stuff, IGNORE
+    image_ids: list[int]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        return Batch(
+            [image.to(device, non_blocking=True) for image in self.images],
+            [instances.to(device) for instances in self.instances],
+            [labels.to(device, non_blocking=True) for labels in self.label_maps],
+            self.image_ids,
+        )
+
+
+def _index(rows: Any, keep: Tensor) -> Any:
+    return type(rows)(*(getattr(rows, f.name)[keep] for f in fields(rows)))
+
+
+def _move(rows: Any, device: torch.device | str) -> Any:
+    return type(rows)(*(getattr(rows, f.name).to(device, non_blocking=True) for f in fields(rows)))
