@@ -1,0 +1,26 @@
+"""What every test can ask for."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core: more threads only fight each other
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference figures and photographs beside the repository, if it is there."""
+    folder = Path(os.environ.get("PFPN_SHARED", ROOT.parent / "shared"))
+    if not (folder / "oracle").is_dir():
+        pytest.skip("reference figures beside the repository (../shared, or PFPN_SHARED) are absent")
+    return folder
