@@ -1,7 +1,8 @@
 """The words that every other file speaks: what goes into the model, what comes out.
 
-Axis letters, one legend for the whole package: b image, c channel or class, h w pixels, n boxes, k kept,
-a anchors per cell, m bins along a side of a box's own grid, p flattened pixels, `*n` any leading axes.
+Axis letters, one legend for the whole package: b image, c channel or class, h w pixels, n boxes,
+k kept, a anchors per cell, t thing classes, m bins along a side of a box's own grid, p flattened
+pixels, `*n` any leading axes; names with an underscore differ from entry to entry of a list.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ def things(categories: Sequence[Category]) -> list[Category]:
 
 
 def stuff(categories: Sequence[Category]) -> list[Category]:
-    """Return the stuff categories by ascending id: stuff label i is entry i - 1, for 0 is "other"."""
+    """Return the stuff categories by ascending id: stuff label i is entry i - 1, 0 is "other"."""
     return sorted((c for c in categories if not c.is_thing), key=lambda c: c.id)
 
 

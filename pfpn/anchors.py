@@ -1,0 +1,55 @@
+"""Anchors: the boxes that the proposal network starts from, laid out over the pyramid."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pfpn.fpn import STRIDES
+
+
+def anchor_grid(
+    size: tuple[int, int], stride: int, side: float, ratios: Float[Tensor, " a"]
+) -> Float[Tensor, "h w a 4"]:
+    """Center one anchor per ratio (height / width) on each cell's top-left corner; xyxy in pixels.
+
+    The corner, not the middle, and no rounding: as in the published models. Source: [FPN] 4.1.
+    """
+    height, width = size
+    half_w, half_h = 0.5 * side / ratios.sqrt(), 0.5 * side * ratios.sqrt()
+    shapes = torch.stack([-half_w, -half_h, half_w, half_h], dim=-1)  # (a, 4)
+    y = stride * torch.arange(height, device=ratios.device)
+    x = stride * torch.arange(width, device=ratios.device)
+    cy, cx = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack([cx, cy, cx, cy], dim=-1)[:, :, None] + shapes
+
+
+def pyramid_anchors(
+    pyramid: dict[str, Tensor], sides: Sequence[float], ratios: Sequence[float]
+) -> list[Float[Tensor, "hwa 4"]]:
+    """Return the anchors of each level, "p2" first: row-major cells, a cell's anchors adjacent.
+
+    Args:
+        pyramid: feature maps by level; only sizes and device are used.
+        sides: one anchor side in pixels per level; an anchor of any ratio has this side's area.
+        ratios: height / width.
+    """
+    sizes = tuple((level, *maps.shape[-2:]) for level, maps in pyramid.items())
+    device = next(iter(pyramid.values())).device
+    return list(_cached_anchors(sizes, tuple(sides), tuple(ratios), device))
+
+
+@lru_cache(maxsize=64)  # sizes repeat from batch to batch
+def _cached_anchors(
+    sizes: tuple[tuple[str, int, int], ...],
+    sides: tuple[float, ...],
+    ratios: tuple[float, ...],
+    device: torch.device,
+) -> tuple[Tensor, ...]:
+    ratio = torch.tensor(ratios, device=device)
+    return tuple(
+        anchor_grid((height, width), STRIDES[level], side, ratio).flatten(0, 2)
+        for (level, height, width), side in zip(sizes, sides, strict=True)
+    )

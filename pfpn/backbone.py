@@ -1,0 +1,146 @@
+"""From an image to four feature maps: a ResNet that hands out every stage.
+
+Blocks and names are torchvision's, so that its ImageNet weights load as they are.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models import get_model_weights
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+Norm = Literal["frozen", "batch"]
+Depth = Literal[18, 34, 50, 101]
+
+# depth: (block, blocks in each of the four stages)
+LAYOUTS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+}
+STEM_CHANNELS = 64  # and of the first stage; each later stage doubles it
+
+
+class FrozenBatchNorm2d(nn.Module):
+    """Batch norm with fixed statistics and a fixed affine: four buffers, nothing to learn.
+
+    Detection batches are too small for statistics of their own, so published models keep those of
+    ImageNet. Source: [MRCNN] 3.1.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps
+        like = nn.BatchNorm2d(channels)
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            self.register_buffer(name, getattr(like, name).detach().clone())
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "frozen": FrozenBatchNorm2d,
+    "batch": nn.BatchNorm2d,
+}
+
+
+class ResNet(nn.Module):
+    """An image in, feature maps "c2".."c5" at strides 4, 8, 16 and 32 out.
+
+    Args:
+        depth: 18, 34, 50 or 101 layers.
+        width: multiplies every channel count; 0.5 suits a laptop's CPU.
+        norm: "frozen" for pretrained statistics, "batch" to learn from scratch.
+        stride_in_1x1: let a bottleneck's first convolution take the stride (the original ResNet and
+            the published detectors) rather than its 3x3 (torchvision). ResNet-18 and -34 have no 1x1.
+        frozen_stages: how many of stem and stages, from the input on, are not trained (0..5).
+    """
+
+    def __init__(
+        self,
+        depth: Depth = 50,
+        *,
+        width: float = 1.0,
+        norm: Norm = "frozen",
+        stride_in_1x1: bool = True,
+        frozen_stages: int = 2,
+    ):
+        super().__init__()
+        block, num_blocks = LAYOUTS[depth]
+        base = round(STEM_CHANNELS * width)
+        self.conv1 = nn.Conv2d(3, base, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = NORMS[norm](base)
+        in_channels = base
+        self.channels: list[int] = []
+        for i, count in enumerate(num_blocks):
+            stage, in_channels = _stage(
+                block, in_channels, base * 2**i, count, 1 if i == 0 else 2, norm, stride_in_1x1
+            )
+            self.add_module(f"layer{i + 1}", stage)
+            self.channels.append(in_channels)
+        # Kaiming-normal by fan-out, as for every ResNet trained from scratch.
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        stages = [self.conv1, self.bn1], *([getattr(self, f"layer{i}")] for i in range(1, 5))
+        for frozen in stages[:frozen_stages]:
+            for part in frozen:
+                part.requires_grad_(False)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b c h w"]]:
+        x = F.max_pool2d(self.bn1(self.conv1(images)).relu_(), kernel_size=3, stride=2, padding=1)
+        features = {}
+        for i in range(1, 5):
+            x = getattr(self, f"layer{i}")(x)
+            features[f"c{i + 1}"] = x
+        return features
+
+
+def _stage(
+    block: type[BasicBlock] | type[Bottleneck],
+    in_channels: int,
+    channels: int,
+    count: int,
+    stride: int,
+    norm: Norm,
+    stride_in_1x1: bool,
+) -> tuple[nn.Sequential, int]:
+    out_channels = channels * block.expansion
+    blocks = []
+    for i in range(count):
+        step = stride if i == 0 else 1
+        shortcut = None
+        if step != 1 or in_channels != out_channels:
+            shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=step, bias=False),
+                NORMS[norm](out_channels),
+            )
+        made = block(in_channels, channels, step, shortcut, norm_layer=NORMS[norm])
+        if isinstance(made, Bottleneck) and stride_in_1x1:
+            made.conv1.stride, made.conv2.stride = made.conv2.stride, made.conv1.stride
+        blocks.append(made)
+        in_channels = out_channels
+    return nn.Sequential(*blocks), out_channels
+
+
+def load_imagenet(backbone: ResNet, depth: Depth) -> None:
+    """Download torchvision's ImageNet weights of this depth and load them; the classifier is left out.
+
+    They expect RGB in [0, 1] minus mean over std, and the stride in the 3x3.
+    """
+    weights = get_model_weights(f"resnet{depth}").DEFAULT
+    state = weights.get_state_dict(progress=False, check_hash=True)
+    own = backbone.state_dict()
+    backbone.load_state_dict({key: value for key, value in state.items() if key in own})

@@ -1,0 +1,127 @@
+"""What each proposal shows, and where exactly it is."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pfpn.boxes import BoxWeights, batched_nms, clip, decode, encode, iou
+from pfpn.matching import FOREGROUND, match_by_iou, sample_balanced
+from pfpn.structures import Instances
+
+BOX_WEIGHTS: BoxWeights = (10.0, 10.0, 5.0, 5.0)
+
+
+class BoxHead(nn.Module):
+    """Two hidden layers, then a class (background last) and one box per class. Source: [FPN] 4.2."""
+
+    def __init__(self, in_features: int, hidden: int, num_things: int):
+        super().__init__()
+        self.fc1 = nn.Linear(in_features, hidden)
+        self.fc2 = nn.Linear(hidden, hidden)
+        self.classify = nn.Linear(hidden, num_things + 1)
+        self.deltas = nn.Linear(hidden, num_things * 4)
+        for layer in (self.fc1, self.fc2):
+            nn.init.kaiming_uniform_(layer.weight, a=1)
+        nn.init.normal_(self.classify.weight, std=0.01)
+        nn.init.normal_(self.deltas.weight, std=0.001)
+        for layer in (self.fc1, self.fc2, self.classify, self.deltas):
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, features: Float[Tensor, "n c h w"]
+    ) -> tuple[Float[Tensor, "n t1"], Float[Tensor, "n t 4"]]:
+        """Return class logits (things, then background) and deltas per thing class."""
+        hidden = self.fc1(features.flatten(1)).relu_()
+        hidden = self.fc2(hidden).relu_()
+        return self.classify(hidden), self.deltas(hidden).unflatten(1, (-1, 4))
+
+
+@torch.no_grad()
+def box_targets(
+    proposals: Float[Tensor, "n 4"],
+    truth: Instances,
+    *,
+    num_things: int,
+    threshold: float,
+    num_samples: int,
+    positive_fraction: float,
+    rng: torch.Generator,
+) -> tuple[Float[Tensor, "k 4"], Int[Tensor, " k"], Int[Tensor, " k"]]:
+    """Draw the proposals that the heads learn from; the truth's own boxes take part.
+
+    Returns:
+        The rois, foreground first; their labels, `num_things` for background; and the index of the
+        instance that each answers for (0, and meaningless, for background). Source: [MRCNN] 3.1.
+    """
+    candidates = torch.cat([proposals, truth.boxes])
+    matched, verdict = match_by_iou(
+        iou(candidates, truth.boxes), threshold, threshold, keep_best=False
+    )
+    positive, negative = sample_balanced(
+        verdict == FOREGROUND, verdict != FOREGROUND, num_samples, positive_fraction, rng
+    )
+    sampled = torch.cat([positive, negative])
+    labels = matched.new_full((len(sampled),), num_things)
+    labels[: len(positive)] = truth.labels[matched[positive]]
+    return candidates[sampled], labels, matched[sampled]
+
+
+def box_losses(
+    class_logits: Float[Tensor, "n t1"],
+    deltas: Float[Tensor, "n t 4"],
+    rois: Float[Tensor, "n 4"],
+    labels: Int[Tensor, " n"],
+    gt_boxes: Float[Tensor, "n 4"],
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Return the class loss (cross-entropy) and the box loss (L1 on the true class's deltas).
+
+    Convention: the mean over all sampled rois of the batch, for boxes too, though only foreground
+    rois have one; 0 for an empty batch. Source: [MRCNN] 3.1.
+    """
+    class_loss = F.cross_entropy(class_logits.float(), labels, reduction="sum")
+    num_things = deltas.shape[1]
+    foreground = (labels < num_things).nonzero()[:, 0]
+    own = deltas[foreground, labels[foreground]].float()
+    wanted = encode(gt_boxes[foreground], rois[foreground], BOX_WEIGHTS)
+    box_loss = (own - wanted).abs().sum() + deltas.sum() * 0
+    count = max(1, len(labels))
+    return class_loss / count, box_loss / count
+
+
+@torch.no_grad()
+def detect(
+    class_logits: Float[Tensor, "n t1"],
+    deltas: Float[Tensor, "n t 4"],
+    proposals: Float[Tensor, "n 4"],
+    size: tuple[int, int],
+    *,
+    min_score: float,
+    nms_threshold: float,
+    max_detections: int,
+) -> tuple[Float[Tensor, "k 4"], Float[Tensor, " k"], Int[Tensor, " k"], Int[Tensor, " k"]]:
+    """Keep each confident (proposal, class) pair that no better box of its class covers.
+
+    Returns:
+        Boxes (xyxy, clipped to `size`), scores in [0, 1] falling, labels, and the proposal of each.
+    """
+    scores = class_logits.float().softmax(dim=1)[:, :-1]
+    boxes = decode(deltas.float(), proposals[:, None].expand_as(deltas), BOX_WEIGHTS)
+    valid = boxes.isfinite().all(dim=2) & scores.isfinite()
+    proposal, label = (valid & (scores > min_score)).nonzero(as_tuple=True)
+    score, box = scores[proposal, label], clip(boxes[proposal, label], size)
+    keep = batched_nms(box, score, label, nms_threshold)[:max_detections]
+    return box[keep], score[keep], label[keep], proposal[keep]
+
+
+def cat_matched(
+    values: Sequence[Float[Tensor, "_n *d"]], index: Sequence[Int[Tensor, " _k"]]
+) -> Float[Tensor, "k *d"]:
+    """Gather per image, then join the batch; an image without truth gives zeros."""
+    rows = [
+        v[i] if len(v) else v.new_zeros((len(i), *v.shape[1:]))
+        for v, i in zip(values, index, strict=True)
+    ]
+    return torch.cat(rows)

@@ -1,0 +1,56 @@
+"""Stuff: the whole pyramid, brought to stride 4, added up and classified pixel by pixel."""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pfpn.fpn import Pyramid
+
+GROUPS = 32  # of the group norm
+STRIDE = 4  # of the logits
+
+
+class SemanticHead(nn.Module):
+    """Bring p2..p5 to stride 4, add them, classify each pixel. Source: [PFPN] 3.1, Fig. 3.
+
+    Args:
+        in_channels: of the pyramid.
+        channels: of the upsampling stages (128 in the paper); a multiple of GROUPS, or less than that.
+        num_classes: "other" and all stuff, or every class where there is no instance branch.
+    """
+
+    def __init__(self, in_channels: int, channels: int, num_classes: int):
+        super().__init__()
+        branches = {f"p{k}": _upsampler(k - 2, in_channels, channels) for k in (2, 3, 4, 5)}
+        self.branches = nn.ModuleDict(branches)
+        self.classify = nn.Conv2d(channels, num_classes, kernel_size=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        assert self.classify.bias is not None
+        nn.init.zeros_(self.classify.bias)
+
+    def forward(self, pyramid: Pyramid) -> Float[Tensor, "b c h4 w4"]:
+        total = self.branches["p2"](pyramid["p2"])
+        for level in ("p3", "p4", "p5"):
+            total = total + self.branches[level](pyramid[level])
+        return self.classify(total)
+
+
+def _upsampler(num_doublings: int, in_channels: int, channels: int) -> nn.Sequential:
+    """Level k is k - 2 doublings away from stride 4; p2 gets one stage without doubling."""
+    stages: list[nn.Module] = []
+    for i in range(max(1, num_doublings)):
+        stages += [
+            nn.Conv2d(channels if i else in_channels, channels, 3, padding=1, bias=False),
+            nn.GroupNorm(min(GROUPS, channels), channels),
+            nn.ReLU(inplace=True),
+        ]
+        if num_doublings:
+            stages.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
+    return nn.Sequential(*stages)
+
+
+def upsample_logits(logits: Float[Tensor, "b c h4 w4"]) -> Float[Tensor, "b c h w"]:
+    """Bring logits from stride 4 to the (padded) network size, bilinearly."""
+    return F.interpolate(logits, scale_factor=float(STRIDE), mode="bilinear", align_corners=False)
