@@ -64,7 +64,7 @@ class ResNet(nn.Module):
         width: multiplies every channel count; 0.5 suits a laptop's CPU.
         norm: "frozen" for pretrained statistics, "batch" to learn from scratch.
         stride_in_1x1: let a bottleneck's first convolution take the stride (the original ResNet and
-            the published detectors) rather than its 3x3 (torchvision). ResNet-18 and -34 have no 1x1.
+            the published detectors) rather than its 3x3 (torchvision). ResNet-18 and -34 have none.
         frozen_stages: how many of stem and stages, from the input on, are not trained (0..5).
     """
 
@@ -136,7 +136,7 @@ def _stage(
 
 
 def load_imagenet(backbone: ResNet, depth: Depth) -> None:
-    """Download torchvision's ImageNet weights of this depth and load them; the classifier is left out.
+    """Download torchvision's ImageNet weights of this depth and load all but the classifier.
 
     They expect RGB in [0, 1] minus mean over std, and the stride in the 3x3.
     """

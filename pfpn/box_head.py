@@ -15,7 +15,7 @@ BOX_WEIGHTS: BoxWeights = (10.0, 10.0, 5.0, 5.0)
 
 
 class BoxHead(nn.Module):
-    """Two hidden layers, then a class (background last) and one box per class. Source: [FPN] 4.2."""
+    """Two hidden layers, then a class (background last), one box per class. Source: [FPN] 4.2."""
 
     def __init__(self, in_features: int, hidden: int, num_things: int):
         super().__init__()

@@ -1,7 +1,7 @@
 """Boxes as plain tensors: the arithmetic that anchors, proposals and detections share.
 
-A box is (x0, y0, x1, y1) in absolute pixels, half-open: its width is x1 - x0, and the box of a single
-pixel (x, y) is (x, y, x + 1, y + 1).
+A box is (x0, y0, x1, y1) in absolute pixels, half-open: its width is x1 - x0, and the box of a
+single pixel (x, y) is (x, y, x + 1, y + 1).
 """
 
 import math

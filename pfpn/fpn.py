@@ -1,7 +1,7 @@
 """From four feature maps to a pyramid: one width, every level strong in meaning.
 
-The backbone's deep maps know what, its shallow maps know where. A lateral 1x1 convolution brings each
-to one width, the top-down path adds what the level above knows, and a 3x3 smooths the result.
+The backbone's deep maps know what, its shallow maps know where. A lateral 1x1 convolution brings
+each to one width, the top-down path adds what the level above knows, a 3x3 smooths the result.
 """
 
 import torch.nn.functional as F

@@ -13,7 +13,10 @@ MASK_THRESHOLD = 0.5  # a bin whose truth covers at least this much of it is ins
 
 
 class MaskHead(nn.Module):
-    """A few convolutions on pooled features, doubled, then one mask per class. Source: [MRCNN] 3, Fig. 4."""
+    """A few convolutions on pooled features, doubled, then one mask per class.
+
+    Source: [MRCNN] 3, Fig. 4.
+    """
 
     def __init__(self, in_channels: int, channels: int, num_convs: int, num_things: int):
         super().__init__()

@@ -37,7 +37,7 @@ LOSS_NAMES = (
 class ModelConfig:
     """Every number of the model; the defaults are those of the published COCO weights."""
 
-    # Which branches: instance only is Mask R-CNN, semantic only is Semantic FPN, both is Panoptic FPN.
+    # Instance branch alone: Mask R-CNN; semantic alone: Semantic FPN; both: Panoptic FPN
     instance_branch: bool = True
     semantic_branch: bool = True
     num_things: int = 80  # thing classes
@@ -173,7 +173,7 @@ class PanopticFPN(nn.Module):
         """
         images, sizes = self.stack(batch.images)
         pyramid = self.pyramid(images)
-        losses = {}
+        losses: dict[str, Tensor] = {}
         if self.config.instance_branch:
             losses |= self._instance_losses(pyramid, sizes, batch.instances, rng)
         if self.config.semantic_branch:
@@ -263,7 +263,9 @@ class PanopticFPN(nn.Module):
             nms_threshold=c.rpn_nms_threshold,
         )
 
-        rois, labels, matched = [], [], []
+        rois: list[Tensor] = []
+        labels: list[Tensor] = []
+        matched: list[Tensor] = []
         for boxes, truth in zip(proposals, truths, strict=True):
             sampled = box_targets(
                 boxes,

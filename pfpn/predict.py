@@ -1,4 +1,4 @@
-"""The map of inference: image -> resize -> network -> merge -> panoptic map at the original size."""
+"""The way of one image: resize -> network -> merge -> panoptic map at the original size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -55,8 +55,8 @@ class Prediction:
 def resize_size(size: tuple[int, int], shortest: int, longest: int) -> tuple[int, int]:
     """Return the network size of an image of `size` (height, width).
 
-    The shortest edge becomes `shortest`, unless the longest would exceed `longest`; the aspect ratio
-    is kept up to rounding, and no side becomes 0. `shortest` 0 keeps the size.
+    The shortest edge becomes `shortest`, unless the longest would exceed `longest`; the aspect
+    ratio is kept up to rounding, and no side becomes 0. `shortest` 0 keeps the size.
     """
     height, width = size
     if shortest == 0:
@@ -73,8 +73,8 @@ def resize_size(size: tuple[int, int], shortest: int, longest: int) -> tuple[int
 def resize_image(image: UInt8[Tensor, "3 _h _w"], size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
     """Resize to `size` (height, width), bilinear and antialiased, rounded to whole values.
 
-    By PIL, because published weights saw PIL's rounding: torch's antialiased resize of bytes differs
-    by 1 in about 0.4 % of the values, which random weights turn into other proposals.
+    By PIL, because published weights saw PIL's rounding: torch's antialiased resize of bytes
+    differs by 1 in about 0.4 % of the values, which random weights turn into other proposals.
     """
     if tuple(image.shape[1:]) == size:
         return image
@@ -100,8 +100,8 @@ def predict(
         model: on any device, in eval mode or not (it is put into eval mode meanwhile).
         images: RGB, of any sizes from 1x1 up.
         config: see PredictConfig.
-        all_detections: also return those below `min_score`, which box and mask AP need. Without them
-            most masks need not be computed; the panoptic map is the same.
+        all_detections: also return those below `min_score`, which box and mask AP need. Without
+            them most masks need not be computed; the panoptic map is the same.
     """
     config = config or PredictConfig()
     was_training = model.training
@@ -145,8 +145,8 @@ def output_logits(
 ) -> Float[Tensor, "b c h w"]:
     """Bring semantic logits from stride 4 to the image's size, in two bilinear steps.
 
-    First to the padded network size, cut to the unpadded one, then to the image: going straight there
-    changes several percent of the labels.
+    First to the padded network size, cut to the unpadded one, then to the image: going straight
+    there changes several percent of the labels.
     """
     at_network = upsample_logits(logits.float())[..., : net_size[0], : net_size[1]]
     if net_size == size:

@@ -1,7 +1,7 @@
 """Proposals: where there could be an object, of whatever class.
 
-Two halves: a small network over every level of the pyramid, then pure functions that make its targets,
-its losses and, from its answers, the proposals.
+Two halves: a small network over every level of the pyramid, then pure functions that make its
+targets, its losses and, from its answers, the proposals.
 """
 
 from collections.abc import Sequence
@@ -71,7 +71,7 @@ def rpn_losses(
     Convention: both are sums over the sampled anchors (of the positive ones, for boxes), divided by
     num_samples x images, however many could really be drawn. Source: [MRCNN] 3.1, [FPN] 4.1.
     """
-    objectness_loss = box_loss = logits.sum() * 0  # keeps every weight in the graph
+    objectness_loss, box_loss = logits.sum() * 0, deltas.sum() * 0  # every weight in the graph
     for i, truth in enumerate(gt_boxes):
         verdict, targets = rpn_targets(anchors, truth, low, high)
         positive, negative = sample_balanced(
@@ -84,7 +84,7 @@ def rpn_losses(
         wanted = encode(targets[positive], anchors[positive], RPN_BOX_WEIGHTS)
         box_loss = box_loss + (deltas[i, positive].float() - wanted).abs().sum()
     scale = num_samples * max(1, len(gt_boxes))
-    return objectness_loss / scale, (box_loss + deltas.sum() * 0) / scale
+    return objectness_loss / scale, box_loss / scale
 
 
 @torch.no_grad()
@@ -107,13 +107,13 @@ def select_proposals(
         Boxes (xyxy, pixels of the network's input) and their objectness logits, per image.
     """
     boxes_per_level, logits_per_level, level_of = [], [], []
-    for level, (anchor, logit, delta) in enumerate(zip(anchors, logits, deltas, strict=True)):
+    for anchor, logit, delta in zip(anchors, logits, deltas, strict=True):
         count = min(max_per_level, logit.shape[1])
         best, index = logit.float().topk(count, dim=1)  # (b, k)
         chosen = delta.float().gather(1, index[..., None].expand(-1, -1, 4))
         boxes_per_level.append(decode(chosen, anchor[index], RPN_BOX_WEIGHTS))
         logits_per_level.append(best)
-        level_of.append(index.new_full((count,), level))
+        level_of.append(index.new_full((count,), len(level_of)))
     all_boxes, all_logits = torch.cat(boxes_per_level, 1), torch.cat(logits_per_level, 1)
     levels = torch.cat(level_of)
 

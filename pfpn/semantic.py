@@ -15,7 +15,7 @@ class SemanticHead(nn.Module):
 
     Args:
         in_channels: of the pyramid.
-        channels: of the upsampling stages (128 in the paper); a multiple of GROUPS, or less than that.
+        channels: of the upsampling stages (128 in the paper); a multiple of GROUPS, or below it.
         num_classes: "other" and all stuff, or every class where there is no instance branch.
     """
 
