@@ -1,8 +1,8 @@
 """The command line: `pfpn COMMAND ...`, which is also `python -m pfpn COMMAND ...`.
 
 Each command is one entry of COMMANDS: a function that adds its arguments and one that runs it.
-Heavy imports happen inside the functions, so that `pfpn --help` answers at once. Bad input ends with one
-clear line and exit code 2.
+Heavy imports happen inside the functions, so that `pfpn --help` answers at once. Bad input ends
+with one clear line and exit code 2.
 """
 
 import argparse

@@ -28,6 +28,7 @@ class FPN(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_uniform_(module.weight, a=1)
+                assert module.bias is not None
                 nn.init.zeros_(module.bias)
 
     def forward(self, features: dict[str, Float[Tensor, "b _c _h _w"]]) -> Pyramid:

@@ -106,7 +106,9 @@ def select_proposals(
     Returns:
         Boxes (xyxy, pixels of the network's input) and their objectness logits, per image.
     """
-    boxes_per_level, logits_per_level, level_of = [], [], []
+    boxes_per_level: list[Tensor] = []
+    logits_per_level: list[Tensor] = []
+    level_of: list[Tensor] = []
     for anchor, logit, delta in zip(anchors, logits, deltas, strict=True):
         count = min(max_per_level, logit.shape[1])
         best, index = logit.float().topk(count, dim=1)  # (b, k)
