@@ -1,0 +1,101 @@
+# Every command sets itself up: the first one that needs Python builds .venv, later ones find it ready.
+#
+#   PYTHON=python3.12       the Python that .venv is built from (3.11 or newer; default: the first that fits)
+#   JOBS=4                  processes that the tests are spread over (default: 2)
+#   LAB_FLAGS=--no-browser  what JupyterLab is started with
+#   TORCH_INDEX=ADDRESS     a further package index, for torch's smaller builds without GPU support
+#                           (PyTorch's own install page names the address). pip's variables work too,
+#                           for instance PIP_CONSTRAINT=.ci/oldest.txt for the oldest supported versions.
+
+ENV := .venv
+PY := $(ENV)/bin/python
+READY := $(ENV)/.ready
+LOG := $(ENV)/install.log
+JOBS ?= 2
+FITS = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,\
+	$(shell $(p) -c '$(FITS)' 2>/dev/null && echo $(p))) python3)
+
+NOTEBOOKS = $(wildcard notebooks/*.ipynb)
+BENCHMARKS = $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(JOBS) --dist loadscope
+NBVAL := --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg --nbval-cell-timeout=600
+
+# Settings of the machine that would leak into .venv, or change what a notebook draws.
+unexport PYTHONPATH PYTHONHOME MPLBACKEND
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format package-tests notebook-tests lab bench clean distclean FORCE
+
+help:  ## show what can be made
+	@echo "Panoptic FPN and the Lovász losses. Usage: make TARGET"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(READY)  ## train a Panoptic FPN from scratch, score it, draw what it sees (about 6 minutes)
+	@$(PY) -m pfpn demo
+
+test: lint package-tests notebook-tests  ## check everything: style, types, tests, notebooks
+
+lab: $(READY)  ## open the course in JupyterLab
+	@$(PY) -m jupyterlab $(if $(NOTEBOOKS),notebooks,.) $(LAB_FLAGS)
+
+bench: $(READY)  ## measure speed, each claim beside its peer
+	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; $(PY) $$file; done
+
+lint: $(READY)  ## check style, spelling and types
+	@$(PY) -m ruff format --check --quiet . || { echo "make: 'make format' mends this"; exit 1; }
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m codespell_lib
+	@$(PY) -m mypy --no-error-summary
+	@echo "lint: style, spelling and types are fine"
+
+format: $(READY)  ## mend the style where it can be mended by itself
+	@$(PY) -m ruff check --quiet --fix-only .
+	@$(PY) -m ruff format --quiet .
+
+setup: $(READY)  ## only build .venv, or bring it up to date
+
+clean:  ## remove caches and build products (.venv, data and runs stay)
+	@rm -rf build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov
+	@find . -path ./$(ENV) -prune -o -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) \
+		-exec rm -rf {} +
+
+distclean: clean  ## remove .venv too
+	@rm -rf $(ENV)
+
+package-tests: $(READY)
+	@$(PYTEST)
+
+notebook-tests: $(READY)
+ifneq ($(NOTEBOOKS),)
+	@PFPN_STATIC=1 $(PYTEST) $(NBVAL) notebooks
+endif
+
+# The stamp is written last, so that a .venv without it was interrupted and is built anew, as is one
+# whose Python has gone. A newer pyproject.toml only brings the packages up to date.
+$(READY): pyproject.toml $(if $(shell test -x $(PY) && echo there),,FORCE)
+	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { \
+		echo "make: Python 3.11 or newer with its venv module is needed, but '$(PYTHON)' is" \
+			"$$($(PYTHON) --version 2>&1 | head -n 1)."; \
+		echo "      Install one (on Debian and Ubuntu: python3 and python3-venv), or name yours:" \
+			"make PYTHON=python3.12"; \
+		exit 1; }
+	@if test -f $@ && test -x $(PY); then \
+		echo "pyproject.toml has changed: bringing $(ENV) up to date ..."; \
+	else \
+		echo "First run: building $(ENV) with $$($(PYTHON) --version 2>&1) (PyTorch and the rest:" \
+			"about 3 GB to download, 6 GB on disk,"; \
+		echo "           a few minutes on a fast line; what happens is written to $(LOG)) ..."; \
+		rm -rf $(ENV) && $(PYTHON) -m venv $(ENV); \
+	fi
+	@begin=$$(date +%s); \
+	$(PY) -m pip install --disable-pip-version-check --no-input --progress-bar off \
+		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[notebooks,dev]' > $(LOG) 2>&1 || { \
+		tail -n 15 $(LOG); \
+		echo "make: the packages could not be installed. The reason stands above, all of it in $(LOG)."; \
+		exit 1; }; \
+	touch $@; \
+	echo "$(ENV) is ready after $$(($$(date +%s) - begin)) s."
+
+FORCE:
