@@ -1,0 +1,74 @@
+"""The losses that everyone starts from: cross-entropy pixel by pixel, and two soft set losses.
+
+Cross-entropy asks every pixel alone; Dice and soft Jaccard ask the regions, but bend the question
+(they replace the sets by sums of probabilities). `pfpn.losses.lovasz` asks it without bending.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pfpn.structures import IGNORE
+
+
+def pixel_cross_entropy(
+    logits: Float[Tensor, "b c h w"], labels: Int[Tensor, "b h w"], ignore: int = IGNORE
+) -> Float[Tensor, ""]:
+    """Return the mean of -log p(true class) over the pixels that count, in nats.
+
+    Convention: the mean runs over the pixels of the whole batch whose label is not `ignore`, so a
+    large image weighs more than a small one; float16 and bfloat16 logits are computed, and the
+    loss returned, in float32; where no pixel counts, the loss is 0 and so is its gradient.
+
+    Source: [PFPN] 3.1.
+    """
+    total = F.cross_entropy(_at_least_float32(logits), labels, ignore_index=ignore, reduction="sum")
+    return total / (labels != ignore).sum().clamp(min=1)  # 0 / 1, where "mean" would say 0 / 0
+
+
+def dice_loss(
+    probs: Float[Tensor, "b c h w"], labels: Int[Tensor, "b h w"], ignore: int = IGNORE
+) -> Float[Tensor, ""]:
+    """Return 1 - Dice with sums of probabilities for sets, in [0, 1]: a surrogate to compare with.
+
+    Convention: one region per class for the whole batch, mean over the classes that the truth
+    contains; pixels labelled `ignore` are left out; computed and returned in float32 at least;
+    where no pixel counts, the loss is 0 and so is its gradient.
+    """
+    overlap, prob_sum, num_fg = _region_sums(probs, labels, ignore)
+    present = num_fg > 0
+    loss = 1 - 2 * overlap / (prob_sum + num_fg).where(present, 1)
+    return (loss * present).sum() / present.sum().clamp(min=1)
+
+
+def soft_jaccard_loss(
+    probs: Float[Tensor, "b c h w"], labels: Int[Tensor, "b h w"], ignore: int = IGNORE
+) -> Float[Tensor, ""]:
+    """Return 1 - intersection / union with sums of probabilities for sets, in [0, 1].
+
+    It equals the Jaccard loss where every probability is 0 or 1, like the Lovász extension, but it
+    is neither convex nor concave in between.
+
+    Convention: as `dice_loss`.
+    """
+    overlap, prob_sum, num_fg = _region_sums(probs, labels, ignore)
+    present = num_fg > 0
+    loss = 1 - overlap / (prob_sum + num_fg - overlap).where(present, 1)
+    return (loss * present).sum() / present.sum().clamp(min=1)
+
+
+def _region_sums(
+    probs: Float[Tensor, "b c h w"], labels: Int[Tensor, "b h w"], ignore: int
+) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"], Float[Tensor, " c"]]:
+    """Per class: probability inside its true region, probability in all, pixels of the truth."""
+    probs = _at_least_float32(probs)
+    counts = labels != ignore
+    truth = F.one_hot(labels.where(counts, 0).long(), probs.shape[1]).movedim(-1, 1)
+    truth = truth * counts[:, None]
+    overlap = (probs * truth).sum((0, 2, 3))
+    return overlap, (probs * counts[:, None]).sum((0, 2, 3)), truth.sum((0, 2, 3)).to(probs.dtype)
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
