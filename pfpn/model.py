@@ -16,11 +16,10 @@ from pfpn.anchors import pyramid_anchors
 from pfpn.backbone import LAYOUTS, NORMS, Depth, Norm, ResNet
 from pfpn.box_head import BoxHead, box_losses, box_targets, cat_matched, detect
 from pfpn.fpn import COARSEST_STRIDE, FPN, Pyramid
-from pfpn.losses.segmentation import pixel_cross_entropy
 from pfpn.mask_head import MaskHead, mask_loss, mask_targets
 from pfpn.roi import pool
 from pfpn.rpn import RPNHead, rpn_losses, select_proposals
-from pfpn.semantic import SemanticHead, upsample_logits
+from pfpn.semantic import MIN_GROUP, SemanticHead, upsample_logits
 from pfpn.structures import IGNORE, Batch, Detections, Instances
 
 LOSS_NAMES = (
@@ -95,6 +94,11 @@ class ModelConfig:
     mask_channels: int = 256
     mask_convs: int = 4
 
+    # Semantic loss: cross-entropy, Lovasz-Softmax or both; see `semantic.semantic_loss`
+    cross_entropy_weight: float = 1.0
+    lovasz_weight: float = 0.0
+    lovasz_bins: int = 1024  # of the linear-time method; 0 sorts exactly
+
     # L = instance_weight (L_c + L_b + L_m and the RPN's two) + semantic_weight L_s   [PFPN] 3.2
     instance_weight: float = 1.0
     semantic_weight: float = 0.5
@@ -119,9 +123,16 @@ class ModelConfig:
         require(self.width > 0, "width", "a positive number")
         require(self.norm in NORMS, "norm", f"one of {list(NORMS)}")
         require(0 <= self.frozen_stages <= 5, "frozen_stages", "0..5")
+        require(
+            self.semantic_channels > 0 and self.semantic_channels % MIN_GROUP == 0,
+            "semantic_channels",
+            f"a positive multiple of {MIN_GROUP}",
+        )
         require(len(self.anchor_sides) == 5, "anchor_sides", "five sides, for p2..p6")
         require(len(self.anchor_ratios) >= 1, "anchor_ratios", "at least one ratio")
         require(0 <= self.rpn_low <= self.rpn_high <= 1, "rpn_low", "0 <= rpn_low <= rpn_high <= 1")
+        for field in ("cross_entropy_weight", "lovasz_weight", "lovasz_bins"):
+            require(getattr(self, field) >= 0, field, "0 or more")
         for field in ("rpn_positive_fraction", "box_positive_fraction", "box_threshold"):
             require(0 <= getattr(self, field) <= 1, field, "a share in [0, 1]")
 
@@ -141,6 +152,7 @@ class PanopticFPN(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = c = config
+        self.lovasz_weight = c.lovasz_weight  # training may switch it on late: see TrainConfig
         self.backbone = ResNet(
             c.depth,
             width=c.width,
@@ -179,7 +191,13 @@ class PanopticFPN(nn.Module):
         if self.config.semantic_branch:
             logits = upsample_logits(self.semantic_head(pyramid))
             labels = stack_label_maps(batch.label_maps, (logits.shape[2], logits.shape[3]))
-            losses["loss_semantic"] = pixel_cross_entropy(logits, labels, ignore=IGNORE)
+            losses["loss_semantic"] = semantic_loss(
+                logits,
+                labels,
+                cross_entropy_weight=self.config.cross_entropy_weight,
+                lovasz_weight=self.lovasz_weight,
+                lovasz_bins=self.config.lovasz_bins,
+            )
         return losses
 
     @torch.no_grad()

@@ -1,12 +1,17 @@
 """Stuff: the whole pyramid, brought to stride 4, added up and classified pixel by pixel."""
 
+import math
+
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pfpn.fpn import Pyramid
+from pfpn.losses.segmentation import pixel_cross_entropy
+from pfpn.structures import IGNORE
 
-GROUPS = 32  # of the group norm
+GROUPS = 32  # of the group norm, at most
+MIN_GROUP = 4  # channels in a group, as in the published heads: one alone would lose its mean
 STRIDE = 4  # of the logits
 
 
@@ -15,7 +20,7 @@ class SemanticHead(nn.Module):
 
     Args:
         in_channels: of the pyramid.
-        channels: of the upsampling stages (128 in the paper); a multiple of GROUPS, or below it.
+        channels: of the upsampling stages (128 in the paper); a multiple of MIN_GROUP.
         num_classes: "other" and all stuff, or every class where there is no instance branch.
     """
 
@@ -43,7 +48,7 @@ def _upsampler(num_doublings: int, in_channels: int, channels: int) -> nn.Sequen
     for i in range(max(1, num_doublings)):
         stages += [
             nn.Conv2d(channels if i else in_channels, channels, 3, padding=1, bias=False),
-            nn.GroupNorm(min(GROUPS, channels), channels),
+            nn.GroupNorm(math.gcd(GROUPS, channels // MIN_GROUP), channels),
             nn.ReLU(inplace=True),
         ]
         if num_doublings:
@@ -54,3 +59,40 @@ def _upsampler(num_doublings: int, in_channels: int, channels: int) -> nn.Sequen
 def upsample_logits(logits: Float[Tensor, "b c h4 w4"]) -> Float[Tensor, "b c h w"]:
     """Bring logits from stride 4 to the (padded) network size, bilinearly."""
     return F.interpolate(logits, scale_factor=float(STRIDE), mode="bilinear", align_corners=False)
+
+
+def semantic_loss(
+    logits: Float[Tensor, "b c h w"],
+    labels: Int[Tensor, "b h w"],
+    *,
+    cross_entropy_weight: float = 1.0,
+    lovasz_weight: float = 0.0,
+    lovasz_bins: int = 0,
+) -> Float[Tensor, ""]:
+    """Return the semantic branch's loss: cross-entropy, Lovasz-Softmax, or a weighted sum.
+
+    Cross-entropy learns fast from the first step on and is what the paper uses. Lovasz-Softmax asks
+    for the IoU itself; it is a loss to finish with, added once cross-entropy has found the classes,
+    for alone and from the start it often fails to learn at all.
+
+    Args:
+        logits: at the resolution of the labels.
+        labels: IGNORE where nothing is asked.
+        cross_entropy_weight: 0 leaves it out.
+        lovasz_weight: 0 leaves it out; over the classes present in the batch.
+        lovasz_bins: bins of the linear-time method; 0 sorts exactly.
+
+    Source: [PFPN] 3.1, [LS] 3.2.
+    """
+    loss = logits.sum() * 0
+    if cross_entropy_weight:
+        loss = loss + cross_entropy_weight * pixel_cross_entropy(logits, labels, ignore=IGNORE)
+    if lovasz_weight:
+        from pfpn.losses.lovasz import lovasz_softmax
+
+        probs = logits.float().softmax(dim=1)
+        lovasz = lovasz_softmax(
+            probs, labels, classes="present", ignore=IGNORE, bins=lovasz_bins or None
+        )
+        loss = loss + lovasz_weight * lovasz
+    return loss
