@@ -1,0 +1,309 @@
+"""The shape of the package, read off its files: who may import whom, and what no file may do.
+
+Nothing is imported from `pfpn` here, but in a fresh process: these tests speak even when an import
+is broken.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "pfpn"
+
+# Bottom first: a module imports only what stands before it. A package's __init__ stands right after
+# its last module (it may hand on their names), pfpn's own after the core.
+# fmt: off
+CORE = [
+    "version",
+    "structures",
+    "boxes",
+    "losses.segmentation", "losses.lovasz", "losses",
+    "backbone", "fpn",
+    "semantic",
+    "anchors", "matching", "rpn",
+    "roi", "box_head", "mask_head",
+    "model",
+    "paste", "merge", "predict",
+    "quality",
+    "zoo",
+]
+AROUND = [
+    "data.categories", "data.coco", "data.check", "data.score", "data.toy", "data.transforms",
+    "data.loader", "data.download", "data",
+    "engine.config", "engine.presets", "engine.distributed", "engine.checkpoint", "engine.optim",
+    "engine.evaluate", "engine.train", "engine",
+    "plot.palette", "plot.instances", "plot.panoptic", "plot.pyramid", "plot.surface",
+    "plot.landscape", "plot.curves", "plot",
+    "exercises",
+    "widgets",
+    "demo",
+    "cli",
+    "__main__",
+]
+# fmt: on
+ORDER = [*CORE, "__init__", *AROUND]
+MAX_CORE_LINES = 2600  # one sitting
+
+# Who alone may import what, as prefixes of module names. Light modules make `import pfpn` fast;
+# pictures and widgets stay at the rim; images are read under data/. predict resizes with PIL, whose
+# rounding the published weights have seen.
+ALLOWED = {
+    "matplotlib": ("plot", "widgets"),
+    "ipywidgets": ("widgets",),
+    "IPython": ("widgets",),
+    "PIL": ("predict", "data", "cli"),
+    "torchvision": ("boxes", "roi", "backbone", "zoo", "data"),
+    "pycocotools": ("data", "engine.evaluate"),
+    "safetensors": ("zoo", "engine"),
+    "pickle": ("zoo",),
+    "panopticapi": (),
+    "detectron2": (),
+    "scipy": (),
+}
+
+
+def module_name(path: Path) -> str:
+    """pfpn/data/coco.py is data.coco, pfpn/data/__init__.py is data, pfpn/__init__.py is __init__."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(FILES[name].read_text(encoding="utf-8"), filename=str(FILES[name]))
+
+
+def place(name: str, node: ast.AST) -> str:
+    return f"{FILES[name].relative_to(ROOT)}:{node.lineno}"  # type: ignore[attr-defined]
+
+
+def imports(name: str) -> Iterator[tuple[ast.stmt, str]]:
+    """Every dotted name that a module imports, at its top or in a function, no longer relative."""
+    package = ["pfpn", *name.split(".")]
+    if FILES[name].name != "__init__.py":
+        package = package[:-1]
+    elif name == "__init__":
+        package = ["pfpn"]
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            for alias in node.names:
+                # `from pfpn.losses import lovasz` imports the module pfpn.losses.lovasz.
+                inner = f"{source}.{alias.name}"
+                yield node, inner if inner.removeprefix("pfpn.") in FILES else source
+
+
+def rank(name: str) -> int | None:
+    """The place in ORDER; a package listed only as a whole lends its place to its modules."""
+    while name not in ORDER and "." in name:
+        name = name.rpartition(".")[0]
+        if any(entry.startswith(f"{name}.") for entry in ORDER):
+            return None  # its siblings are listed one by one, so it must be too
+    return ORDER.index(name) if name in ORDER else None
+
+
+def may_import(importer: str, imported: str) -> bool:
+    """Whether ORDER allows it; in a package listed only as a whole, modules may use each other."""
+    mine, theirs = rank(importer), rank(imported)
+    if mine is None or theirs is None:
+        return False
+    as_a_whole = mine == theirs and ORDER[mine] not in (importer, imported)
+    return theirs < mine or (as_a_whole and importer != imported)
+
+
+def calls(name: str) -> Iterator[tuple[ast.Call, str]]:
+    """Every call in a module with the called name as it is written, for instance torch.load."""
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Call):
+            yield node, ast.unparse(node.func)
+
+
+def keyword(call: ast.Call, name: str) -> object:
+    """The constant that a call passes by this name, None if it passes none."""
+    values = [k.value for k in call.keywords if k.arg == name]
+    return values[0].value if values and isinstance(values[0], ast.Constant) else None
+
+
+def assert_none(culprits: list[str], rule: str) -> None:
+    assert not culprits, "\n".join([rule, *culprits])
+
+
+def test_every_module_has_its_place_in_the_order():
+    unplaced = [str(path.relative_to(ROOT)) for name, path in FILES.items() if rank(name) is None]
+    assert_none(unplaced, "Give these files a place in ORDER (tests/test_architecture.py):")
+
+
+def test_the_order_lists_no_module_twice():
+    assert len(ORDER) == len(set(ORDER))
+
+
+def test_a_module_imports_only_what_stands_before_it():
+    culprits = []
+    for name in FILES:
+        for node, source in imports(name):
+            imported = source.removeprefix("pfpn.") if source != "pfpn" else "__init__"
+            if source.split(".")[0] == "pfpn" and not may_import(name, imported):
+                culprits.append(f"{place(name, node)}: {name} imports {source}")
+    assert_none(culprits, "A module imports only modules that stand before it in ORDER:")
+
+
+def test_the_order_knows_right_from_wrong():
+    assert may_import("model", "boxes")
+    assert may_import("engine.train", "model")
+    assert not may_import("boxes", "model")
+    assert not may_import("quality", "data.coco")
+    assert not may_import("data.coco", "data.toy")
+    assert not may_import("model", "unheard_of")
+    assert not may_import("data.unheard_of", "model")
+    assert may_import("widgets.one", "widgets.two")
+    assert not may_import("widgets.one", "widgets.one")
+    assert not may_import("widgets.one", "cli")
+
+
+@pytest.mark.parametrize("library", ALLOWED)
+def test_a_library_is_imported_only_where_it_belongs(library):
+    culprits = [
+        f"{place(name, node)}: {source}"
+        for name in FILES
+        for node, source in imports(name)
+        if source.split(".")[0] == library
+        and not any(name == home or name.startswith(f"{home}.") for home in ALLOWED[library])
+    ]
+    homes = ", ".join(ALLOWED[library]) or "no module"
+    assert_none(culprits, f"{library} may be imported by {homes} alone:")
+
+
+def test_nothing_is_read_in_a_way_that_can_execute_code():
+    culprits = []
+    for name in FILES:
+        for call, function in calls(name):
+            where = f"{place(name, call)}: {ast.unparse(call)}"
+            if function == "torch.load" and keyword(call, "weights_only") is not True:
+                culprits.append(where)
+            if function.endswith(("np.load", "numpy.load")) and keyword(call, "allow_pickle"):
+                culprits.append(where)
+            if function in ("eval", "exec", "yaml.load", "os.system", "torch.hub.load"):
+                culprits.append(where)
+            if keyword(call, "shell"):
+                culprits.append(where)
+    assert_none(culprits, "Read tensors with safetensors or torch.load(..., weights_only=True):")
+
+
+def test_library_code_does_not_print():
+    may_print = ("cli", "__main__")
+    culprits = [
+        place(name, call)
+        for name in FILES
+        for call, function in calls(name)
+        if name not in may_print and not name.startswith("cli.")
+        # printing to a stream that the caller handed in is no surprise
+        if function == "print" and not any(k.arg == "file" for k in call.keywords)
+    ]
+    assert_none(culprits, "Only the command line prints; a library returns, yields or logs:")
+
+
+def test_figures_are_made_without_pyplot():
+    culprits = [
+        f"{place(name, node)}: {source}"
+        for name in FILES
+        for node, source in imports(name)
+        if source.startswith(("matplotlib.pyplot", "pylab"))
+    ]
+    assert_none(
+        culprits, "pyplot keeps global state and shows figures twice; use matplotlib.figure.Figure:"
+    )
+
+
+def test_no_error_is_swallowed_blindly():
+    culprits = [
+        place(name, node)
+        for name in FILES
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
+        and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
+    ]
+    assert_none(culprits, "Name the errors that are expected:")
+
+
+def test_data_are_not_checked_with_assert():
+    def narrows_a_type(test: ast.expr) -> bool:  # what mypy cannot know and no input can change
+        is_not_none = isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.IsNot)
+        return is_not_none or ast.unparse(test).startswith("isinstance(")
+
+    culprits = [
+        place(name, node)
+        for name in FILES
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.Assert) and not narrows_a_type(node.test)
+    ]
+    assert_none(
+        culprits, "python -O removes assert; raise ValueError with where, found, expected, remedy:"
+    )
+
+
+def test_every_module_class_and_public_function_says_what_it_is_for():
+    culprits = []
+    for name in FILES:
+        if not ast.get_docstring(tree(name)):
+            culprits.append(str(FILES[name].relative_to(ROOT)))
+        culprits += [
+            f"{place(name, node)}: {node.name}"
+            for node in tree(name).body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            and not node.name.startswith("_")
+            and not ast.get_docstring(node)
+        ]
+    assert_none(culprits, "These lack a docstring:")
+
+
+def test_the_core_can_be_read_in_one_sitting():
+    lines = {
+        name: len(FILES[name].read_text(encoding="utf-8").splitlines())
+        for name in CORE
+        if name in FILES
+    }
+    table = "\n".join(f"{count:5d}  {name}" for name, count in lines.items())
+    assert sum(lines.values()) <= MAX_CORE_LINES, (
+        f"The core has {sum(lines.values())} lines, {MAX_CORE_LINES} are its budget:\n{table}"
+    )
+
+
+HEAVY = ("matplotlib", "pycocotools", "ipywidgets", "IPython", "PIL", "tensorboard", "scipy")
+# torchvision imports PIL when it is imported itself, so what needs torchvision cannot do without.
+# (tqdm is not on the list, because torch imports it.)
+FIRST_IMPORTS = {
+    "pfpn": HEAVY,
+    "pfpn.structures": HEAVY,
+    "pfpn.losses.lovasz": HEAVY,
+    "pfpn.quality": HEAVY,
+    "pfpn.model": tuple(set(HEAVY) - {"PIL"}),
+    "pfpn.cli": (*HEAVY, "torch", "torchvision"),
+}
+
+
+@pytest.mark.parametrize("module", FIRST_IMPORTS)
+def test_an_import_loads_nothing_that_it_does_not_need(module):
+    program = (
+        f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    loaded = result.stdout.split()
+    assert "pfpn" in loaded
+    surplus = sorted(set(FIRST_IMPORTS[module]) & set(loaded))
+    assert not surplus, f"import {module} also loads {', '.join(surplus)}"
