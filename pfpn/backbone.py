@@ -4,7 +4,7 @@ Blocks and names are torchvision's, so that its ImageNet weights load as they ar
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Self
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -50,9 +50,23 @@ class FrozenBatchNorm2d(nn.Module):
         )
 
 
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that falls back on its running statistics where a channel has one single value.
+
+    One value has no variance. A lone image of up to 32 x 32 pixels has one per channel in c5.
+    """
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        if x.numel() > x.shape[1]:
+            return super().forward(x)
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "frozen": FrozenBatchNorm2d,
-    "batch": nn.BatchNorm2d,
+    "batch": BatchNorm2d,
 }
 
 
@@ -95,9 +109,15 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         stages = [self.conv1, self.bn1], *([getattr(self, f"layer{i}")] for i in range(1, 5))
-        for frozen in stages[:frozen_stages]:
-            for part in frozen:
-                part.requires_grad_(False)
+        self._frozen = [part for stage in stages[:frozen_stages] for part in stage]
+        for part in self._frozen:
+            part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for part in self._frozen:  # their batch norm keeps its statistics, too
+            part.eval()
+        return self
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b c h w"]]:
         x = F.max_pool2d(self.bn1(self.conv1(images)).relu_(), kernel_size=3, stride=2, padding=1)

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pfpn.boxes import BoxWeights, batched_nms, clip, decode, encode, iou
+from pfpn.losses.segmentation import at_least_float32
 from pfpn.matching import FOREGROUND, match_by_iou, sample_balanced
 from pfpn.structures import Instances
 
@@ -81,10 +82,10 @@ def box_losses(
     Convention: the mean over all sampled rois of the batch, for boxes too, though only foreground
     rois have one; 0 for an empty batch. Source: [MRCNN] 3.1.
     """
-    class_loss = F.cross_entropy(class_logits.float(), labels, reduction="sum")
+    class_loss = F.cross_entropy(at_least_float32(class_logits), labels, reduction="sum")
     num_things = deltas.shape[1]
     foreground = (labels < num_things).nonzero()[:, 0]
-    own = deltas[foreground, labels[foreground]].float()
+    own = at_least_float32(deltas[foreground, labels[foreground]])
     wanted = encode(gt_boxes[foreground], rois[foreground], BOX_WEIGHTS)
     box_loss = (own - wanted).abs().sum() + deltas.sum() * 0
     count = max(1, len(labels))

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from pfpn.losses.segmentation import at_least_float32
 from pfpn.roi import roi_align
 
 MASK_THRESHOLD = 0.5  # a bin whose truth covers at least this much of it is inside
@@ -68,6 +69,7 @@ def mask_loss(
     Convention: the mean over all bins of the batch's foreground rois; 0 if there is none.
     Source: [MRCNN] 3 (L_mask).
     """
-    wanted = torch.cat(list(targets)).float()
-    total = F.binary_cross_entropy_with_logits(mask_logits.float(), wanted, reduction="sum")
+    logits = at_least_float32(mask_logits)
+    wanted = torch.cat(list(targets)).to(logits.dtype)
+    total = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
     return total / max(1, wanted.numel())

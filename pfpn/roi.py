@@ -57,16 +57,17 @@ def pool(
     levels = level_of_boxes(rois[:, 1:], canonical_size)
     p2 = pyramid["p2"]
     pooled = p2.new_zeros((len(rois), p2.shape[1], size, size))
+    exact = torch.promote_types(p2.dtype, torch.float32)  # 16 bits cannot place a box to a pixel
     for k, name in enumerate(ROI_LEVELS, start=2):
         here = (levels == k).nonzero()[:, 0]
         if len(here) or p2.requires_grad:  # an unused level still belongs in the graph
             features = roi_align(
-                pyramid[name],
-                rois[here].to(p2.dtype),
+                pyramid[name].to(exact),
+                rois[here].to(exact),
                 size,
                 spatial_scale=1 / STRIDES[name],
                 sampling_ratio=sampling_ratio,
                 aligned=aligned,
             )
-            pooled = pooled.index_copy(0, here, features)
+            pooled = pooled.index_copy(0, here, features.to(p2.dtype))
     return pooled

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pfpn.boxes import BoxWeights, batched_nms, clip, decode, encode, iou, is_nonempty
 from pfpn.fpn import Pyramid
+from pfpn.losses.segmentation import at_least_float32
 from pfpn.matching import BACKGROUND, FOREGROUND, match_by_iou, sample_balanced
 
 RPN_BOX_WEIGHTS: BoxWeights = (1.0, 1.0, 1.0, 1.0)
@@ -78,11 +79,12 @@ def rpn_losses(
             verdict == FOREGROUND, verdict == BACKGROUND, num_samples, positive_fraction, rng
         )
         sampled = torch.cat([positive, negative])
+        asked = at_least_float32(logits[i, sampled])
         objectness_loss = objectness_loss + F.binary_cross_entropy_with_logits(
-            logits[i, sampled].float(), (verdict[sampled] == FOREGROUND).float(), reduction="sum"
+            asked, (verdict[sampled] == FOREGROUND).to(asked.dtype), reduction="sum"
         )
         wanted = encode(targets[positive], anchors[positive], RPN_BOX_WEIGHTS)
-        box_loss = box_loss + (deltas[i, positive].float() - wanted).abs().sum()
+        box_loss = box_loss + (at_least_float32(deltas[i, positive]) - wanted).abs().sum()
     scale = num_samples * max(1, len(gt_boxes))
     return objectness_loss / scale, box_loss / scale
 

@@ -23,7 +23,7 @@ def pixel_cross_entropy(
 
     Source: [PFPN] 3.1.
     """
-    total = F.cross_entropy(_at_least_float32(logits), labels, ignore_index=ignore, reduction="sum")
+    total = F.cross_entropy(at_least_float32(logits), labels, ignore_index=ignore, reduction="sum")
     return total / (labels != ignore).sum().clamp(min=1)  # 0 / 1, where "mean" would say 0 / 0
 
 
@@ -62,7 +62,7 @@ def _region_sums(
     probs: Float[Tensor, "b c h w"], labels: Int[Tensor, "b h w"], ignore: int
 ) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"], Float[Tensor, " c"]]:
     """Per class: probability inside its true region, probability in all, pixels of the truth."""
-    probs = _at_least_float32(probs)
+    probs = at_least_float32(probs)
     counts = labels != ignore
     truth = F.one_hot(labels.where(counts, 0).long(), probs.shape[1]).movedim(-1, 1)
     truth = truth * counts[:, None]
@@ -70,5 +70,6 @@ def _region_sums(
     return overlap, (probs * counts[:, None]).sum((0, 2, 3)), truth.sum((0, 2, 3)).to(probs.dtype)
 
 
-def _at_least_float32(values: Tensor) -> Tensor:
+def at_least_float32(values: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Return float16 and bfloat16 as float32, the rest as it is: losses are summed in no less."""
     return values if values.dtype == torch.float64 else values.float()
