@@ -69,7 +69,7 @@ ALLOWED = {
 
 
 def module_name(path: Path) -> str:
-    """pfpn/data/coco.py is data.coco, pfpn/data/__init__.py is data, pfpn/__init__.py is __init__."""
+    """pfpn/data/coco.py is data.coco; an __init__.py has its package's name, the first its own."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
