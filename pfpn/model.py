@@ -19,7 +19,7 @@ from pfpn.fpn import COARSEST_STRIDE, FPN, Pyramid
 from pfpn.mask_head import MaskHead, mask_loss, mask_targets
 from pfpn.roi import pool
 from pfpn.rpn import RPNHead, rpn_losses, select_proposals
-from pfpn.semantic import MIN_GROUP, SemanticHead, upsample_logits
+from pfpn.semantic import MIN_GROUP, SemanticHead, semantic_loss, upsample_logits
 from pfpn.structures import IGNORE, Batch, Detections, Instances
 
 LOSS_NAMES = (
