@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pfpn.fpn import Pyramid
-from pfpn.losses.segmentation import pixel_cross_entropy
+from pfpn.losses.segmentation import at_least_float32, pixel_cross_entropy
 from pfpn.structures import IGNORE
 
 GROUPS = 32  # of the group norm, at most
@@ -90,7 +90,7 @@ def semantic_loss(
     if lovasz_weight:
         from pfpn.losses.lovasz import lovasz_softmax
 
-        probs = logits.float().softmax(dim=1)
+        probs = at_least_float32(logits).softmax(dim=1)
         lovasz = lovasz_softmax(
             probs, labels, classes="present", ignore=IGNORE, bins=lovasz_bins or None
         )
