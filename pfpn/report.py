@@ -1,0 +1,105 @@
+"""A run as one page: tables and pictures in a single HTML file that needs nothing else.
+
+Also the demonstration that `make demo` runs: draw, train, score, report.
+"""
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pfpn.data.files import write_atomically
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d2329; --dim: #5b6570; --line: #d5dae0; --paper: #fff; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e9ec; --dim: #9aa4ae; --line: #3a424b; --paper: #16191d; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
+p.lead { color: var(--dim); margin-top: 0; }
+table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .9rem; text-align: right; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: left; }
+th { color: var(--dim); font-weight: 600; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; }
+dt { color: var(--dim); } dd { margin: 0; }
+figure { margin: 1rem 0; } figure img { max-width: 100%; background: #fff; border-radius: 6px; }
+figcaption { color: var(--dim); font-size: .92rem; }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A titled table; numbers arrive as the text that is shown."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure with its file name, what it shows in words, and how it is introduced."""
+
+    name: str  # without ending
+    title: str
+    words: str  # for those who cannot see it, and below it for all
+    figure: Any  # a matplotlib Figure; this file does not need matplotlib itself
+
+
+def write_report(
+    out: Path,
+    *,
+    title: str,
+    lead: str,
+    facts: Mapping[str, str],
+    tables: Sequence[Table],
+    pictures: Sequence[Picture],
+) -> Path:
+    """Write every picture as PNG and the page `report.html` into `out`; return the page's path."""
+    out.mkdir(parents=True, exist_ok=True)
+    parts = [f"<h1>{html.escape(title)}</h1>", f'<p class="lead">{html.escape(lead)}</p>', "<dl>"]
+    parts += [
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
+        for name, value in facts.items()
+    ]
+    parts.append("</dl>")
+    parts += [_table(table) for table in tables]
+    for picture in pictures:
+        png = _png(picture.figure)
+        write_atomically(out / f"{picture.name}.png", png)
+        source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        words = html.escape(picture.words)
+        parts.append(
+            f"<h2>{html.escape(picture.title)}</h2>\n<figure>"
+            f'<img alt="{words}" src="{source}"><figcaption>{words}</figcaption></figure>'
+        )
+    page = (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width">'
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>\n<body>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
+    )
+    path = out / "report.html"
+    write_atomically(path, page.encode())
+    return path
+
+
+def _table(table: Table) -> str:
+    def row(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+    lines = [row(table.header, "th"), *(row(cells, "td") for cells in table.rows)]
+    return f"<h2>{html.escape(table.title)}</h2>\n<table>\n" + "\n".join(lines) + "\n</table>"
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
