@@ -34,7 +34,8 @@ CORE = [
     "zoo",
 ]
 AROUND = [
-    "data.categories", "data.coco", "data.check", "data.score", "data.toy", "data.transforms",
+    "data.files", "data.categories", "data.coco", "data.check", "data.score", "data.toy",
+    "data.transforms",
     "data.loader", "data.download", "data",
     "engine.config", "engine.presets", "engine.distributed", "engine.checkpoint", "engine.optim",
     "engine.evaluate", "engine.train", "engine",
@@ -42,6 +43,7 @@ AROUND = [
     "plot.landscape", "plot.curves", "plot",
     "exercises",
     "widgets",
+    "report",
     "demo",
     "cli",
     "__main__",

@@ -169,7 +169,7 @@ def test_text_ends_with_one_newline_and_has_no_windows_line_ends():
         str(path)
         for path, text in text_files()
         if text
-        and path.suffix != ".ipynb"
+        and path.suffix not in (".ipynb", ".json")
         and (not text.endswith("\n") or text.endswith("\n\n") or "\r" in text)
     ]
     assert culprits == []
