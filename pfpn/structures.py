@@ -7,7 +7,7 @@ pixels, `*n` any leading axes; names with an underscore differ from entry to ent
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -67,10 +67,10 @@ class Instances:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def __getitem__(self, keep: Tensor) -> Self:
+    def __getitem__(self, keep: Tensor) -> "Instances":
         return _index(self, keep)
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Instances":
         return _move(self, device)
 
 
@@ -86,10 +86,10 @@ class Detections:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def __getitem__(self, keep: Tensor) -> Self:
+    def __getitem__(self, keep: Tensor) -> "Detections":
         return _index(self, keep)
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Detections":
         return _move(self, device)
 
 
