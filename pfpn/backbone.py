@@ -4,7 +4,7 @@ Blocks and names are torchvision's, so that its ImageNet weights load as they ar
 """
 
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -113,7 +113,7 @@ class ResNet(nn.Module):
         for part in self._frozen:
             part.requires_grad_(False)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "ResNet":
         super().train(mode)
         for part in self._frozen:  # their batch norm keeps its statistics, too
             part.eval()
