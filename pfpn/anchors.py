@@ -28,7 +28,7 @@ def anchor_grid(
 
 def pyramid_anchors(
     pyramid: dict[str, Tensor], sides: Sequence[float], ratios: Sequence[float]
-) -> list[Float[Tensor, "hwa 4"]]:
+) -> list[Float[Tensor, "_hwa 4"]]:
     """Return the anchors of each level, "p2" first: row-major cells, a cell's anchors adjacent.
 
     Args:

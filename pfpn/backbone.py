@@ -119,7 +119,7 @@ class ResNet(nn.Module):
             part.eval()
         return self
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b c h w"]]:
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b _c _h _w"]]:
         x = F.max_pool2d(self.bn1(self.conv1(images)).relu_(), kernel_size=3, stride=2, padding=1)
         features = {}
         for i in range(1, 5):

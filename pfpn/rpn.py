@@ -34,7 +34,7 @@ class RPNHead(nn.Module):
 
     def forward(
         self, pyramid: Pyramid
-    ) -> tuple[list[Float[Tensor, "b hwa"]], list[Float[Tensor, "b hwa 4"]]]:
+    ) -> tuple[list[Float[Tensor, "b _hwa"]], list[Float[Tensor, "b _hwa 4"]]]:
         """Return objectness logits and deltas per level, in the order of the anchors."""
         logits, deltas = [], []
         for features in pyramid.values():
