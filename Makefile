@@ -18,6 +18,8 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
 
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 BENCHMARKS = $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
+# Shapes and types of every call into the package are checked while its tests run.
+SHAPES := --jaxtyping-packages=pfpn,beartype.beartype
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(JOBS) --dist loadscope
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg --nbval-cell-timeout=600
 
@@ -65,7 +67,7 @@ distclean: clean  ## remove .venv too
 	@rm -rf $(ENV)
 
 package-tests: $(READY)
-	@$(PYTEST)
+	@$(PYTEST) $(SHAPES)
 
 notebook-tests: $(READY)
 ifneq ($(NOTEBOOKS),)
