@@ -1,0 +1,387 @@
+"""How good a panoptic map is: panoptic quality (PQ), and mean IoU for comparison.
+
+Found and true segments of one class are matched where they overlap by more than half (IoU > 0.5),
+which makes the match unique. Then, per class over the whole data set,
+
+    PQ = SQ * RQ,  SQ = mean IoU of the matched pairs,  RQ = TP / (TP + FP / 2 + FN / 2).
+
+The rules for void and for crowds are those of the reference implementation, panopticapi.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from torch import Tensor
+
+from pfpn.structures import IGNORE, VOID, Category, Panoptic, Segment, stuff, things
+
+MATCH_IOU = 0.5  # a pair matches above, not at, this IoU
+IGNORED_SHARE = 0.5  # what lies on void or crowd by more than this share is not held against anyone
+
+
+@dataclass(frozen=True, slots=True)
+class Overlaps:
+    """How the segments of two id maps of one image overlap; VOID is among the ids."""
+
+    pairs: dict[tuple[int, int], int]  # (true id, found id): pixels > 0, by ascending ids
+    gt_areas: dict[int, int]  # id: pixels
+    found_areas: dict[int, int]
+
+
+def count_overlaps(gt_id_map: Int[Tensor, "h w"], found_id_map: Int[Tensor, "h w"]) -> Overlaps:
+    """Count the pixels of every pair of ids; NumPy arrays will do as well as tensors.
+
+    Segments are made of long runs of equal pixels. Finding where either map changes is one cheap
+    pass; what remains to be sorted is some thousand runs, not some hundred thousand pixels.
+    """
+    gt, found = _array(gt_id_map), _array(found_id_map)
+    if gt.shape != found.shape:
+        raise ValueError(
+            f"id maps of one image: found a prediction of size {found.shape}, expected the truth's "
+            f"{gt.shape}. Predict at the original image size."
+        )
+    gt, found = gt.reshape(-1), found.reshape(-1)
+    if gt.size == 0:
+        return Overlaps({}, {}, {})
+    is_edge = np.ones(gt.size + 1, dtype=bool)  # the first pixel of each run, and the end
+    np.not_equal(gt[1:], gt[:-1], out=is_edge[1:-1])
+    is_edge[1:-1] |= found[1:] != found[:-1]
+    edges = np.flatnonzero(is_edge)
+    gt, found = gt[edges[:-1]].astype(np.int64), found[edges[:-1]].astype(np.int64)
+    lowest, highest = min(gt.min(), found.min()), max(gt.max(), found.max())
+    if lowest < 0 or highest >= 2**31:
+        raise ValueError(
+            f"id map: found id {lowest if lowest < 0 else highest}, expected 0 (void) to 2**31 - 1"
+        )
+    runs = gt << 32 | found
+    keys = np.unique(runs)
+    counts = np.bincount(np.searchsorted(keys, runs), weights=np.diff(edges))
+    overlaps = Overlaps({}, {}, {})
+    for key, count in zip(keys.tolist(), counts.astype(np.int64).tolist(), strict=True):
+        pair = key >> 32, key & 0xFFFFFFFF
+        overlaps.pairs[pair] = count
+        overlaps.gt_areas[pair[0]] = overlaps.gt_areas.get(pair[0], 0) + count
+        overlaps.found_areas[pair[1]] = overlaps.found_areas.get(pair[1], 0) + count
+    return overlaps
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What became of every segment of one image."""
+
+    pairs: tuple[tuple[Segment, Segment, float], ...]  # truth, found, IoU in (0.5, 1]
+    false_positives: tuple[Segment, ...]  # found, but not there
+    false_negatives: tuple[Segment, ...]  # there, but not found
+    ignored: tuple[Segment, ...]  # crowds of the truth; found segments mostly on void or on a crowd
+
+
+def match_segments(gt: Panoptic, found: Panoptic, overlaps: Overlaps | None = None) -> Matches:
+    """Match true and found segments of one class that overlap by more than half.
+
+    Void pixels of the truth leave the union. A found segment of which more than half lies on void
+    or on a crowd of its class is ignored; of several crowds of one class only the last one counts.
+    A crowd is never matched and never missed.
+
+    Args:
+        gt: the truth.
+        found: the prediction, at the same size.
+        overlaps: `count_overlaps` of the two id maps, if it is known already.
+
+    Source: [PS] 4.1, 4.2; panopticapi for the order of crowds.
+    """
+    if overlaps is None:
+        overlaps = count_overlaps(gt.id_map, found.id_map)
+    _require_painted(gt.segments, overlaps.gt_areas, "truth")
+    _require_painted(found.segments, overlaps.found_areas, "prediction")
+    gt_by_id = {segment.id: segment for segment in gt.segments}
+    found_by_id = {segment.id: segment for segment in found.segments}
+
+    pairs = []
+    for (gt_id, found_id), intersection in overlaps.pairs.items():
+        if gt_id == VOID or found_id == VOID:
+            continue
+        truth, guess = gt_by_id[gt_id], found_by_id[found_id]
+        if truth.is_crowd or _class_of(truth) != _class_of(guess):
+            continue
+        on_void = overlaps.pairs.get((VOID, found_id), 0)
+        union = overlaps.gt_areas[gt_id] + overlaps.found_areas[found_id] - intersection - on_void
+        iou = intersection / union
+        if iou > MATCH_IOU:
+            pairs.append((truth, guess, iou))
+
+    matched_gt = {truth.id for truth, _, _ in pairs}
+    matched_found = {guess.id for _, guess, _ in pairs}
+    crowds = {_class_of(segment): segment.id for segment in gt.segments if segment.is_crowd}
+    ignored = [segment for segment in gt.segments if segment.is_crowd]
+    false_positives: list[Segment] = []
+    for segment in found.segments:
+        if segment.id in matched_found:
+            continue
+        outside = overlaps.pairs.get((VOID, segment.id), 0)
+        if _class_of(segment) in crowds:
+            outside += overlaps.pairs.get((crowds[_class_of(segment)], segment.id), 0)
+        is_ignored = outside / overlaps.found_areas[segment.id] > IGNORED_SHARE
+        (ignored if is_ignored else false_positives).append(segment)
+    false_negatives = [s for s in gt.segments if s.id not in matched_gt and not s.is_crowd]
+    return Matches(tuple(pairs), tuple(false_positives), tuple(false_negatives), tuple(ignored))
+
+
+@dataclass(frozen=True, slots=True)
+class ClassQuality:
+    """The quality of one class, in [0, 1]."""
+
+    category: Category
+    tp: int  # matched pairs
+    fp: int
+    fn: int
+    iou_sum: float  # over the matched pairs
+
+    @property
+    def counts(self) -> bool:
+        """Whether the class takes part in means: it was there or was found at least once."""
+        return self.tp + self.fp + self.fn > 0
+
+    @property
+    def pq(self) -> float:
+        """Panoptic quality; 0 for a class that does not count."""
+        return self.iou_sum / (self.tp + 0.5 * self.fp + 0.5 * self.fn) if self.counts else 0.0
+
+    @property
+    def sq(self) -> float:
+        """Segmentation quality: how well matched pairs overlap."""
+        return self.iou_sum / self.tp if self.tp else 0.0
+
+    @property
+    def rq(self) -> float:
+        """Recognition quality: the F1 score of finding segments."""
+        return self.tp / (self.tp + 0.5 * self.fp + 0.5 * self.fn) if self.counts else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupQuality:
+    """The mean over the classes of a group that count, in [0, 1]."""
+
+    pq: float
+    sq: float
+    rq: float
+    num_classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PanopticResult:
+    """Panoptic quality of a data set; a group in which no class counts is None."""
+
+    all: GroupQuality | None
+    things: GroupQuality | None
+    stuff: GroupQuality | None
+    per_class: tuple[ClassQuality, ...]  # every category, in the order in which they were given
+    num_images: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON, PQ, SQ and RQ in percent; classes by category id, if they count."""
+        groups = {"all": self.all, "things": self.things, "stuff": self.stuff}
+        return {
+            "num_images": self.num_images,
+            **{
+                name: None if group is None else _percent(group) | {"n": group.num_classes}
+                for name, group in groups.items()
+            },
+            "per_class": {
+                str(entry.category.id): {"name": entry.category.name}
+                | _percent(entry)
+                | {"tp": entry.tp, "fp": entry.fp, "fn": entry.fn, "iou_sum": entry.iou_sum}
+                for entry in self.per_class
+                if entry.counts
+            },
+        }
+
+
+class PanopticQuality:
+    """Collects panoptic quality image by image; its size does not depend on how many there are.
+
+    Source: [PS] 4.
+    """
+
+    def __init__(self, categories: Sequence[Category]):
+        self.categories = tuple(categories)
+        self.num_images = 0
+        keys = {category.id: (True, i) for i, category in enumerate(things(categories))}
+        keys |= {category.id: (False, 1 + i) for i, category in enumerate(stuff(categories))}
+        # tp, fp, fn and the sum of IoUs by (is_thing, label), in the order of the categories
+        self._sums = {keys[category.id]: [0, 0, 0, 0.0] for category in categories}
+
+    def update(self, gt: Panoptic, found: Panoptic) -> None:
+        """Add one image."""
+        self.add(match_segments(gt, found))
+
+    def add(self, matches: Matches) -> None:
+        """Add one image whose segments are matched already."""
+        for truth, _, iou in matches.pairs:
+            sums = self._sums[_class_of(truth)]
+            sums[0] += 1
+            sums[3] += iou  # one after the other as in panopticapi, so that the last bit agrees
+        for segment in matches.false_positives:
+            self._sums[_class_of(segment)][1] += 1
+        for segment in matches.false_negatives:
+            self._sums[_class_of(segment)][2] += 1
+        self.num_images += 1
+
+    def merge(self, other: "PanopticQuality") -> None:
+        """Add what another process collected over other images, for the same categories."""
+        if self.categories != other.categories:
+            raise ValueError(
+                f"merging panoptic qualities: found {len(other.categories)} categories that differ "
+                f"from the expected {len(self.categories)}. Do both know the same data set?"
+            )
+        for key, sums in self._sums.items():
+            self._sums[key] = [a + b for a, b in zip(sums, other._sums[key], strict=True)]
+        self.num_images += other.num_images
+
+    def result(self) -> PanopticResult:
+        """Average over classes; one that is neither in the truth nor found does not count."""
+        per_class = tuple(
+            ClassQuality(category, int(sums[0]), int(sums[1]), int(sums[2]), sums[3])
+            for category, sums in zip(self.categories, self._sums.values(), strict=True)
+        )
+        return PanopticResult(
+            all=_mean(per_class),
+            things=_mean(entry for entry in per_class if entry.category.is_thing),
+            stuff=_mean(entry for entry in per_class if not entry.category.is_thing),
+            per_class=per_class,
+            num_images=self.num_images,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticResult:
+    """Quality of label maps over a data set, in [0, 1]; None where there was nothing to measure."""
+
+    miou: float | None  # mean over the classes that have an IoU
+    pixel_accuracy: float | None
+    per_class: dict[str, float | None]  # IoU by class name; None: neither in the truth nor found
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON, in percent."""
+
+        def percent(value: float | None) -> float | None:
+            return None if value is None else 100 * value
+
+        return {
+            "miou": percent(self.miou),
+            "pixel_accuracy": percent(self.pixel_accuracy),
+            "per_class": {name: percent(iou) for name, iou in self.per_class.items()},
+        }
+
+
+class SemanticQuality:
+    """Collects a confusion matrix over label maps; `names` are those of labels 0, 1, ..."""
+
+    def __init__(self, names: Sequence[str]):
+        self.names = tuple(names)
+        # Rows are true labels, columns found ones; the last column counts pixels left without one.
+        self.confusion = np.zeros((len(names), len(names) + 1), dtype=np.int64)
+
+    def update(self, gt_labels: Int[Tensor, "h w"], found_labels: Int[Tensor, "h w"]) -> None:
+        """Add one image. A true IGNORE is left out; a found one is a miss in favor of no class."""
+        for (gt, found), pixels in count_overlaps(gt_labels, found_labels).pairs.items():
+            for label in (gt, found):
+                if label >= len(self.names) and label != IGNORE:
+                    raise ValueError(
+                        f"label map: found label {label}, expected 0 to {len(self.names) - 1} or "
+                        f"{IGNORE} for none"
+                    )
+            if gt != IGNORE:
+                self.confusion[gt, -1 if found == IGNORE else found] += pixels
+
+    def merge(self, other: "SemanticQuality") -> None:
+        """Add what another process collected over other images, for the same classes."""
+        if self.names != other.names:
+            raise ValueError(
+                f"merging semantic qualities: found classes {other.names}, expected {self.names}"
+            )
+        self.confusion += other.confusion
+
+    def result(self) -> SemanticResult:
+        """Average over classes; one that is neither in the truth nor found does not count."""
+        hits = self.confusion.diagonal()
+        unions = self.confusion.sum(1) + self.confusion[:, :-1].sum(0) - hits
+        per_class = {
+            name: float(hit / union) if union else None
+            for name, hit, union in zip(self.names, hits, unions, strict=True)
+        }
+        counted = [iou for iou in per_class.values() if iou is not None]
+        pixels = self.confusion.sum()
+        return SemanticResult(
+            miou=sum(counted) / len(counted) if counted else None,
+            pixel_accuracy=float(hits.sum() / pixels) if pixels else None,
+            per_class=per_class,
+        )
+
+
+def format_table(result: PanopticResult, *, per_class: bool = False) -> str:
+    """Write PQ, SQ, RQ (in percent) and the number of classes as lines of text.
+
+    Args:
+        result: of `PanopticQuality`.
+        per_class: add a line for every class that counts, with its TP, FP and FN.
+    """
+    rows = [["", "PQ", "SQ", "RQ", "N"]]
+    for name, group in (("all", result.all), ("things", result.things), ("stuff", result.stuff)):
+        if group is None:
+            rows.append([name, "-", "-", "-", "0"])
+        else:
+            rows.append([name, *_digits(group), str(group.num_classes)])
+    lines = _aligned(rows)
+    if per_class:
+        counted = [entry for entry in result.per_class if entry.counts]
+        rows = [["class", "PQ", "SQ", "RQ", "TP", "FP", "FN"]]
+        rows += [[e.category.name, *_digits(e), str(e.tp), str(e.fp), str(e.fn)] for e in counted]
+        lines += ["", *_aligned(rows)]
+    return "\n".join(lines)
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    ]
+
+
+def _digits(quality: GroupQuality | ClassQuality) -> list[str]:
+    return [f"{value:.1f}" for value in _percent(quality).values()]
+
+
+def _percent(quality: GroupQuality | ClassQuality) -> dict[str, float]:
+    return {"pq": 100 * quality.pq, "sq": 100 * quality.sq, "rq": 100 * quality.rq}
+
+
+def _mean(entries: Iterable[ClassQuality]) -> GroupQuality | None:
+    counted = [entry for entry in entries if entry.counts]
+    n = len(counted)
+    if n == 0:
+        return None
+    pq, sq, rq = (sum(getattr(e, name) for e in counted) / n for name in ("pq", "sq", "rq"))
+    return GroupQuality(pq, sq, rq, n)
+
+
+def _class_of(segment: Segment) -> tuple[bool, int]:
+    return segment.is_thing, segment.label
+
+
+def _array(id_map: Int[Tensor, "h w"]) -> np.ndarray:
+    return np.asarray(id_map.cpu() if isinstance(id_map, Tensor) else id_map)
+
+
+def _require_painted(segments: Sequence[Segment], areas: dict[int, int], whose: str) -> None:
+    listed = sorted(segment.id for segment in segments)
+    painted = sorted(areas.keys() - {VOID})
+    if listed != painted:
+        once = {i for i in listed if listed.count(i) == 1}
+        raise ValueError(
+            f"{whose}: segment ids {sorted(once.symmetric_difference(painted))[:5]} are painted and "
+            "not listed once in segments, or listed and not painted; expected each painted id "
+            "listed once, and never VOID"
+        )
