@@ -78,8 +78,8 @@ endif
 # whose Python has gone. A newer pyproject.toml only brings the packages up to date.
 $(READY): pyproject.toml $(if $(shell test -x $(PY) && echo there),,FORCE)
 	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { \
-		echo "make: Python 3.11 or newer with its venv module is needed, but '$(PYTHON)' is" \
-			"$$($(PYTHON) --version 2>&1 | head -n 1)."; \
+		echo "make: Python 3.11 or newer with its venv module is needed, but '$(PYTHON)'" \
+			"answers: $$($(PYTHON) --version 2>&1 | head -n 1)"; \
 		echo "      Install one (on Debian and Ubuntu: python3 and python3-venv), or name yours:" \
 			"make PYTHON=python3.12"; \
 		exit 1; }
