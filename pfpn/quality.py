@@ -18,6 +18,9 @@ from torch import Tensor
 
 from pfpn.structures import IGNORE, VOID, Category, Panoptic, Segment, stuff, things
 
+# (h, w); the axes are not bound, for a pair of other sizes is told apart here, in plain words
+IdMap = Int[Tensor, "_ _"] | Int[np.ndarray, "_ _"]
+
 MATCH_IOU = 0.5  # a pair matches above, not at, this IoU
 IGNORED_SHARE = 0.5  # what lies on void or crowd by more than this share is not held against anyone
 
@@ -31,7 +34,7 @@ class Overlaps:
     found_areas: dict[int, int]
 
 
-def count_overlaps(gt_id_map: Int[Tensor, "h w"], found_id_map: Int[Tensor, "h w"]) -> Overlaps:
+def count_overlaps(gt_id_map: IdMap, found_id_map: IdMap) -> Overlaps:
     """Count the pixels of every pair of ids; NumPy arrays will do as well as tensors.
 
     Segments are made of long runs of equal pixels. Finding where either map changes is one cheap
@@ -284,7 +287,7 @@ class SemanticQuality:
         # Rows are true labels, columns found ones; the last column counts pixels left without one.
         self.confusion = np.zeros((len(names), len(names) + 1), dtype=np.int64)
 
-    def update(self, gt_labels: Int[Tensor, "h w"], found_labels: Int[Tensor, "h w"]) -> None:
+    def update(self, gt_labels: IdMap, found_labels: IdMap) -> None:
         """Add one image. A true IGNORE is left out; a found one is a miss in favor of no class."""
         for (gt, found), pixels in count_overlaps(gt_labels, found_labels).pairs.items():
             for label in (gt, found):
@@ -371,7 +374,7 @@ def _class_of(segment: Segment) -> tuple[bool, int]:
     return segment.is_thing, segment.label
 
 
-def _array(id_map: Int[Tensor, "h w"]) -> np.ndarray:
+def _array(id_map: IdMap) -> np.ndarray:
     return np.asarray(id_map.cpu() if isinstance(id_map, Tensor) else id_map)
 
 
@@ -381,7 +384,7 @@ def _require_painted(segments: Sequence[Segment], areas: dict[int, int], whose: 
     if listed != painted:
         once = {i for i in listed if listed.count(i) == 1}
         raise ValueError(
-            f"{whose}: segment ids {sorted(once.symmetric_difference(painted))[:5]} are painted and "
-            "not listed once in segments, or listed and not painted; expected each painted id "
+            f"{whose}: segment ids {sorted(once.symmetric_difference(painted))[:5]} are painted "
+            "and not listed once in segments, or listed and not painted; expected each painted id "
             "listed once, and never VOID"
         )
