@@ -115,9 +115,9 @@ class Sample:
 class Batch:
     """Images of any sizes with their truth: one entry per image in every list."""
 
-    images: list[UInt8[Tensor, "3 h w"]]  # RGB
+    images: list[UInt8[Tensor, "3 _h _w"]]  # RGB
     instances: list[Instances]
-    label_maps: list[Int[Tensor, "h w"]]  # int64; 0 other, 1..S stuff, IGNORE
+    label_maps: list[Int[Tensor, "_h _w"]]  # int64; 0 other, 1..S stuff, IGNORE
     image_ids: list[int]
 
     def __len__(self) -> int:
