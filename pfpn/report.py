@@ -1,7 +1,4 @@
-"""A run as one page: tables and pictures in a single HTML file that needs nothing else.
-
-Also the demonstration that `make demo` runs: draw, train, score, report.
-"""
+"""A run as one page: tables and pictures in a single HTML file that needs nothing else."""
 
 import base64
 import html
@@ -12,6 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pfpn.data.files import write_atomically
+from pfpn.data.loader import PanopticDataset
+from pfpn.engine.checkpoint import Trained
+from pfpn.engine.evaluate import Evaluation
+from pfpn.engine.train import Row
+from pfpn.plot.curves import plot_curves
+from pfpn.plot.panoptic import describe_panoptic, plot_comparison
+from pfpn.predict import predict
+from pfpn.quality import ClassQuality, GroupQuality
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2329; --dim: #5b6570; --line: #d5dae0; --paper: #fff; }
@@ -89,6 +94,90 @@ def write_report(
     path = out / "report.html"
     write_atomically(path, page.encode())
     return path
+
+
+def report_run(
+    out: Path,
+    *,
+    title: str,
+    lead: str,
+    trained: Trained,
+    evaluation: Evaluation,
+    rows: Sequence[Row],
+    dataset: PanopticDataset,
+    num_images: int = 8,
+) -> Path:
+    """Report a trained model: scores, losses, and its answers on the data set's first images."""
+    samples = [dataset[i] for i in range(min(num_images, len(dataset)))]
+    found = predict(trained.model, [s.image for s in samples], trained.predict)
+    maps = [prediction.panoptic for prediction in found]
+    first = describe_panoptic(samples[0].panoptic, trained.categories) if samples else "nothing"
+    return write_report(
+        out,
+        title=title,
+        lead=lead,
+        facts=_facts(trained, evaluation, rows),
+        tables=[_groups_table(evaluation), _classes_table(evaluation)],
+        pictures=[
+            Picture(
+                "comparison",
+                "Truth and prediction",
+                "Each row: an image that training never saw, its true panoptic map, and the map "
+                f"that the network predicts. The first one shows {first}. One color per class, one "
+                "shade per instance; black is void.",
+                plot_comparison(samples, maps, trained.categories),
+            ),
+            Picture(
+                "curves",
+                "Losses",
+                "The six losses, their weighted sum and the learning rate over the training steps. "
+                "The loss of boxes rises before it falls: at first few proposals are good enough to "
+                "have one.",
+                plot_curves(rows),
+            ),
+        ],
+    )
+
+
+def _facts(trained: Trained, evaluation: Evaluation, rows: Sequence[Row]) -> dict[str, str]:
+    facts = {"parameters": f"{sum(p.numel() for p in trained.model.parameters()):,}"}
+    steps = [row for row in rows if row["kind"] == "train"]
+    if steps:
+        facts["training"] = (
+            f"{steps[-1]['step']:,} steps in {steps[-1]['seconds'] / 60:.1f} minutes"
+        )
+        speeds = sorted(row["images_per_second"] for row in steps)
+        facts["speed"] = f"{speeds[len(speeds) // 2]:.1f} images/s (median)"
+    facts["scored on"] = f"{evaluation.num_images} images that training never saw"
+    numbers = {
+        "mean IoU": evaluation.semantic.miou,
+        "pixel accuracy": evaluation.semantic.pixel_accuracy,
+        "box AP": evaluation.precision.get("box_ap"),
+        "mask AP": evaluation.precision.get("mask_ap"),
+    }
+    return facts | {k: f"{100 * v:.1f} %" for k, v in numbers.items() if v is not None}
+
+
+def _groups_table(evaluation: Evaluation) -> Table:
+    quality = evaluation.panoptic
+    groups = {"all": quality.all, "things": quality.things, "stuff": quality.stuff}
+    rows = [
+        [name, *_percents(group), str(group.num_classes)] for name, group in groups.items() if group
+    ]
+    return Table("Panoptic quality (%)", ["", "PQ", "SQ", "RQ", "classes"], rows)
+
+
+def _classes_table(evaluation: Evaluation) -> Table:
+    rows = [
+        [entry.category.name, *_percents(entry), str(entry.tp), str(entry.fp), str(entry.fn)]
+        for entry in evaluation.panoptic.per_class
+        if entry.counts
+    ]
+    return Table("By class (%)", ["", "PQ", "SQ", "RQ", "found", "false", "missed"], rows)
+
+
+def _percents(quality: GroupQuality | ClassQuality) -> list[str]:
+    return [f"{100 * value:.1f}" for value in (quality.pq, quality.sq, quality.rq)]
 
 
 def _table(table: Table) -> str:
