@@ -1,0 +1,234 @@
+"""From a data set to batches: which images, in which order, on which process.
+
+The order is a pure function of (seed, position), and what is done to an image of (seed, epoch,
+index). Neither knows of workers, and only the last step, cutting a global batch into shares, knows
+of ranks: a run can be stopped at any step and go on there, or be spread over more processes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from pfpn.data.coco import CocoPanoptic
+from pfpn.data.toy import ToyStreet
+from pfpn.data.transforms import Transform, to_targets
+from pfpn.structures import Batch, Category, Panoptic, Sample
+
+TOY = "toy"  # the word that stands for the drawn world where a folder is expected
+TOY_SPLITS = {"train": 0, "val": 1_000_000, "test": 2_000_000}  # number of the first scene
+
+Key = tuple[int, int]  # (epoch, index): what a worker has to know to make an item
+
+
+class PanopticDataset(Protocol):
+    """Anything that has categories, a length and samples."""
+
+    @property
+    def categories(self) -> Sequence[Category]:
+        """The classes, things and stuff."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+def open_dataset(
+    root: str,
+    split: str,
+    *,
+    num: int = 100,
+    seed: int = 0,
+    size: tuple[int, int] = (128, 192),
+) -> PanopticDataset:
+    """Open a folder in COCO panoptic format, or the drawn world if `root` is the word "toy".
+
+    Args:
+        root: a folder, or "toy".
+        split: of the folder; of the drawn world "train", "val" or "test", which share no scene.
+        num: scenes; drawn world only.
+        seed: of the scenes; drawn world only.
+        size: (height, width) of the scenes in pixels; drawn world only.
+    """
+    if root != TOY:
+        return CocoPanoptic(Path(root), split)
+    if split not in TOY_SPLITS:
+        raise ValueError(f"toy: found split {split!r}, expected one of {list(TOY_SPLITS)}")
+    return ToyStreet(num, seed, size, first=TOY_SPLITS[split])
+
+
+def item_rng(seed: int, epoch: int, index: int) -> torch.Generator:
+    """Return the randomness of one image in one epoch."""
+    state = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]) >> 1)
+
+
+def epoch_order(num: int, seed: int, epoch: int) -> list[int]:
+    """Return the order in which an epoch visits `num` images."""
+    rng = np.random.default_rng([seed, epoch])
+    return [int(i) for i in rng.permutation(num)]
+
+
+def key_stream(num: int, seed: int) -> Iterator[Key]:
+    """Yield epoch after epoch without end, each in an order of its own."""
+    epoch = 0
+    while True:
+        for index in epoch_order(num, seed, epoch):
+            yield epoch, index
+        epoch += 1
+
+
+def share_stream(
+    num: int, share: int, seed: int, is_wide: Sequence[bool] | None = None
+) -> Iterator[list[Key]]:
+    """Cut the stream of keys into shares of `share` images each.
+
+    With `is_wide`, a share holds images of one orientation only, so that little is padded: an image
+    waits until its orientation has filled a share.
+    """
+    waiting: dict[bool, list[Key]] = {False: [], True: []}
+    for key in key_stream(num, seed):
+        group = waiting[is_wide[key[1]] if is_wide is not None else False]
+        group.append(key)
+        if len(group) == share:
+            yield list(group)
+            group.clear()
+
+
+@dataclass(frozen=True)
+class ShareSampler(Sampler[list[Key]]):
+    """Deal shares out to processes: share number s goes to rank s % world.
+
+    Args:
+        num: images of the data set.
+        share: images that one process sees at once.
+        seed: of the order.
+        rank: this process.
+        world: number of processes.
+        first: shares of this rank to pass over; where a resumed run goes on.
+        is_wide: groups by orientation, see `share_stream`.
+    """
+
+    num: int
+    share: int
+    seed: int = 0
+    rank: int = 0
+    world: int = 1
+    first: int = 0
+    is_wide: Sequence[bool] | None = None
+
+    def __post_init__(self) -> None:
+        if self.num == 0:
+            raise ValueError(
+                "training data: found 0 images, expected at least 1. Is the split the right one?"
+            )
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        mine = self.first * self.world + self.rank
+        for number, share in enumerate(share_stream(self.num, self.share, self.seed, self.is_wide)):
+            if number == mine:
+                yield share
+                mine += self.world
+
+
+@dataclass(frozen=True)
+class TrainingItems(Dataset[Batch]):
+    """A data set seen through a transform: key (epoch, index) in, a batch of one image out."""
+
+    dataset: PanopticDataset
+    transform: Transform
+    seed: int = 0
+    all_classes: bool = False
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: Key) -> Batch:
+        epoch, index = key
+        sample = self.transform(self.dataset[index], item_rng(self.seed, epoch, index))
+        instances, label_map = to_targets(
+            sample, self.dataset.categories, all_classes=self.all_classes
+        )
+        return Batch([sample.image], [instances], [label_map], [sample.image_id])
+
+
+def collate(items: Sequence[Batch]) -> Batch:
+    """Join batches; nothing is padded, images keep their sizes."""
+    return Batch(
+        [image for item in items for image in item.images],
+        [instances for item in items for instances in item.instances],
+        [label_map for item in items for label_map in item.label_maps],
+        [image_id for item in items for image_id in item.image_ids],
+    )
+
+
+@dataclass(frozen=True)
+class CachedDataset:
+    """A data set that keeps every sample it has once made, in about 4 bytes per pixel.
+
+    Each worker process keeps its own.
+    """
+
+    dataset: PanopticDataset
+    _kept: dict[int, Sample] = field(default_factory=dict)
+
+    @property
+    def categories(self) -> Sequence[Category]:
+        """The classes, things and stuff."""
+        return self.dataset.categories
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        if index not in self._kept:
+            self._kept[index] = _with_ids_as(self.dataset[index], None)
+        return _with_ids_as(self._kept[index], torch.int64)
+
+
+def _with_ids_as(sample: Sample, dtype: torch.dtype | None) -> Sample:
+    """Store ids in `dtype`, or in the smallest type that holds them."""
+    id_map = sample.panoptic.id_map
+    if dtype is None:
+        dtype = torch.uint8 if int(id_map.max()) < 256 else torch.int32
+    panoptic = Panoptic(id_map.to(dtype), sample.panoptic.segments)
+    return Sample(sample.image, panoptic, sample.image_id)
+
+
+def build_loader(
+    items: TrainingItems, sampler: ShareSampler, *, workers: int = 0
+) -> DataLoader[Batch]:
+    """Return an endless loader of batches.
+
+    Args:
+        items: makes an image from its key.
+        sampler: says which keys make a batch.
+        workers: processes that load ahead; 0 loads in this one. The batches are the same.
+    """
+    return DataLoader(
+        items,
+        batch_sampler=sampler,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=_use_one_thread if workers else None,
+        persistent_workers=False,
+        prefetch_factor=4 if workers else None,
+        generator=torch.Generator(),  # else a loader draws from the global one when it starts
+    )
+
+
+def _use_one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)  # the processor is shared with the training process
+
+
+def wide_images(dataset: PanopticDataset) -> list[bool] | None:
+    """Tell which images are wider than high, if the data set knows without reading them."""
+    sizes: Callable[[], Sequence[tuple[int, int]]] | None = getattr(dataset, "sizes", None)
+    if sizes is None:
+        return None
+    return [width > height for height, width in sizes()]

@@ -1,0 +1,118 @@
+"""One process or many, without a flag: torchrun's environment variables tell.
+
+Every function also works in a single process, where it has little to do, so that the training loop
+reads the same.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which of the processes this one is, and the device that it computes on."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+
+def choose_device(wanted: str, local_rank: int = 0) -> torch.device:
+    """Turn "auto", "cpu" or "cuda" into a device."""
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError(
+            f"device={wanted}: found no GPU that torch can use. Try device=cpu, or install a build "
+            "of torch with GPU support."
+        )
+    return torch.device("cuda", local_rank)
+
+
+@contextmanager
+def join(device: str = "auto") -> Iterator[Place]:
+    """Join the other processes that torchrun started, if it did; leave them at the end."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Place(0, 1, choose_device(device))
+        return
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    chosen = choose_device(device, local_rank)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield Place(dist.get_rank(), world, chosen)
+    finally:
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Return the number of this process, from 0."""
+    return dist.get_rank() if _is_joined() else 0
+
+
+def world() -> int:
+    """Return the number of processes."""
+    return dist.get_world_size() if _is_joined() else 1
+
+
+def gather(value: T) -> list[T]:
+    """Return every process's value, by rank, on every process."""
+    if not _is_joined():
+        return [value]
+    values: list[T | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values  # type: ignore[return-value]
+
+
+def mean(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Average over all processes."""
+    if not _is_joined():
+        return values
+    total = values.clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
+
+
+def from_main(values: list[float], place: Place) -> list[float]:
+    """Return the main process's numbers on every process."""
+    if not _is_joined():
+        return values
+    sent = torch.tensor(values, dtype=torch.float64, device=place.device)
+    dist.broadcast(sent, src=0)
+    return sent.tolist()
+
+
+def any_of(flag: bool, place: Place) -> bool:
+    """Tell whether the flag is up on any process."""
+    if not _is_joined():
+        return flag
+    raised = torch.tensor([float(flag)], device=place.device)
+    dist.all_reduce(raised, op=dist.ReduceOp.MAX)
+    return bool(raised.item())
+
+
+def wait_for_all() -> None:
+    """Return once every process has come here."""
+    if _is_joined():
+        dist.barrier()
+
+
+def _is_joined() -> bool:
+    return dist.is_available() and dist.is_initialized()

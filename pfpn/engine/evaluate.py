@@ -1,0 +1,278 @@
+"""How good a model is on a data set: panoptic quality, mean IoU, average precision.
+
+Each image is predicted at its own size, alone, as it would be in use. Run by torchrun, every
+process takes its share of the images and all of them return the result of the whole.
+"""
+
+import contextlib
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from pfpn.boxes import masks_to_boxes
+from pfpn.data.loader import PanopticDataset
+from pfpn.data.transforms import to_label_map
+from pfpn.engine import distributed
+from pfpn.model import PanopticFPN
+from pfpn.paste import paste_masks
+from pfpn.predict import PredictConfig, Prediction, predict
+from pfpn.quality import (
+    GroupQuality,
+    PanopticQuality,
+    PanopticResult,
+    SemanticQuality,
+    SemanticResult,
+    format_table,
+)
+from pfpn.structures import Panoptic, Sample, stuff, things
+
+# The first six numbers of COCO's summary
+AP_NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Everything measured; all shares are in [0, 1]."""
+
+    panoptic: PanopticResult
+    semantic: SemanticResult  # of the panoptic map, over all classes
+    branch: SemanticResult | None  # of the semantic branch over its own labels, if it has any
+    precision: dict[str, float]  # box_ap, mask_ap50, ...; empty if not asked for
+    num_images: int
+    seconds: float  # prediction alone, over all images
+
+    def summary(self) -> dict[str, float]:
+        """Return the headline numbers by name; what was not measured is left out, PQ never."""
+        numbers: dict[str, float | None] = {"pq": 0.0}
+        for group in ("all", "things", "stuff"):
+            quality: GroupQuality | None = getattr(self.panoptic, group)
+            for name in ("pq", "sq", "rq"):
+                key = name if group == "all" else f"{name}_{group}"
+                if quality is not None:
+                    numbers[key] = getattr(quality, name)
+        numbers["miou"] = self.semantic.miou
+        numbers["pixel_accuracy"] = self.semantic.pixel_accuracy
+        found = {name: value for name, value in numbers.items() if value is not None}
+        return found | self.precision
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything for JSON, in percent."""
+        return {
+            "panoptic": self.panoptic.as_dict(),
+            "semantic": self.semantic.as_dict(),
+            "semantic_branch": self.branch.as_dict() if self.branch else None,
+            "precision": {name: 100 * value for name, value in self.precision.items()},
+            "num_images": self.num_images,
+            "seconds_per_image": self.seconds / max(1, self.num_images),
+        }
+
+    def table(self) -> str:
+        """Return lines of text to read, in percent."""
+        lines = [format_table(self.panoptic, per_class=True), ""]
+        rest = [
+            ("mean IoU of the panoptic map", self.semantic.miou),
+            ("pixel accuracy of the panoptic map", self.semantic.pixel_accuracy),
+        ]
+        if self.branch:
+            rest.append(("mean IoU of the semantic branch", self.branch.miou))
+        for kind in ("box", "mask"):
+            rest += [
+                (f"{kind} {name.replace('_', ' ').upper()}", self.precision.get(f"{kind}_{name}"))
+                for name in AP_NAMES[:2]
+            ]
+        width = max(len(name) for name, _ in rest)
+        lines += [f"{name:{width}}  {100 * v:5.1f}" for name, v in rest if v is not None]
+        return "\n".join(lines)
+
+
+def evaluate(
+    model: PanopticFPN,
+    dataset: PanopticDataset,
+    config: PredictConfig | None = None,
+    *,
+    max_images: int = 0,
+    with_ap: bool = True,
+    on_image: Callable[[], object] = lambda: None,
+) -> Evaluation:
+    """Predict every image and compare with its truth.
+
+    Args:
+        model: on any device; its mode is left as it is.
+        dataset: with truth, for the categories that the model was trained on.
+        config: how images are brought to the network and answers are merged.
+        max_images: look at the first so many only; 0 looks at all.
+        with_ap: also compute box and mask AP, which needs all masks and therefore more time.
+        on_image: called after each image, for a progress bar.
+    """
+    categories = dataset.categories
+    num_things = len(things(categories))
+    _require_same_classes(model, dataset)
+    panoptic = PanopticQuality(categories)
+    semantic = SemanticQuality([c.name for c in (*things(categories), *stuff(categories))])
+    branch = None
+    if model.config.semantic_branch and model.config.instance_branch:
+        branch = SemanticQuality(["other", *(c.name for c in stuff(categories))])
+    precision = PrecisionCollector() if with_ap and model.config.instance_branch else None
+
+    num_images = min(len(dataset), max_images or len(dataset))
+    seconds = 0.0
+    for index in range(distributed.rank(), num_images, distributed.world()):
+        sample = dataset[index]
+        began = time.perf_counter()
+        found = predict(model, [sample.image], config, all_detections=precision is not None)[0]
+        found_map = Panoptic(found.panoptic.id_map.cpu(), found.panoptic.segments)
+        seconds += time.perf_counter() - began
+        panoptic.update(sample.panoptic, found_map)
+        semantic.update(
+            to_label_map(sample.panoptic, num_things, all_classes=True),
+            to_label_map(found_map, num_things, all_classes=True),
+        )
+        if branch:
+            branch.update(to_label_map(sample.panoptic, num_things), found.label_map.cpu())
+        if precision:
+            precision.update(index, sample, found)
+        on_image()
+
+    for collected in (panoptic, semantic, branch, precision):
+        _merge_over_processes(collected)
+    return Evaluation(
+        panoptic.result(),
+        semantic.result(),
+        branch.result() if branch else None,
+        precision.result([c.name for c in things(categories)]) if precision else {},
+        num_images,
+        sum(distributed.gather(seconds)),
+    )
+
+
+class PrecisionCollector:
+    """Collects true and found instances as COCO's evaluation wants them, masks as run lengths."""
+
+    def __init__(self) -> None:
+        self.truths: list[dict[str, Any]] = []
+        self.found: list[dict[str, Any]] = []
+        self.sizes: dict[int, tuple[int, int]] = {}
+
+    def update(self, index: int, sample: Sample, prediction: Prediction) -> None:
+        """Add one image under a number of its own."""
+        size = (sample.image.shape[1], sample.image.shape[2])
+        self.sizes[index] = size
+        segments = [segment for segment in sample.panoptic.segments if segment.is_thing]
+        ids = torch.tensor([segment.id for segment in segments], dtype=torch.int64)
+        masks = sample.panoptic.id_map == ids.view(-1, 1, 1)
+        boxes = _xywh(masks_to_boxes(masks))
+        for segment, mask, box in zip(segments, masks, boxes, strict=True):
+            self.truths.append(
+                {
+                    "image_id": index,
+                    "category_id": segment.label,
+                    "segmentation": _run_lengths(mask),
+                    "bbox": box,
+                    "area": int(mask.sum()),
+                    "iscrowd": int(segment.is_crowd),
+                }
+            )
+        detections = prediction.detections.to("cpu")
+        masks = paste_masks(detections.mask_probs, detections.boxes, size)
+        for label, score, mask, box in zip(
+            detections.labels.tolist(),
+            detections.scores.tolist(),
+            masks,
+            _xywh(detections.boxes),
+            strict=True,
+        ):
+            self.found.append(
+                {
+                    "image_id": index,
+                    "category_id": label,
+                    "score": score,
+                    "segmentation": _run_lengths(mask),
+                    "bbox": box,
+                }
+            )
+
+    def merge(self, other: "PrecisionCollector") -> None:
+        """Add what another process collected over other images."""
+        self.truths += other.truths
+        self.found += other.found
+        self.sizes |= other.sizes
+
+    def result(self, names: list[str]) -> dict[str, float]:
+        """Return box_ap, box_ap50, ..., mask_ap_large in [0, 1]; what has no truth is left out."""
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+
+        by_image = sorted(self.truths, key=lambda truth: truth["image_id"])
+        truth = COCO()
+        truth.dataset = {
+            "info": {},
+            "images": [{"id": i, "height": h, "width": w} for i, (h, w) in self.sizes.items()],
+            "categories": [{"id": label, "name": name} for label, name in enumerate(names)],
+            # From 1 on: COCOeval takes a match with annotation 0 for no match.
+            "annotations": [entry | {"id": i} for i, entry in enumerate(by_image, start=1)],
+        }
+        numbers: dict[str, float] = {}
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
+            truth.createIndex()
+            for prefix, kind in (("box", "bbox"), ("mask", "segm")):
+                # With a box, COCO would take the box's area for the mask's.
+                left_out = "segmentation" if kind == "bbox" else "bbox"
+                entries = [
+                    {key: value for key, value in entry.items() if key != left_out}
+                    for entry in sorted(self.found, key=lambda entry: entry["image_id"])
+                ]
+                if not entries:  # loadRes can't read nothing
+                    numbers |= {f"{prefix}_{name}": 0.0 for name in AP_NAMES[:3] if by_image}
+                    continue
+                scoring = COCOeval(truth, truth.loadRes(entries), kind)
+                scoring.evaluate()
+                scoring.accumulate()
+                scoring.summarize()
+                for name, value in zip(AP_NAMES, scoring.stats.tolist(), strict=False):
+                    if value >= 0:  # -1 marks what has no truth
+                        numbers[f"{prefix}_{name}"] = value
+        return numbers
+
+
+def _run_lengths(mask: torch.Tensor) -> dict[str, Any]:
+    from pycocotools.mask import encode
+
+    return encode(np.asfortranarray(mask.numpy().view(np.uint8)))
+
+
+def _xywh(boxes: torch.Tensor) -> list[list[float]]:
+    """COCO's own form of a box: corner and size."""
+    return torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], dim=1).tolist()
+
+
+def _merge_over_processes(collected: Any) -> None:
+    """Bring together, on every process alike, what each collected."""
+    if collected is None:
+        return
+    everyone = distributed.gather(collected)
+    for rank, other in enumerate(everyone):
+        if rank != distributed.rank():
+            collected.merge(other)
+
+
+def _require_same_classes(model: PanopticFPN, dataset: PanopticDataset) -> None:
+    num_things, num_stuff = len(things(dataset.categories)), len(stuff(dataset.categories))
+    config = model.config
+    if config.instance_branch:
+        expected = (config.num_things, config.num_semantic - 1)
+        fits = num_things == expected[0] and (
+            not config.semantic_branch or num_stuff == expected[1]
+        )
+    else:
+        expected = (config.num_things, config.num_semantic - config.num_things)
+        fits = num_things + num_stuff == config.num_semantic
+    if not fits:
+        raise ValueError(
+            f"data set: found {num_things} thing and {num_stuff} stuff classes, but the model was "
+            f"trained on {expected[0]} and {expected[1]}. Is it the data set of this model?"
+        )

@@ -1,0 +1,109 @@
+"""How the weights move: which parameters decay, how the rate runs, how averages are kept."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from pfpn.engine.config import OptimConfig
+
+NORM_LAYERS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+
+
+def param_groups(model: nn.Module, config: OptimConfig) -> list[dict]:
+    """Split the trainable parameters into those that decay and those that don't.
+
+    A norm layer's scale is no weight: shrinking it does not make the network simpler.
+    """
+    decayed: list[Tensor] = []
+    free: list[Tensor] = []
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad:
+                continue
+            decays = config.decay_biases or name != "bias"
+            decays = decays and not isinstance(module, NORM_LAYERS)
+            (decayed if decays else free).append(parameter)
+    return [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": free, "weight_decay": 0.0},
+    ]
+
+
+def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """Return SGD with momentum or AdamW over the trainable parameters."""
+    groups = param_groups(model, config)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+
+
+def learning_rate(config: OptimConfig, step: int, progress: float) -> float:
+    """Return the rate of `step`, counted from 0.
+
+    Args:
+        config: the schedule.
+        step: decides warm-up and milestones.
+        progress: share of the run that is done, in [0, 1]; decides linear and cosine falls.
+    """
+    rate = config.lr
+    if step < config.warmup_steps:
+        done = step / config.warmup_steps
+        rate *= config.warmup_factor * (1 - done) + done
+    if config.schedule == "step":
+        rate *= config.gamma ** sum(step >= milestone for milestone in config.milestones)
+    elif config.schedule in ("linear", "cosine") and progress > config.decay_start:
+        fallen = (progress - config.decay_start) / (1 - config.decay_start)
+        if config.schedule == "cosine":
+            fallen = (1 - math.cos(math.pi * fallen)) / 2
+        rate *= 1 + (config.final_factor - 1) * fallen
+    return rate
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group the same rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def trainable(model: nn.Module) -> Iterator[Tensor]:
+    """Yield the parameters that learn."""
+    return (parameter for parameter in model.parameters() if parameter.requires_grad)
+
+
+def clip_gradients(model: nn.Module, max_norm: float) -> Tensor:
+    """Shrink the gradient to at most `max_norm` (0: not at all); return the norm it had."""
+    parameters = [p for p in trainable(model) if p.grad is not None]
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if max_norm > 0:
+        nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+    return norm
+
+
+class WeightAverage:
+    """A running average of a model's weights, which scores better than the last ones alone.
+
+    Averages parameters and norm statistics alike. Early on it follows faster, so that the random
+    start is soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.decay = decay
+        self.num_updates = 0
+        self.state = {key: value.detach().clone() for key, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move a little towards the model's weights."""
+        self.num_updates += 1
+        decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
+        current = model.state_dict()
+        averaged = [key for key, value in self.state.items() if value.is_floating_point()]
+        torch._foreach_lerp_(
+            [self.state[key] for key in averaged],
+            [current[key] for key in averaged],
+            1 - decay,
+        )
+        for key in self.state.keys() - set(averaged):  # counters
+            self.state[key].copy_(current[key])

@@ -1,0 +1,199 @@
+"""Runs that are known to work, each a function that returns its config.
+
+Scores are marked as published (by someone else, for the same recipe), measured (by us) or
+unmeasured.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pfpn.backbone import Depth
+from pfpn.engine.config import DataConfig, OptimConfig, TrainConfig
+from pfpn.model import ModelConfig
+from pfpn.predict import PredictConfig
+
+# What torchvision's ImageNet weights were trained on, in 0..255
+IMAGENET_MEAN = (123.675, 116.280, 103.530)  # RGB
+IMAGENET_STD = (58.395, 57.120, 57.375)
+
+
+def small_model() -> ModelConfig:
+    """Return a half-width ResNet-18 with a 32-channel pyramid, about 3 million parameters.
+
+    Everything that costs time and not much quality on small images is small: proposals, sampled
+    anchors and rois, heads. Anchors are a quarter of the published ones, and so is the canonical
+    roi.
+    """
+    return ModelConfig(
+        channel_order="RGB",
+        pixel_mean=IMAGENET_MEAN,
+        pixel_std=IMAGENET_STD,
+        depth=18,
+        width=0.5,
+        norm="batch",
+        stride_in_1x1=False,
+        frozen_stages=0,
+        pyramid_channels=32,
+        semantic_channels=32,
+        anchor_sides=(8.0, 16.0, 32.0, 64.0, 128.0),
+        roi_canonical_size=56.0,
+        roi_sampling_ratio=2,
+        rpn_samples=64,
+        train_proposals_per_level=300,
+        train_proposals=100,
+        test_proposals_per_level=300,
+        test_proposals=100,
+        box_hidden=128,
+        box_samples=32,
+        box_positive_fraction=0.5,
+        mask_channels=32,
+        mask_convs=2,
+        semantic_weight=1.0,
+    )
+
+
+def toy() -> TrainConfig:
+    """Drawn streets of 128 x 192 pixels, on two CPU cores, in minutes.
+
+    Command: `pfpn train toy --out runs/toy`. Score: unmeasured. Time: about 5 minutes.
+    """
+    return TrainConfig(
+        preset="toy",
+        batch_size=4,
+        max_steps=1500,
+        log_every=10,
+        save_every=250,
+        eval_every=0,
+        data=DataConfig(cache=True),
+        model=small_model(),
+        optim=OptimConfig(
+            optimizer="adamw",
+            lr=2e-3,
+            weight_decay=0.02,
+            decay_biases=False,
+            warmup_steps=100,
+            warmup_factor=0.01,
+            schedule="linear",
+            decay_start=0.4,
+            final_factor=0.02,
+            clip_norm=5.0,
+            channels_last=True,
+            ema_decay=0.99,
+        ),
+        predict=PredictConfig(shortest_edge=0, min_stuff_area=64),
+    )
+
+
+def camvid() -> TrainConfig:
+    """CamVid in COCO panoptic format at 240 x 180 pixels, on two CPU cores.
+
+    Command: `pfpn train camvid data=FOLDER --out runs/camvid`, with FOLDER as described in
+    data/README.md. Score: unmeasured. Time: about 10 minutes.
+    """
+    base = toy()
+    return replace(
+        base,
+        preset="camvid",
+        max_steps=1500,
+        save_every=250,
+        data=DataConfig(
+            root="data/camvid",
+            shortest_edges=tuple(range(144, 289, 12)),  # 0.8 to 1.6 times 180
+            crop=(144, 192),
+            brightness=0.3,
+            contrast=0.3,
+            saturation=0.3,
+            cache=True,
+        ),
+        predict=PredictConfig(shortest_edge=180, min_stuff_area=256),
+    )
+
+
+def coco_r50_1x() -> TrainConfig:
+    """COCO panoptic, ResNet-50, 90,000 steps of 16 images: detectron2's recipe.
+
+    Command: `torchrun --nproc-per-node 8 -m pfpn train coco_r50_1x data=FOLDER --out runs/coco`.
+    Score, published: PQ 39.4 by detectron2, whose ImageNet weights are others than ours (those of
+    torchvision); 39.0 by [PFPN]. Unmeasured here. Time: unmeasured.
+    """
+    return TrainConfig(
+        preset="coco_r50_1x",
+        eval_ap=True,
+        data=DataConfig(
+            root="data/coco",
+            train_split="train2017",
+            val_split="val2017",
+            shortest_edges=(640, 672, 704, 736, 768, 800),
+            group_by_aspect=True,
+            workers=4,
+        ),
+        model=_imagenet_model(50),
+    )
+
+
+def coco_r50_3x() -> TrainConfig:
+    """COCO panoptic, ResNet-50, 270,000 steps: three times as long as 1x.
+
+    Command: `torchrun --nproc-per-node 8 -m pfpn train coco_r50_3x data=FOLDER --out runs/coco`.
+    Score, published: PQ 41.5 by detectron2, from other ImageNet weights. Unmeasured here.
+    Time: three times that of coco_r50_1x.
+    """
+    base = coco_r50_1x()
+    return replace(
+        base,
+        preset="coco_r50_3x",
+        max_steps=270_000,
+        optim=replace(base.optim, milestones=(210_000, 250_000)),
+    )
+
+
+def coco_r101_3x() -> TrainConfig:
+    """COCO panoptic, ResNet-101, 270,000 steps.
+
+    Command: `torchrun --nproc-per-node 8 -m pfpn train coco_r101_3x data=FOLDER --out runs/coco`.
+    Score, published: PQ 43.0 by detectron2, from other ImageNet weights. Unmeasured here. Time:
+    unmeasured.
+    """
+    return replace(coco_r50_3x(), preset="coco_r101_3x", model=_imagenet_model(101))
+
+
+def cityscapes_r50() -> TrainConfig:
+    """Cityscapes, ResNet-50, 65,000 steps of 32 crops of 512 x 1024 pixels.
+
+    Command: `torchrun --nproc-per-node 8 -m pfpn train cityscapes_r50 data=FOLDER --out runs/city`.
+    Score, published: PQ 57.7 by [PFPN]. Unmeasured here. Time: unmeasured.
+    """
+    return TrainConfig(
+        preset="cityscapes_r50",
+        batch_size=32,
+        max_steps=65_000,
+        data=DataConfig(
+            root="data/cityscapes",
+            shortest_edges=tuple(range(512, 2049, 64)),  # 0.5 to 2 times the images' 1024
+            longest_edge=4096,
+            crop=(512, 1024),
+            workers=4,
+        ),
+        model=replace(_imagenet_model(50), semantic_weight=1.0),
+        optim=OptimConfig(lr=0.01, milestones=(40_000, 55_000)),
+        predict=PredictConfig(shortest_edge=1024, longest_edge=2048, min_stuff_area=2048),
+    )
+
+
+def _imagenet_model(depth: Depth) -> ModelConfig:
+    """The published model, but for what torchvision's ImageNet weights expect."""
+    return replace(
+        ModelConfig(),
+        depth=depth,
+        channel_order="RGB",
+        pixel_mean=IMAGENET_MEAN,
+        pixel_std=IMAGENET_STD,
+        stride_in_1x1=False,
+        imagenet=True,
+    )
+
+
+PRESETS: dict[str, Callable[[], TrainConfig]] = {
+    preset.__name__: preset
+    for preset in (toy, camvid, coco_r50_1x, coco_r50_3x, coco_r101_3x, cityscapes_r50)
+}

@@ -1,0 +1,172 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from pfpn.data.loader import (
+    CachedDataset,
+    ShareSampler,
+    TrainingItems,
+    build_loader,
+    collate,
+    epoch_order,
+    item_rng,
+    key_stream,
+    open_dataset,
+    share_stream,
+)
+from pfpn.data.transforms import build_transform
+from pfpn.structures import Batch, Category, Panoptic, Sample, Segment
+
+
+class Squares:
+    """Numbered pictures of one square each, on void."""
+
+    categories = (Category(1, "ground", False), Category(2, "square", True))
+
+    def __init__(self, num: int):
+        self.num = num
+        self.reads = 0
+
+    def __len__(self) -> int:
+        return self.num
+
+    def __getitem__(self, index: int) -> Sample:
+        self.reads += 1
+        id_map = torch.zeros((12, 16), dtype=torch.int64)
+        id_map[2:8, 1 + index % 4 : 9] = 300 * (index % 2) + 1
+        image = torch.full((3, 12, 16), 10 * index, dtype=torch.uint8)
+        segment = Segment(300 * (index % 2) + 1, 0, is_thing=True)
+        return Sample(image, Panoptic(id_map, (segment,)), image_id=100 + index)
+
+
+def take(iterator, num):
+    return [next(iterator) for _ in range(num)]
+
+
+def items_of(dataset, seed=0) -> TrainingItems:
+    transform = build_transform(shortest_edges=(12, 18), crop=(8, 8), flip=0.5, brightness=0.2)
+    return TrainingItems(dataset, transform, seed)
+
+
+def assert_same_batch(a: Batch, b: Batch) -> None:
+    assert a.image_ids == b.image_ids
+    for one, two in zip(a.images, b.images, strict=True):
+        assert_close(one, two, rtol=0, atol=0)
+    for one, two in zip(a.label_maps, b.label_maps, strict=True):
+        assert_close(one, two, rtol=0, atol=0)
+    for one, two in zip(a.instances, b.instances, strict=True):
+        assert_close(one.masks, two.masks, rtol=0, atol=0)
+
+
+def test_an_epoch_visits_every_image_once():
+    assert sorted(epoch_order(10, seed=3, epoch=5)) == list(range(10))
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    orders = {tuple(epoch_order(10, seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}
+    assert len(orders) == 4
+
+
+def test_the_stream_is_one_epoch_after_the_other():
+    keys = take(key_stream(4, seed=1), 8)
+    assert keys == [(e, i) for e in (0, 1) for i in epoch_order(4, 1, e)]
+
+
+def test_every_process_count_sees_the_same_global_batches():
+    # Batches of 4 images: one process with 4, two with 2, four with 1.
+    alone = take(iter(ShareSampler(10, 4)), 6)
+    for world in (2, 4):
+        ranks = [
+            take(iter(ShareSampler(10, 4 // world, rank=r, world=world)), 6) for r in range(world)
+        ]
+        joined = [[key for share in step for key in share] for step in zip(*ranks, strict=True)]
+        assert joined == alone
+
+
+@pytest.mark.parametrize("first", [1, 3, 17])
+def test_a_sampler_goes_on_at_any_position(first):
+    whole = take(iter(ShareSampler(7, 3, rank=1, world=2)), first + 5)
+    rest = take(iter(ShareSampler(7, 3, rank=1, world=2, first=first)), 5)
+    assert rest == whole[first:]
+
+
+def test_grouping_keeps_orientations_apart_and_loses_no_image():
+    is_wide = [i % 3 == 0 for i in range(12)]
+    shares = take(share_stream(12, 2, 0, is_wide), 12)
+    for share in shares:
+        assert len({is_wide[index] for _, index in share}) == 1
+    seen = [index for share in shares for _, index in share]
+    assert len(set(seen)) == 12  # two epochs' worth of images, all of them met
+
+
+def test_an_item_depends_on_seed_epoch_and_index_alone():
+    items = items_of(Squares(6))
+    one = items[(2, 3)]
+    _ = items[(0, 1)]
+    assert_same_batch(items[(2, 3)], one)
+    others = [items_of(Squares(6), seed=1)[(2, 3)], items[(3, 3)]]
+    assert any(
+        o.images[0].shape != one.images[0].shape or bool((o.images[0] != one.images[0]).any())
+        for o in others
+    )
+
+
+def test_item_randomness_differs_between_neighbors():
+    draws = {
+        float(torch.rand((), generator=item_rng(s, e, i)))
+        for s in range(3)
+        for e in range(3)
+        for i in range(3)
+    }
+    assert len(draws) == 27
+
+
+def test_collate_joins_batches_of_any_sizes():
+    items = items_of(Squares(6))
+    batch = collate([items[(0, 1)], items[(0, 2)]])
+    assert batch.image_ids == [101, 102]
+    assert len(batch) == len(batch.instances) == len(batch.label_maps) == 2
+
+
+def test_a_cache_reads_once_and_returns_the_same():
+    plain = Squares(4)
+    cached = CachedDataset(plain)
+    assert cached.categories == plain.categories
+    assert len(cached) == 4
+    for index in (1, 2, 1):
+        sample = cached[index]
+        assert_close(sample.panoptic.id_map, Squares(4)[index].panoptic.id_map)
+        assert sample.panoptic.id_map.dtype == torch.int64
+    assert plain.reads == 2
+
+
+def test_a_transform_does_not_change_what_is_cached():
+    items = items_of(CachedDataset(Squares(2)))
+    first = items[(0, 1)]
+    for epoch in range(1, 5):
+        _ = items[(epoch, 1)]
+    assert_same_batch(items[(0, 1)], first)
+
+
+def test_no_image_at_all_is_refused():
+    with pytest.raises(ValueError, match="found 0 images"):
+        ShareSampler(0, 2)
+
+
+def test_the_drawn_world_has_splits_that_share_no_scene():
+    train, val = (open_dataset("toy", split, num=2, size=(32, 48)) for split in ("train", "val"))
+    assert len(train) == len(val) == 2
+    assert bool((train[0].image != val[0].image).any())
+    with pytest.raises(ValueError, match="'train', 'val', 'test'"):
+        open_dataset("toy", "holdout")
+
+
+@pytest.mark.slow
+def test_worker_processes_change_nothing():
+    items = items_of(Squares(9))
+    batches = [
+        take(iter(build_loader(items, ShareSampler(9, 2, first=3), workers=workers)), 8)
+        for workers in (0, 2)
+    ]
+    for one, two in zip(*batches, strict=True):
+        assert_same_batch(one, two)

@@ -1,0 +1,160 @@
+import dataclasses
+
+import pytest
+
+from pfpn.engine.config import (
+    DataConfig,
+    OptimConfig,
+    TrainConfig,
+    from_dict,
+    from_json,
+    keys,
+    override,
+    to_json,
+)
+from pfpn.engine.presets import PRESETS
+from pfpn.model import ModelConfig
+from pfpn.predict import PredictConfig
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_json_brings_every_preset_back(name):
+    config = PRESETS[name]()
+    assert config.preset == name
+    assert from_json(TrainConfig, to_json(config)) == config
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_says_command_score_and_time(name):
+    text = PRESETS[name].__doc__
+    assert f"train {name}" in text
+    assert "Score" in text
+    assert "Time" in text
+    assert any(word in text.lower() for word in ("measured", "published", "unmeasured"))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "read", "value"),
+    [
+        ("optim.lr=1e-3", lambda c: c.optim.lr, 1e-3),
+        ("optim.lr=1", lambda c: c.optim.lr, 1.0),
+        ("max_steps=7", lambda c: c.max_steps, 7),
+        ("max_steps=90_000", lambda c: c.max_steps, 90_000),
+        ("optim.optimizer=adamw", lambda c: c.optim.optimizer, "adamw"),
+        ("optim.channels_last=true", lambda c: c.optim.channels_last, True),
+        ("optim.decay_biases=False", lambda c: c.optim.decay_biases, False),
+        ("data.crop=144,192", lambda c: c.data.crop, (144, 192)),
+        ("data.crop=(144, 192)", lambda c: c.data.crop, (144, 192)),
+        ("data.shortest_edges=640,672", lambda c: c.data.shortest_edges, (640, 672)),
+        ("data.shortest_edges=[640]", lambda c: c.data.shortest_edges, (640,)),
+        ("model.depth=18", lambda c: c.model.depth, 18),
+        ("model.anchor_sides=8,16,32,64,128", lambda c: c.model.anchor_sides[-1], 128.0),
+        ("data=some/folder", lambda c: c.data.root, "some/folder"),
+        ("data.root=with=sign", lambda c: c.data.root, "with=sign"),
+        ("predict.min_score=0.3", lambda c: c.predict.min_score, 0.3),
+    ],
+)
+def test_an_override_is_typed_by_its_field(assignment, read, value):
+    found = read(override(TrainConfig(), [assignment]))
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_overrides_leave_all_else_as_it_was():
+    config = override(TrainConfig(), ["optim.lr=0.5", "seed=3"])
+    expected = dataclasses.replace(TrainConfig(), seed=3, optim=OptimConfig(lr=0.5))
+    assert config == expected
+    assert TrainConfig().optim.lr == 0.02
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("optim.lrr=1", "optim.lr"),
+        ("lr=1", "optim.lr"),
+        ("max_step=1", "max_steps"),
+        ("modle.depth=18", "model.depth"),
+        ("optim=1", "found no such setting"),
+        ("seed.x=1", "found no such setting"),
+        ("=1", "found no such setting"),
+        ("optim.lr", "expected key=value"),
+        ("max_steps=many", "expected a whole number"),
+        ("max_steps=1.5", "expected a whole number"),
+        ("optim.lr=fast", "expected a number"),
+        ("optim.channels_last=maybe", "expected true or false"),
+        ("optim.optimizer=adam", "expected one of"),
+        ("model.depth=19", "expected one of"),
+        ("data.crop=144", "expected 2 values"),
+        ("data.crop=1,2,3", "expected 2 values"),
+    ],
+)
+def test_a_wrong_override_is_told_with_what_to_try(assignment, message):
+    with pytest.raises(ValueError, match=message):
+        override(TrainConfig(), [assignment])
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "optim.lr=0",
+        "optim.lr=-1",
+        "optim.momentum=1",
+        "optim.weight_decay=-1",
+        "optim.milestones=20,10",
+        "optim.accumulate=0",
+        "optim.ema_decay=1",
+        "optim.decay_start=1.5",
+        "batch_size=0",
+        "max_steps=0",
+        "log_every=0",
+        "seed=-1",
+        "device=tpu",
+        "data.flip=2",
+        "data.workers=-1",
+        "data.shortest_edges=",
+        "data.crop=0,5",
+        "data=",
+        "data.toy_train_images=0",
+    ],
+)
+def test_nonsense_is_refused_and_named(assignment):
+    name = assignment.split("=")[0].split(".")[-1]
+    with pytest.raises(ValueError, match=f"{'root' if name == 'data' else name}: found"):
+        override(TrainConfig(), [assignment])
+
+
+def test_keys_reach_every_nested_field():
+    found = keys(TrainConfig)
+    assert {"seed", "data.crop", "model.depth", "optim.lr", "predict.min_score"} <= set(found)
+    fields = sum(
+        len(dataclasses.fields(kind))
+        for kind in (TrainConfig, DataConfig, ModelConfig, OptimConfig, PredictConfig)
+    )
+    assert len(found) == fields - 4  # the four sections are no settings themselves
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"seed": "1"}, "config.seed"),
+        ({"seed": True}, "config.seed"),
+        ({"optim": {"lr": "x"}}, "config.optim.lr"),
+        ({"optim": {"rate": 1}}, "unknown keys"),
+        ({"data": {"crop": [1]}}, "config.data.crop"),
+        ({"model": {"depth": 19}}, "config.model.depth"),
+        ({"optim": 3}, "expected an object"),
+        ([], "expected an object"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused_with_its_place(data, message):
+    with pytest.raises(ValueError, match=message):
+        from_dict(TrainConfig, data)
+
+
+def test_text_that_is_no_json_is_refused():
+    with pytest.raises(ValueError, match="found no valid JSON"):
+        from_json(TrainConfig, "{")
+
+
+def test_whole_numbers_in_json_may_stand_for_numbers():
+    assert from_json(TrainConfig, '{"optim": {"lr": 1}}').optim.lr == 1.0
