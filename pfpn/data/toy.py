@@ -286,6 +286,9 @@ class _Canvas:
         patches = (patches.astype(np.int16) - 128) >> 3
         pixels += ((fine * FINE_GRAIN[ids] + patches * COARSE_GRAIN[ids]) >> 3)[:, :, None]
 
+        for glow in scene.sky_glows:
+            _add_glow(pixels, glow, self._factor, ids == SKY)
+
         is_ground = (ids >= ROAD) & (ids <= GRASS)
         below = (np.arange(rows) + 0.5) / self._factor - scene.horizon
         depth = FOCAL * scene.camera / np.maximum(below, FOCAL * scene.camera / FARTHEST)
@@ -305,28 +308,13 @@ class _Canvas:
         fine = np.asarray(self.image).astype(np.int16)
         pixels = fine[0::2, 0::2] + fine[0::2, 1::2] + fine[1::2, 0::2] + fine[1::2, 1::2] + 2 >> 2
         height, width = self.size
-        for x, y, radius, color in scene.glows:
-            self._add_glow(pixels, x * self.scale, y * self.scale, radius * self.scale, color)
+        for glow in scene.glows:
+            _add_glow(pixels, glow, self.scale)
         if scene.is_raining:
             pixels += self._rain(noise)[:, :, None]
         pixels += noise.integers(-3, 4, (height, width, 3), dtype=np.int16)
         image = np.clip(pixels, 0, 255).astype(np.uint8)
         return np.ascontiguousarray(image.transpose(2, 0, 1)), _vote(np.asarray(self.ids))
-
-    def _add_glow(
-        self, pixels: np.ndarray, x: float, y: float, radius: float, color: Color
-    ) -> None:
-        height, width = self.size
-        top, bottom = max(0, int(y - radius)), min(height, int(y + radius) + 1)
-        left, right = max(0, int(x - radius)), min(width, int(x + radius) + 1)
-        if top >= bottom or left >= right or radius < 1:
-            return
-        dy = (np.arange(top, bottom) + 0.5 - y) / radius
-        dx = (np.arange(left, right) + 0.5 - x) / radius
-        near = np.maximum(0, 1 - dy[:, None] ** 2 - dx[None] ** 2) ** 2
-        pixels[top:bottom, left:right] += np.round(near[:, :, None] * np.asarray(color)).astype(
-            np.int16
-        )
 
     def _rain(self, noise: np.random.Generator) -> np.ndarray:
         from PIL import Image, ImageDraw
@@ -345,6 +333,28 @@ class _Canvas:
 FINE_GRAIN, COARSE_GRAIN = np.zeros(256, np.int16), np.zeros(256, np.int16)
 FINE_GRAIN[[SKY, BUILDING, ROAD, SIDEWALK, GRASS]] = 1, 5, 6, 5, 14
 COARSE_GRAIN[[SKY, BUILDING, ROAD, SIDEWALK, GRASS]] = 1, 2, 3, 2, 8
+
+
+def _add_glow(
+    pixels: np.ndarray,
+    glow: tuple[float, float, float, Color],
+    scale: float,
+    where: np.ndarray | None = None,
+) -> None:
+    """Add light around a point: glow is (x, y, radius, color) in units, scale pixels per unit."""
+    x, y, radius = (scale * value for value in glow[:3])
+    height, width = pixels.shape[:2]
+    top, bottom = max(0, int(y - radius)), min(height, int(y + radius) + 1)
+    left, right = max(0, int(x - radius)), min(width, int(x + radius) + 1)
+    if top >= bottom or left >= right or radius < 1:
+        return
+    dy = (np.arange(top, bottom) + 0.5 - y) / radius
+    dx = (np.arange(left, right) + 0.5 - x) / radius
+    near = np.maximum(0, 1 - dy[:, None] ** 2 - dx[None] ** 2) ** 2
+    if where is not None:
+        near *= where[top:bottom, left:right]
+    light = np.round(near[:, :, None] * np.asarray(glow[3]))
+    pixels[top:bottom, left:right] += light.astype(np.int16)
 
 
 def _vote(ids: np.ndarray) -> np.ndarray:
@@ -389,6 +399,7 @@ class _Scene:
     dice: _Dice
     names: list[str] = field(default_factory=list)  # category of each thing, in order of drawing
     glows: list[tuple[float, float, float, Color]] = field(default_factory=list)
+    sky_glows: list[tuple[float, float, float, Color]] = field(default_factory=list)
     items: list[_Item] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -446,9 +457,10 @@ class _Scene:
             self._lay_avenue() if layout == "avenue" else self._lay_crossing()
         )
         self._draw_skyline(bool(boxes))
-        self._draw_ground(lanes, walks, layout)
-        for box in sorted(boxes, key=lambda box: -box[0].z0):
-            self._draw_building(*box)
+        self._draw_ground(lanes, walks, lawns, layout)
+        for patch, height in sorted(boxes, key=lambda box: -box[0].z0):
+            self._draw_building(patch, height)
+            self._cast_block(patch, 0.55 * height)
         self._place_items(lanes, walks, lawns, layout)
         self.items.sort(key=lambda item: -item.z)
         seed = int(self.dice.between(0, 2**32))
@@ -472,24 +484,24 @@ class _Scene:
     def _draw_sky(self) -> None:
         canvas, dice, mood = self.canvas, self.dice, self.mood
         canvas.owner = SKY
-        steps = 24
+        steps, end = 24, self.horizon + FOCAL * self.camera / FARTHEST  # where the ground begins
         for i in range(steps):
             w = i / (steps - 1)
             w = w * w * (3 - 2 * w) if self.weather == "dusk" else w
             r, g, b = (
                 round((1 - w) * a + w * c) for a, c in zip(mood.zenith, mood.horizon, strict=True)
             )
-            top, bottom = self.horizon * i / steps, self.horizon * (i + 1) / steps
+            top, bottom = end * i / steps, end * (i + 1) / steps
             canvas.rectangle(0, top - 1, canvas.width, bottom + 1, (r, g, b))
         x = dice.between(0.1, 0.9) * canvas.width
         if self.weather == "day" and dice.chance(0.5):
             y = dice.between(0.08, 0.35) * self.horizon
             canvas.ellipse(x, y, 7, 7, (255, 244, 190))
-            self.glow((x, y), 26, (255, 230, 150), 0.35)
+            self.sky_glows.append((x, y, 30, (90, 80, 50)))
         elif self.weather == "dusk":
             y = dice.between(0.6, 0.95) * self.horizon
             canvas.ellipse(x, y, 9, 9, (255, 226, 150))
-            self.glow((x, y), 60, (255, 130, 60), 0.35)
+            self.sky_glows.append((x, y, 70, (100, 50, 20)))
         elif self.weather == "night":
             for _ in range(26):
                 sx, sy = dice.between(0, canvas.width), dice.between(0, 0.9) * self.horizon
@@ -498,7 +510,7 @@ class _Scene:
             y = dice.between(0.12, 0.4) * self.horizon
             canvas.ellipse(x, y, 6, 6, (240, 238, 218))
             canvas.ellipse(x + 2.6, y - 1.4, 5, 5, mood.zenith)
-            self.glow((x, y), 22, (150, 160, 200), 0.25)
+            self.sky_glows.append((x, y, 26, (40, 42, 52)))
         for _ in range(dice.count(mood.clouds // 3, mood.clouds)):
             self._draw_cloud()
 
@@ -633,7 +645,13 @@ class _Scene:
         )
         return r, g, b
 
-    def _draw_ground(self, lanes: Sequence[_Patch], walks: Sequence[_Patch], layout: str) -> None:
+    def _draw_ground(
+        self,
+        lanes: Sequence[_Patch],
+        walks: Sequence[_Patch],
+        lawns: Sequence[_Patch],
+        layout: str,
+    ) -> None:
         canvas, dice = self.canvas, self.dice
         canvas.owner = GRASS
         top = self.horizon + FOCAL * self.camera / FARTHEST
@@ -651,6 +669,42 @@ class _Scene:
         paint = self._flat((228, 226, 214))
         for lane in lanes:
             self._draw_marks(lane, paint, along=layout == "avenue")
+            self._draw_spots([lane], (0.28, 0.36), [self._flat((82, 84, 90))], dice.count(0, 2))
+        if self.is_raining:
+            puddle = self._flat(self.mood.horizon, 1.05)
+            canvas.owner = ROAD
+            self._draw_spots(lanes, (0.4, 1.3), [puddle], 7)
+            canvas.owner = SIDEWALK
+            self._draw_spots(walks, (0.2, 0.5), [puddle], 5)
+        elif dice.chance(0.5):
+            canvas.owner = GRASS
+            petals = [self._flat(dice.pick(STRIPES)), self._flat(WHITE)]
+            self._draw_spots(lawns, (0.07, 0.14), petals, 40)
+
+    def _draw_spots(
+        self,
+        patches: Sequence[_Patch],
+        radii: tuple[float, float],
+        colors: Sequence[Color],
+        num: int,
+    ) -> None:
+        """Strew flat round spots over the near ground: puddles, manholes, flowers."""
+        dice = self.dice
+        for _ in range(num):
+            patch: _Patch = dice.pick(patches)
+            radius, color = dice.between(*radii), dice.pick(colors)
+            low, high = max(patch.z0, self.closest) + radius, min(patch.z1, 25.0) - radius
+            if low >= high:
+                continue
+            u = dice.between(0, 1)
+            z = low + (high - low) * u * u
+            left, right = self.across(z)
+            left, right = max(left, patch.x0) + radius, min(right, patch.x1) - radius
+            if left >= right:
+                continue
+            x, y = self.at(dice.between(left, right), 0, z)
+            flat = FOCAL * self.camera / z**2  # units of height per metre of depth
+            self.canvas.ellipse(x, y, radius * FOCAL / z, radius * flat, color)
 
     def _draw_slabs(self, walk: _Patch, line: Color) -> None:
         """Draw the joints between paving stones."""
@@ -820,6 +874,11 @@ class _Scene:
         def quad(u: float, v: float, w: float, h: float, color: Color) -> None:
             canvas.polygon((on(u, v), on(u + w, v), on(u + w, v + h), on(u, v + h)), color)
 
+        if px > 5:  # single bricks that the kiln left darker or lighter
+            for _ in range(min(36, int(0.9 * width * height))):
+                tone = self.lit(trim, z, shade * dice.between(0.68, 0.86))
+                u, v = dice.between(0, width - 0.6), dice.between(0.2, height - 0.4)
+                quad(u, v, 0.55, 0.2, tone)
         frame = self.lit(trim, z, shade)
         dark = self.lit(GLASS, z, shade * 0.8)
         lamp = self.shining(LAMPLIGHT, z)
@@ -902,7 +961,7 @@ class _Scene:
             if spot:
                 self._add_lamp(*spot)
         walkable = [*walks, *walks, *walks, *lawns, *lanes]
-        for _ in range(dice.count(0, 4)):
+        for _ in range(dice.count(1, 4)):
             spot = self._spot(walkable, near + 0.2, 24, 0.45, 3)
             if spot:
                 self._add_person(*spot)
@@ -925,6 +984,16 @@ class _Scene:
             self.canvas.shadow(
                 [self.at(cx + long_x * c, 0, max(1.0, cz + long_z * s)) for c, s in CIRCLE]
             )
+
+    def _cast_block(self, patch: _Patch, height: float) -> None:
+        """Put the shadow of a house on the ground."""
+        dx, dz = self.sun[0] * height, self.sun[1] * height
+        corners = [
+            (patch.x0, patch.z0), (patch.x1, patch.z0), (patch.x1, patch.z1), (patch.x0, patch.z1)
+        ]  # fmt: skip
+        for (xa, za), (xb, zb) in zip(corners, corners[1:] + corners[:1], strict=True):
+            strip = ((xa, za), (xb, zb), (xb + dx, zb + dz), (xa + dx, za + dz))
+            self.canvas.shadow([self.at(x, 0, max(NEAREST, z)) for x, z in strip])
 
     def _local(self, x: float, z: float, flip: float = 1.0) -> Place:
         """Return the projection of an upright plane through (x, z) that faces the camera."""
@@ -1008,7 +1077,12 @@ class _Scene:
         side = 1 if x < 0 else -1
         self._cast(x, z, 0.15, 0.3)
         if self.is_dark:
-            self.glow(self.at(x + side * 0.6, 4.0, z), 2.6 * FOCAL / z, LAMPLIGHT, 0.55)
+            self.glow(
+                self.at(x + side * 0.6, 4.0, z),
+                2.6 * FOCAL / z,
+                LAMPLIGHT,
+                0.5 if self.weather == "night" else 0.25,
+            )
 
         def draw() -> None:
             canvas, place = self.canvas, self._local(x, z, side)
@@ -1327,7 +1401,7 @@ class _Scene:
             for w in (0.14, 0.86):
                 at = solid(length, 0.68, w) if is_end_front else solid(0, 0.72, w)
                 color = HEADLIGHT if is_end_front else TAILLIGHT
-                self.glow(at, 1.1 * FOCAL / z, color, 0.5 if self.weather == "night" else 0.25)
+                self.glow(at, 0.8 * FOCAL / z, color, 0.4 if self.weather == "night" else 0.18)
 
         def draw() -> None:
             canvas = self.canvas
