@@ -131,8 +131,8 @@ def report_run(
                 "curves",
                 "Losses",
                 "The six losses, their weighted sum and the learning rate over the training steps. "
-                "The loss of boxes rises before it falls: at first few proposals are good enough to "
-                "have one.",
+                "The loss of boxes rises before it falls: at first few proposals are good enough "
+                "to have one.",
                 plot_curves(rows),
             ),
         ],
