@@ -12,7 +12,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from pfpn.predict import Prediction
+    from pfpn.structures import Category, Panoptic, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +149,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--images", type=int, default=0, metavar="N", help="the first N only; toy: draw N (100)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the drawn world (default: 0)")
+    parser.add_argument(
+        "--save", metavar="DIR", help="also write DIR.json and DIR/*.png in COCO panoptic format"
+    )
     parser.add_argument("--no-ap", action="store_true", help="leave out box and mask AP: quicker")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--json", metavar="FILE", help="also write everything measured here")
@@ -150,6 +161,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     import json
     from pathlib import Path
 
+    from pfpn.data.categories import LabelMap, categories_to_json
+    from pfpn.data.coco import make_annotation, write_id_map
     from pfpn.data.files import write_atomically
     from pfpn.data.loader import open_dataset
     from pfpn.engine import distributed
@@ -166,14 +179,31 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         num_images = min(len(dataset), arguments.images or len(dataset))
         share = len(range(place.rank, num_images, place.world))
         with _image_bar(share, place.is_main) as on_image:
+            saved: list[dict[str, Any]] = []
+            labels = LabelMap(tuple(dataset.categories))
+
+            def take(sample: "Sample", found: "Prediction") -> None:
+                if arguments.save:
+                    name = f"{sample.image_id:0>12}.png"
+                    write_id_map(Path(arguments.save) / name, found.panoptic.id_map)
+                    saved.append(make_annotation(found.panoptic, sample.image_id, name, labels))
+                on_image()
+
             result = evaluate(
                 trained.model,
                 dataset,
                 trained.predict,
                 max_images=arguments.images,
                 with_ap=not arguments.no_ap,
-                on_image=on_image,
+                on_image=take,
             )
+        everything = [entry for part in distributed.gather(saved) for entry in part]
+        if place.is_main and arguments.save:
+            content = {
+                "annotations": sorted(everything, key=lambda entry: entry["file_name"]),
+                "categories": categories_to_json(dataset.categories),
+            }
+            write_atomically(Path(f"{arguments.save}.json"), json.dumps(content).encode())
         if place.is_main:
             print(result.table())
             if arguments.json:
@@ -192,6 +222,169 @@ def _image_bar(total: int, is_main: bool) -> Iterator[Callable[[], object]]:
         yield bar.update
 
 
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("weights", help="a .safetensors file, or the folder of a run")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="photographs of any size")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the answers")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    import json
+    from pathlib import Path
+
+    from pfpn.data.categories import LabelMap, categories_to_json
+    from pfpn.data.coco import make_annotation, read_image, write_id_map
+    from pfpn.data.files import write_atomically
+    from pfpn.engine.checkpoint import load_weights
+    from pfpn.engine.distributed import choose_device
+    from pfpn.predict import predict
+
+    trained = load_weights(arguments.weights, choose_device(arguments.device))
+    out = Path(arguments.out)
+    names = [Path(image).stem for image in arguments.images]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"images: found several named {twice[0]!r}, expected names that differ: answers are "
+            "named after them. Try one folder after the other, each with its own --out"
+        )
+    labels = LabelMap(tuple(trained.categories))
+    with _image_bar(len(names), is_main=True) as on_image:
+        for number, (name, path) in enumerate(zip(names, arguments.images, strict=True), start=1):
+            image = read_image(Path(path))
+            found = predict(trained.model, [image], trained.predict, all_detections=False)[0]
+            write_id_map(out / f"{name}.png", found.panoptic.id_map)
+            content = {
+                "images": [
+                    {
+                        "id": number,
+                        "file_name": Path(path).name,
+                        "height": image.shape[1],
+                        "width": image.shape[2],
+                    }
+                ],
+                "annotations": [make_annotation(found.panoptic, number, f"{name}.png", labels)],
+                "categories": categories_to_json(trained.categories),
+            }
+            write_atomically(out / f"{name}.json", json.dumps(content, indent=1).encode())
+            _write_overlay(out / f"{name}_overlay.png", image, found.panoptic, trained.categories)
+            on_image()
+    print(f"{len(names)} images: {out}")
+    return 0
+
+
+def _write_overlay(
+    path: "Path", image: "Tensor", panoptic: "Panoptic", categories: "Sequence[Category]"
+) -> None:
+    """Lay each segment's color over the image, instances in shades of it, borders in white."""
+    import numpy as np
+    from PIL import Image
+
+    from pfpn.data.files import temporary_beside
+    from pfpn.structures import stuff, things
+
+    ids = panoptic.id_map.cpu().numpy()
+    pixels = image.permute(1, 2, 0).cpu().numpy().astype(np.float64)
+    seen: dict[int, int] = {}
+    for segment in panoptic.segments:
+        color = np.array(
+            things(categories)[segment.label].color
+            if segment.is_thing
+            else stuff(categories)[segment.label - 1].color
+        )
+        if segment.is_thing:  # the second, third, ... of a class are paler
+            seen[segment.label] = seen.get(segment.label, -1) + 1
+            color = color + (255 - color) * 0.15 * (seen[segment.label] % 4)
+        where = ids == segment.id
+        pixels[where] = 0.45 * pixels[where] + 0.55 * color
+    border = np.zeros(ids.shape, dtype=bool)
+    border[1:] |= ids[1:] != ids[:-1]
+    border[:, 1:] |= ids[:, 1:] != ids[:, :-1]
+    pixels[border] = 255
+    with temporary_beside(path) as temporary:
+        Image.fromarray(pixels.astype(np.uint8)).save(temporary, format="PNG")
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("root", metavar="ROOT", help="folder in COCO panoptic format")
+    parser.add_argument("--split", required=True, metavar="S", help="such as train or val2017")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads (default: 1)")
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from pfpn.data.check import check
+
+    with _count_bar() as progress:
+        findings = check(
+            arguments.root, arguments.split, workers=arguments.workers, progress=progress
+        )
+    for finding in findings:
+        print(finding)
+    print(f"{len(findings)} findings", file=sys.stderr)
+    return 1 if findings else 0
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--gt", required=True, metavar="JSON", help="the truth")
+    parser.add_argument("--gt-dir", metavar="DIR", help="its PNGs (default: JSON without .json)")
+    parser.add_argument("--pred", required=True, metavar="JSON", help="the predictions")
+    parser.add_argument("--pred-dir", metavar="DIR", help="their PNGs (default: likewise)")
+    parser.add_argument("--json", metavar="FILE", help="also write all figures here")
+    parser.add_argument("--per-class", action="store_true", help="also print a line per class")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads (default: 1)")
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    import json
+    from pathlib import Path
+
+    from pfpn.data.files import write_atomically
+    from pfpn.data.score import score_files
+    from pfpn.quality import format_table
+
+    with _count_bar() as progress:
+        result = score_files(
+            arguments.gt,
+            arguments.gt_dir,
+            arguments.pred,
+            arguments.pred_dir,
+            workers=arguments.workers,
+            progress=progress,
+        )
+    if arguments.json:
+        text = json.dumps(result.as_dict(), indent=2) + "\n"
+        write_atomically(Path(arguments.json), text.encode())
+    print(format_table(result, per_class=arguments.per_class))
+    return 0
+
+
+@contextmanager
+def _count_bar() -> Iterator[Callable[[int, int], None]]:
+    """Draw a bar over images on a terminal; give the function that takes (done, all)."""
+    from tqdm import tqdm
+
+    with tqdm(unit="image", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+COMMANDS["check"] = Command(
+    "list everything that is wrong with a data set; exit code 1 if there is anything",
+    "pfpn check data/coco --split val2017",
+    _add_check,
+    _check,
+)
+COMMANDS["score"] = Command(
+    "compute panoptic quality from files, with panopticapi's figures",
+    "pfpn score --gt gt.json --gt-dir gt --pred pred.json --pred-dir pred --json scores.json",
+    _add_score,
+    _score,
+)
 COMMANDS["train"] = Command(
     "train a model from a preset; under torchrun, on all its processes",
     "pfpn train toy --out runs/toy optim.lr=0.001",
@@ -203,6 +396,12 @@ COMMANDS["evaluate"] = Command(
     "pfpn evaluate runs/toy --data toy --split val --json scores.json",
     _add_evaluate,
     _evaluate,
+)
+COMMANDS["predict"] = Command(
+    "find every segment of photographs: per image an id PNG, a JSON file and an overlay to look at",
+    "pfpn predict runs/toy street.jpg --out predictions",
+    _add_predict,
+    _predict,
 )
 
 

@@ -97,7 +97,7 @@ def evaluate(
     *,
     max_images: int = 0,
     with_ap: bool = True,
-    on_image: Callable[[], object] = lambda: None,
+    on_image: Callable[[Sample, Prediction], object] = lambda sample, found: None,
 ) -> Evaluation:
     """Predict every image and compare with its truth.
 
@@ -107,7 +107,7 @@ def evaluate(
         config: how images are brought to the network and answers are merged.
         max_images: look at the first so many only; 0 looks at all.
         with_ap: also compute box and mask AP, which needs all masks and therefore more time.
-        on_image: called after each image, for a progress bar.
+        on_image: called after each image with what was found in it.
     """
     categories = dataset.categories
     num_things = len(things(categories))
@@ -136,7 +136,7 @@ def evaluate(
             branch.update(to_label_map(sample.panoptic, num_things), found.label_map.cpu())
         if precision:
             precision.update(index, sample, found)
-        on_image()
+        on_image(sample, found)
 
     for collected in (panoptic, semantic, branch, precision):
         _merge_over_processes(collected)
