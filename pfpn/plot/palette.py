@@ -1,0 +1,94 @@
+"""One color for each class, the same in every figure, and shades of it for its instances.
+
+The colors of the drawn world stay apart for colour-blind readers; classes of the same meaning in
+other data sets get the same colors. Labels are never left to color alone: figures have legends.
+"""
+
+import re
+from collections.abc import Sequence
+
+from pfpn.data.toy import TOY_CATEGORIES
+from pfpn.structures import Category
+
+Color = tuple[int, int, int]  # RGB, 0..255
+
+VOID_COLOR: Color = (40, 40, 44)  # what belongs to no segment
+UNSET_COLOR = Category(0, "", is_thing=False).color  # of a category that was given none
+
+# Other names of what the drawn world has too, and colors for what else stands in streets.
+SAME = {
+    "pedestrian": "person",
+    "pavement": "sidewalk",
+    "vegetation": "tree",
+    "terrain": "grass",
+    "house": "building",
+}
+CLASS_COLORS: dict[str, Color] = {category.name: category.color for category in TOY_CATEGORIES} | {
+    "truck": (150, 120, 10),
+    "bicycle": (136, 34, 140),
+    "bicyclist": (136, 34, 140),
+    "rider": (136, 34, 140),
+    "pole": (60, 62, 66),
+    "fence": (190, 120, 60),
+    "traffic sign": (230, 80, 90),
+    "signsymbol": (230, 80, 90),
+    "traffic light": (250, 160, 60),
+}
+# For classes that have neither a known name nor a color of their own, by ascending category id.
+SPARE_COLORS: tuple[Color, ...] = (
+    (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0),
+    (240, 228, 66), (102, 51, 120), (120, 120, 126), (160, 90, 60), (20, 70, 90), (170, 200, 120),
+)  # fmt: skip
+# How far an instance's color moves from its class's: towards white (+) or black (-).
+SHADES = (0.0, 0.3, -0.28, 0.52, -0.48, 0.16, -0.14, 0.42)
+
+
+def class_colors(categories: Sequence[Category]) -> dict[int, Color]:
+    """Return the color of each category by its category id.
+
+    A class of streets has the color it has everywhere. Others keep the color that their data set
+    gives them, and if it gives none, get a spare one.
+    """
+    colors: dict[int, Color] = {}
+    spare = 0
+    for category in sorted(categories, key=lambda c: c.id):
+        known = CLASS_COLORS.get(_plain(category.name))
+        if known is not None:
+            colors[category.id] = known
+        elif category.color != UNSET_COLOR:
+            colors[category.id] = category.color
+        else:
+            # Beyond the list, its colors come again, paler or darker.
+            turn, place = divmod(spare, len(SPARE_COLORS))
+            colors[category.id] = _mix(SPARE_COLORS[place], SHADES[turn % len(SHADES)])
+            spare += 1
+    return colors
+
+
+def instance_color(color: Color, number: int) -> Color:
+    """Return the shade of a class's color for its instance `number`, from 0 up."""
+    return _mix(color, SHADES[number % len(SHADES)])
+
+
+def ink_on(color: Color) -> str:
+    """Return "black" or "white", whichever is easier to read on `color`."""
+    red, green, blue = color
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"
+
+
+def to_hex(color: Color) -> str:
+    """Return a color as matplotlib and HTML write it."""
+    red, green, blue = color
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _mix(color: Color, shade: float) -> Color:
+    goal = 255 if shade > 0 else 0
+    red, green, blue = (round(c + (goal - c) * abs(shade)) for c in color)
+    return red, green, blue
+
+
+def _plain(name: str) -> str:
+    """COCO names merged classes building-other-merged, sky-other-merged, pavement-merged, ..."""
+    plain = re.sub(r"(-(other|merged|stuff))+$", "", name.strip().lower()).replace("_", " ")
+    return SAME.get(plain, plain)
