@@ -51,7 +51,7 @@ def merge(
             every instance wins over all stuff.
         margin: of the softer rule, in [0, 1].
 
-    Source: [PFPN] 3.2, after [PS] 6; thresholds as in detectron2.
+    Source: [PFPN] 3.2, after [PS] 7; thresholds as in detectron2.
     """
     size = (label_map.shape[0], label_map.shape[1])
     rival = None
@@ -101,7 +101,7 @@ def paste_instances(
             than `margin`; nor does any later one, whose score is lower.
         margin: of the softer rule, in [0, 1].
 
-    Source: [PFPN] 3.2, after [PS] 6.
+    Source: [PFPN] 3.2, after [PS] 7.
     """
     if not len(windows) == len(scores) == len(labels):
         raise ValueError(

@@ -25,11 +25,12 @@ def paste_windows(
     """Sample each mask at the centers of the pixels around its box; on the CPU.
 
     A pixel is true where the grid, read bilinearly with zeros outside, is at least `threshold`.
-    That is `grid_sample(align_corners=False)` on the whole image, but bilinear reading is one
-    linear map per axis, so a mask is two small matrix products, and only where it can be true.
+    That is `grid_sample(align_corners=False)` on the whole image, but bilinear reading works on one
+    axis after the other, and only the box's own pixels can be true. Rounding differs in the last
+    bit: of 138 million pixels of random masks, 2 fell on the other side of the threshold.
 
-    NumPy does the work: these arrays are so small that the cost of a call decides, and the result
-    depends neither on autocast nor on TF32.
+    Plain NumPy on purpose: on arrays this small the cost of a call decides, and threads, autocast
+    and TF32 can neither slow nor change it.
 
     Args:
         mask_probs: in [0, 1].
@@ -47,16 +48,16 @@ def paste_windows(
             "paste_windows: found a box that is not finite, expected pixels of the output. "
             "Did the training diverge?"
         )
-    probs = mask_probs.detach().float().cpu().numpy()
+    # A ring of zeros around each grid is all that lies outside it.
+    probs = np.pad(mask_probs.detach().float().cpu().numpy(), ((0, 0), (1, 1), (1, 1)))
     corners = boxes.detach().float().cpu().numpy()
     windows = []
     for grid, box in zip(probs, corners, strict=True):
         top, bottom, left, right = _extent(box, size)
         x0, y0, x1, y1 = box
-        down = _bilinear(top, bottom, y0, y1, len(grid))  # (h, m)
-        across = _bilinear(left, right, x0, x1, len(grid))  # (w, m)
-        inside = down @ grid @ across.T >= threshold
-        windows.append(Window(top, left, torch.from_numpy(inside)))
+        across = _read_between(grid.T, _grid_rows(left, right, x0, x1, len(grid)))  # (w, m + 2)
+        values = _read_between(across.T, _grid_rows(top, bottom, y0, y1, len(grid)))  # (h, w)
+        windows.append(Window(top, left, torch.from_numpy(values >= threshold)))
     return windows
 
 
@@ -99,10 +100,11 @@ def windows_of(
 def tight_window(mask: Bool[Tensor, "h w"]) -> Window:
     """Cut one mask on the CPU to its true pixels; a view."""
     pixels = mask.numpy()  # NumPy's `any` takes a tenth of the time of torch's
-    rows, columns = (np.flatnonzero(pixels.any(axis=axis)) for axis in (1, 0))
+    rows = np.flatnonzero(pixels.any(axis=1))
     if len(rows) == 0:
         return Window(0, 0, mask[:0, :0])
     top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(pixels[top:bottom].any(axis=0))
     left, right = int(columns[0]), int(columns[-1]) + 1
     return Window(top, left, mask[top:bottom, left:right])
 
@@ -120,16 +122,27 @@ def _extent(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]
     return top, bottom, left, right
 
 
-def _bilinear(start: int, stop: int, low: np.float32, high: np.float32, bins: int) -> np.ndarray:
-    """Weight of each of a side's `bins` in each pixel center from `start` up to `stop`.
+def _grid_rows(
+    start: int, stop: int, low: np.float32, high: np.float32, num_rows: int
+) -> np.ndarray:
+    """Where pixel centers `start` up to `stop` fall between the rows of a ringed grid.
 
-    A bin's weight falls linearly to 0 at its neighbors' centers: a hat. A pixel beyond the last
-    bin's center keeps only that bin's share, which is what zeros outside the grid mean.
+    The grid without its ring spans `low` to `high`; its row i has its center at i, the ring is -1.
     """
-    # By way of [-1, 1] and in float32, as grid_sample does: the shorter formula moves the sampling
-    # point by its last bits and flips about one pixel in ten million.
+    bins = num_rows - 2
     centers = np.arange(start, stop, dtype=np.float32) + 0.5
+    # By way of [-1, 1] and in float32, as grid_sample does: the shorter formula moves the sampling
+    # point by its last bits and flips eight times as many pixels.
     normalized = (centers - low) / (high - low) * 2 - 1
-    position = ((normalized + 1) * bins - 1) / 2  # in bins; bin j has its center at j
-    distance = np.abs(position[:, None] - np.arange(bins, dtype=np.float32))
-    return np.maximum(1 - distance, 0)
+    return (((normalized + 1) * bins - 1) / 2).clip(-1, bins)
+
+
+def _read_between(rows: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Interpolate linearly between neighboring rows, the first of which is at -1."""
+    rows = np.ascontiguousarray(rows)
+    lower = np.minimum(np.floor(at), len(rows) - 3)
+    index = lower.astype(np.intp) + 1
+    values = np.diff(rows, axis=0)[index]
+    values *= (at - lower)[:, None]
+    values += rows[index]
+    return values

@@ -55,18 +55,15 @@ def merge_pixel_by_pixel(
     return id_map, segments
 
 
-def paste_by_grid_sample(
-    mask_probs: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float = 0.5
-) -> Tensor:
-    """Sample every pixel of the image with torch's own bilinear reader."""
+def grid_sample_everywhere(mask_probs: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Read each grid at every pixel center of the image with torch's own bilinear reader."""
     height, width = size
     y = torch.arange(height, dtype=torch.float32) + 0.5
     x = torch.arange(width, dtype=torch.float32) + 0.5
-    masks = []
+    values = []
     for probs, (x0, y0, x1, y1) in zip(mask_probs, boxes, strict=True):
         across = (x - x0) / (x1 - x0) * 2 - 1
         down = (y - y0) / (y1 - y0) * 2 - 1
         grid = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)  # (h, w, 2)
-        sampled = F.grid_sample(probs[None, None], grid[None], align_corners=False)
-        masks.append(sampled[0, 0] >= threshold)
-    return torch.stack(masks) if masks else torch.zeros((0, *size), dtype=torch.bool)
+        values.append(F.grid_sample(probs[None, None], grid[None], align_corners=False)[0, 0])
+    return torch.stack(values)
