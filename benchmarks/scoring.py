@@ -1,0 +1,264 @@
+"""Panoptic quality, from id maps in memory and from files: ours against the reference's loop.
+
+    python benchmarks/scoring.py [--images 200] [--rounds 5]
+
+The peer is the algorithm of the reference implementation (panopticapi), written anew: sort all
+pixels of each map and of the pair of maps, then plain loops. hotcoco (Rust) runs too if it is
+there. All take turns, so that a busy neighbor slows all of them alike: read the ratios. Processor
+time is counted as well, of all threads, for it hardly depends on neighbors. All must give the same
+figure, which is checked.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pfpn.data.categories import LabelMap, parse_categories
+from pfpn.data.coco import parse_segments, read_id_map
+from pfpn.data.score import score_files
+from pfpn.quality import PanopticQuality
+from pfpn.structures import Panoptic
+
+DATA = Path(__file__).resolve().parents[1] / "tests/data_files/pq/normal"
+PeerSums = dict[int, list[float]]  # category_id: tp, fp, fn, sum of IoUs
+
+
+def peer_image(
+    gt_map: np.ndarray, gt_segments: list[dict], pred_map: np.ndarray, pred_segments: list[dict]
+) -> PeerSums:
+    """Score one image: np.unique over all pixels, loops over pairs and segments."""
+    truth = {segment["id"]: segment for segment in gt_segments}
+    guess = {segment["id"]: segment for segment in pred_segments}
+    pred_areas = dict(zip(*np.unique(pred_map, return_counts=True), strict=True))
+    assert set(pred_areas) - {0} == set(guess)
+    codes = gt_map.astype(np.uint64) * 2**24 + pred_map.astype(np.uint64)
+    pairs = {
+        (int(code) // 2**24, int(code) % 2**24): count
+        for code, count in zip(*np.unique(codes, return_counts=True), strict=True)
+    }
+    sums: PeerSums = defaultdict(lambda: [0, 0, 0, 0.0])
+    matched_gt, matched_pred = set(), set()
+    for (gt_id, pred_id), overlap in pairs.items():
+        if gt_id not in truth or pred_id not in guess or truth[gt_id]["iscrowd"]:
+            continue
+        category = truth[gt_id]["category_id"]
+        if category != guess[pred_id]["category_id"]:
+            continue
+        union = truth[gt_id]["area"] + pred_areas[pred_id] - overlap - pairs.get((0, pred_id), 0)
+        if overlap / union > 0.5:
+            sums[category][0] += 1
+            sums[category][3] += overlap / union
+            matched_gt.add(gt_id)
+            matched_pred.add(pred_id)
+    crowds = {}
+    for gt_id, segment in truth.items():
+        if gt_id in matched_gt:
+            continue
+        if segment["iscrowd"]:
+            crowds[segment["category_id"]] = gt_id
+        else:
+            sums[segment["category_id"]][2] += 1
+    for pred_id, segment in guess.items():
+        if pred_id in matched_pred:
+            continue
+        ignored = pairs.get((0, pred_id), 0)
+        ignored += pairs.get((crowds.get(segment["category_id"], -1), pred_id), 0)
+        if ignored / pred_areas[pred_id] <= 0.5:
+            sums[segment["category_id"]][1] += 1
+    return sums
+
+
+def peer_decode(path: Path) -> np.ndarray:
+    """Read ids as the reference does: PIL, 32 bits per channel, then arithmetic."""
+    rgb = np.array(Image.open(path), dtype=np.uint32)
+    return rgb[:, :, 0] + 256 * rgb[:, :, 1] + 256 * 256 * rgb[:, :, 2]
+
+
+def peer_share(folder: Path, annotations: list[tuple[dict, dict]]) -> PeerSums:
+    """Score some images from files."""
+    total: PeerSums = defaultdict(lambda: [0, 0, 0, 0.0])
+    for gt, pred in annotations:
+        found = peer_image(
+            peer_decode(folder / "gt" / gt["file_name"]),
+            gt["segments_info"],
+            peer_decode(folder / "pred" / pred["file_name"]),
+            pred["segments_info"],
+        )
+        for category, sums in found.items():
+            total[category] = [a + b for a, b in zip(total[category], sums, strict=True)]
+    return dict(total)
+
+
+def peer_files(folder: Path, processes: int) -> float:
+    """Score a set from files, with that many processes; return PQ."""
+    gt, pred = (json.loads((folder / f"{name}.json").read_bytes()) for name in ("gt", "pred"))
+    by_image = {annotation["image_id"]: annotation for annotation in pred["annotations"]}
+    pairs = [(annotation, by_image[annotation["image_id"]]) for annotation in gt["annotations"]]
+    if processes == 1:
+        shares = [peer_share(folder, pairs)]
+    else:
+        work = [(folder, pairs[i::processes]) for i in range(processes)]
+        with multiprocessing.get_context("fork").Pool(processes) as pool:
+            shares = pool.starmap(peer_share, work)
+    return peer_mean(shares)
+
+
+def peer_mean(shares: list[PeerSums]) -> float:
+    """Average PQ over the classes that count."""
+    total: PeerSums = defaultdict(lambda: [0, 0, 0, 0.0])
+    for share in shares:
+        for category, sums in share.items():
+            total[category] = [a + b for a, b in zip(total[category], sums, strict=True)]
+    scores = [iou / (tp + 0.5 * (fp + fn)) for tp, fp, fn, iou in total.values() if tp + fp + fn]
+    return sum(scores) / len(scores)
+
+
+def repeat_set(folder: Path, images: int) -> None:
+    """Lay out the 16 images so often that there are `images`; the PNGs are copied by name only."""
+    for name in ("gt", "pred"):
+        content = json.loads((DATA / f"{name}.json").read_bytes())
+        (folder / name).mkdir()
+        annotations, entries = [], []
+        for i in range(images):
+            annotation = dict(content["annotations"][i % len(content["annotations"])])
+            (folder / name / f"{i}.png").symlink_to(DATA / name / annotation["file_name"])
+            annotations.append(annotation | {"image_id": i, "file_name": f"{i}.png"})
+            entries.append({"id": i, "file_name": f"{i}.jpg", "height": 480, "width": 640})
+        content |= {"annotations": annotations, "images": entries}
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+Times = list[tuple[float, float]]  # seconds of a round: by the wall clock, by the processors
+
+
+def in_turns(
+    jobs: dict[str, Callable[[], float]], rounds: int
+) -> tuple[dict[str, Times], dict[str, float]]:
+    """Return the times of every round by job, and what each job gave; the order changes."""
+    times: dict[str, Times] = {name: [] for name in jobs}
+    answers = {name: job() for name, job in jobs.items()}  # this round warms up
+    names = list(jobs)
+    for round_ in range(rounds):
+        first = round_ % len(names)
+        for name in names[first:] + names[:first]:
+            wall, cpu = time.perf_counter(), cpu_seconds()
+            jobs[name]()
+            times[name].append((time.perf_counter() - wall, cpu_seconds() - cpu))
+    return times, answers
+
+
+def cpu_seconds() -> float:
+    """Return the processor time of this process, its threads, and the processes that it ended."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+def report(title: str, jobs: dict[str, Callable[[], float]], images: int, rounds: int) -> None:
+    """Print milliseconds per image, and how often faster than the first job."""
+    times, answers = in_turns(jobs, rounds)
+    expected = next(iter(answers.values()))
+    for name, answer in answers.items():
+        assert abs(answer - expected) < 1e-12, (name, answer, expected)
+    base = next(iter(times.values()))
+    print(f"{title}; PQ {100 * expected:.4f} in all\n{'':34s}wall ms      x    CPU ms      x")
+    for name, rows in times.items():
+        line = f"  {name:30s}"
+        for clock in range(2):
+            middle = 1000 * statistics.median(row[clock] for row in rows) / images
+            ratio = statistics.median(b[clock] / r[clock] for b, r in zip(base, rows, strict=True))
+            line += f"{middle:9.2f} {ratio:6.2f} "
+        print(line)
+
+
+def memory_jobs() -> dict[str, Callable[[], float]]:
+    """Score the 16 images from id maps (int64) and segments in memory."""
+    contents = {n: json.loads((DATA / f"{n}.json").read_bytes()) for n in ("gt", "pred")}
+    categories = parse_categories(contents["gt"]["categories"], "gt.json")
+    labels = LabelMap(tuple(categories))
+    peers, ours = [], []
+    for gt, pred in zip(*(contents[n]["annotations"] for n in ("gt", "pred")), strict=True):
+        assert gt["image_id"] == pred["image_id"]
+        maps = [
+            read_id_map(DATA / n / a["file_name"]).astype(np.int64)
+            for n, a in (("gt", gt), ("pred", pred))
+        ]
+        peers.append((maps[0], gt["segments_info"], maps[1], pred["segments_info"]))
+        ours.append(
+            tuple(
+                Panoptic(torch.from_numpy(id_map), parse_segments(annotation, labels))
+                for id_map, annotation in zip(maps, (gt, pred), strict=True)
+            )
+        )
+
+    def run_ours() -> float:
+        quality = PanopticQuality(categories)
+        for gt, found in ours:
+            quality.update(gt, found)
+        result = quality.result().all
+        assert result is not None
+        return result.pq
+
+    return {
+        "reference's loop": lambda: peer_mean([dict(peer_image(*peer)) for peer in peers]),
+        "pfpn": run_ours,
+    }
+
+
+def file_jobs(folder: Path) -> dict[str, Callable[[], float]]:
+    """Score from JSON and PNG files, decoding included."""
+
+    def ours(workers: int) -> float:
+        result = score_files(
+            folder / "gt.json", None, folder / "pred.json", None, workers=workers
+        ).all
+        assert result is not None
+        return result.pq
+
+    jobs: dict[str, Callable[[], float]] = {
+        "reference's loop, 1 process": lambda: peer_files(folder, 1),
+        "reference's loop, 2 processes": lambda: peer_files(folder, 2),
+        "pfpn, 1 worker": lambda: ours(1),
+        "pfpn, 2 workers": lambda: ours(2),
+    }
+    try:
+        from hotcoco.panoptic import PanopticEval
+    except ImportError:
+        print("hotcoco is not installed: left out")
+        return jobs
+
+    def hotcoco() -> float:
+        evaluation = PanopticEval(str(folder / "gt.json"), str(folder / "pred.json"))
+        evaluation.evaluate()
+        return evaluation.results()["All"]["pq"]
+
+    threads = os.environ.get("RAYON_NUM_THREADS", "all cores")
+    return jobs | {f"hotcoco, RAYON_NUM_THREADS {threads}": hotcoco}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    print("640x480 pixels, 10 to 25 segments; x: how often faster than the first line")
+    report("in memory", memory_jobs(), 16, 3 * arguments.rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        repeat_set(Path(folder), arguments.images)
+        title = f"from files, {arguments.images} images, decoding included"
+        report(title, file_jobs(Path(folder)), arguments.images, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()
