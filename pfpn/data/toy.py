@@ -29,11 +29,13 @@ TOY_CATEGORIES = (
     Category(25, "grass", False, (132, 175, 92)),
 )
 REFERENCE_SIZE = (128, 192)  # a scene is laid out in units that are pixels at this size
+MAX_HIDDEN = 0.5  # of a thing's box that one nearer thing's box may cover
 MIN_PIXELS = 20  # a segment with fewer visible pixels at the reference size becomes void
 OVERSAMPLING = 2  # drawn pixels per side of a final one
 
 Color = tuple[int, int, int]
 Point = tuple[float, float]  # x, y in units
+_Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in units
 Place = Callable[[float, float], Point]  # metres right of and above a thing's foot, to x, y
 
 FOCAL = 150.0  # units; the picture of 1 metre at a depth of Z metres is FOCAL / Z units high
@@ -61,12 +63,12 @@ class Mood:
 
 
 MOODS = {
-    "day": Mood(0.42, (74, 144, 217), (190, 221, 242), (1.0, 1.0, 1.0), 260, 0.42, 0.0, 6),
-    "overcast": Mood(0.15, (150, 160, 172), (205, 210, 214), (0.84, 0.86, 0.9), 150, 0.2, 0.03, 9),
-    "dusk": Mood(0.17, (74, 62, 122), (255, 166, 96), (0.98, 0.78, 0.7), 190, 0.38, 0.35, 5),
-    "night": Mood(0.11, (10, 14, 38), (44, 52, 92), (0.5, 0.53, 0.72), 260, 0.25, 0.55, 2),
-    "rain": Mood(0.08, (104, 114, 128), (164, 172, 180), (0.7, 0.74, 0.8), 90, 0.12, 0.15, 7),
-    "fog": Mood(0.07, (196, 201, 205), (220, 222, 223), (0.9, 0.91, 0.92), 34, 0.08, 0.05, 0),
+    "day": Mood(0.48, (74, 144, 217), (190, 221, 242), (1.0, 1.0, 1.0), 300, 0.36, 0.0, 6),
+    "overcast": Mood(0.15, (146, 163, 186), (198, 210, 222), (0.88, 0.89, 0.92), 220, 0.2, 0.03, 8),
+    "dusk": Mood(0.15, (84, 72, 140), (255, 176, 110), (1.0, 0.84, 0.76), 260, 0.32, 0.35, 5),
+    "night": Mood(0.09, (8, 12, 36), (34, 42, 80), (0.6, 0.62, 0.8), 300, 0.22, 0.55, 2),
+    "rain": Mood(0.07, (104, 118, 138), (164, 176, 188), (0.76, 0.78, 0.82), 150, 0.12, 0.15, 6),
+    "fog": Mood(0.06, (196, 204, 212), (218, 223, 228), (0.94, 0.94, 0.95), 60, 0.08, 0.05, 0),
 }
 
 PAINTS: tuple[Color, ...] = (
@@ -101,8 +103,8 @@ LEAVES: tuple[Color, ...] = (
 )  # fmt: skip
 NEEDLES: tuple[Color, ...] = ((28, 84, 62), (34, 92, 52), (44, 88, 80))
 WALLS: tuple[Color, ...] = (
-    (178, 92, 74), (196, 120, 88), (214, 184, 142), (226, 214, 190), (168, 160, 152),
-    (150, 110, 92), (134, 144, 158), (206, 158, 120), (188, 196, 200), (232, 200, 170),
+    (178, 92, 74), (196, 120, 88), (214, 178, 130), (222, 200, 160), (150, 100, 82), (162, 84, 78),
+    (206, 150, 108), (232, 192, 148), (188, 138, 110), (216, 164, 142),
 )  # fmt: skip
 ROOFS: tuple[Color, ...] = ((132, 62, 48), (96, 70, 60), (84, 88, 98), (158, 84, 58), (70, 74, 82))
 STRIPES: tuple[Color, ...] = (
@@ -389,6 +391,7 @@ class _Item:
     name: str | None  # of its thing category; None is void
     draw: Callable[[], None]
     footprint: _Patch
+    box: _Box  # about what it covers of the picture
 
 
 @dataclass
@@ -537,11 +540,11 @@ class _Scene:
 
     def _draw_balloons(self) -> None:
         dice = self.dice
-        if self.weather in ("rain", "fog") or not dice.chance(0.5):
+        if self.weather in ("rain", "fog") or not dice.chance(0.6):
             return
         taken: list[Point] = []
         for _ in range(int(dice.weighted({"1": 0.6, "2": 0.28, "3": 0.12}))):
-            radius = dice.between(4, 13)
+            radius = dice.between(5, 14)
             x = dice.between(-0.02, 1.02) * self.canvas.width
             y = dice.between(0.1, 0.75) * self.horizon
             if all(abs(x - x2) > 30 for x2, _ in taken):
@@ -611,7 +614,7 @@ class _Scene:
                 x += width + (dice.between(0, 6) if dice.chance(0.25) else 0)
         else:
             canvas.owner = GRASS
-            for far, rise in ((130, 14), (80, 9)):
+            for far, rise in ((90, 14), (50, 9)):
                 color = self.lit((92, 132, 70), far, 0.95)
                 knots = [dice.between(0.15, 1) * rise for _ in range(7)]
                 ridge = []
@@ -763,9 +766,7 @@ class _Scene:
             walk_width = dice.between(1.8, 3.2)
             outer = curb + side * walk_width
             walks.append(_Patch(min(curb, outer), max(curb, outer), NEAREST, FARTHEST))
-            front = outer + side * (
-                dice.between(0.0, 1.0) if dice.chance(0.4) else dice.between(2, 7)
-            )
+            front = outer + side * (0.1 if dice.chance(0.4) else dice.between(3, 8))
             lawns.append(_Patch(min(outer, front), max(outer, front), NEAREST, 60))
             if dice.chance(0.14):
                 lawns[-1] = _Patch(
@@ -785,13 +786,13 @@ class _Scene:
     def _lay_crossing(self) -> tuple[list[_Patch], list[_Patch], list[_Patch], list[Any]]:
         """Look across a road, at the houses on its other side."""
         dice = self.dice
-        z = self.closest + dice.between(0.3, 3.0)
+        z = self.closest + dice.between(0.7, 3.0)
         wide = 200.0
         lawns = [_Patch(-wide, wide, self.closest, z)]
         near = _Patch(-wide, wide, z, z + dice.between(1.6, 2.6))
         road = _Patch(-wide, wide, near.z1, near.z1 + dice.between(5.5, 8))
         far = _Patch(-wide, wide, road.z1, road.z1 + dice.between(2, 3.5))
-        front = far.z1 + (dice.between(0, 0.5) if dice.chance(0.35) else dice.between(2, 9))
+        front = far.z1 + (0.1 if dice.chance(0.35) else dice.between(3, 9))
         lawns.append(_Patch(-wide, wide, far.z1, front))
         boxes = []
         left, right = self.across(front, 60)
@@ -912,35 +913,63 @@ class _Scene:
 
     # What stands on the ground
 
-    def _is_free(self, patch: _Patch, gap: float) -> bool:
-        return all(
-            patch.x1 + gap < other.footprint.x0
-            or other.footprint.x1 + gap < patch.x0
-            or patch.z1 + gap < other.footprint.z0
-            or other.footprint.z1 + gap < patch.z0
-            for other in self.items
-        )
+    def _is_free(self, patch: _Patch, box: _Box, gap: float) -> bool:
+        """Tell whether a place is taken, or what stands there would hide or be hidden too much."""
+        for other in self.items:
+            if (
+                patch.x0 - gap < other.footprint.x1
+                and other.footprint.x0 - gap < patch.x1
+                and patch.z0 - gap < other.footprint.z1
+                and other.footprint.z0 - gap < patch.z1
+            ):
+                return False
+            if other.name is None:
+                continue
+            wide = min(box[2], other.box[2]) - max(box[0], other.box[0])
+            high = min(box[3], other.box[3]) - max(box[1], other.box[1])
+            behind = box if patch.z0 > other.footprint.z0 else other.box
+            area = (behind[2] - behind[0]) * (behind[3] - behind[1])
+            if wide > 0 and high > 0 and wide * high > MAX_HIDDEN * area:
+                return False
+        return True
+
+    def _box(self, x: float, z: float, half: float, height: float) -> _Box:
+        """Return the box, in the picture, of something upright."""
+        return (*self.at(x - half, height, z), *self.at(x + half, 0, z))
 
     def _spot(
-        self, patches: Sequence[_Patch], near: float, far: float, half: float, margin: float
+        self,
+        patches: Sequence[_Patch],
+        far: float,
+        size: tuple[float, float],
+        *,
+        near: float = 0.2,
+        margin: float = 3,
     ) -> tuple[float, float] | None:
-        """Find a visible place (x, z) that nothing else has taken, at most `far` metres ahead."""
-        dice = self.dice
-        for _ in range(12):
+        """Find a visible place (x, z) for something of `size` (half width, height in metres).
+
+        It is at least `near` metres behind the nearest ground that is seen, at most `far` ahead of
+        the camera, and at most `margin` units outside the picture.
+        """
+        dice, (half, height) = self.dice, size
+        for _ in range(16):
             patch: _Patch = dice.pick(patches)
-            low, high = max(patch.z0, near), min(patch.z1, far)
+            low, high = max(patch.z0, self.closest + near), min(patch.z1, far)
             u = dice.between(0, 1)
             if low >= high:
                 continue
             z = low + (high - low) * u * (0.4 + 0.6 * u)  # more of what is near
             left, right = self.across(z, margin)
-            left, right = max(left, patch.x0 + half), min(right, patch.x1 - half)
+            left, right = max(left, patch.x0 + 0.35), min(right, patch.x1 - 0.35)
             if left >= right:
                 continue
             x = dice.between(left, right)
-            if self._is_free(_Patch(x - half, x + half, z - 0.3, z + 0.3), 0.15):
+            if self._is_free(self._footprint(x, z, half), self._box(x, z, half, height), 0.1):
                 return x, z
         return None
+
+    def _footprint(self, x: float, z: float, half: float) -> _Patch:
+        return _Patch(x - 0.8 * half, x + 0.8 * half, z - 0.3, z + 0.3)
 
     def _place_items(
         self,
@@ -950,30 +979,34 @@ class _Scene:
         layout: str,
     ) -> None:
         dice = self.dice
-        near = self.closest
         self._place_traffic(lanes[0], along=layout == "avenue")
         for _ in range(dice.count(0, 3)):
-            spot = self._spot([*lawns, *lawns, *walks], near + 1.5, 42, 0.4, 6)
+            height = dice.between(3.2, 5.6)
+            spot = self._spot(
+                [*lawns, *lawns, *walks], 34, (0.34 * height, height), near=1.5, margin=6
+            )
             if spot:
-                self._add_tree(*spot)
-        for _ in range(dice.weighted({"0": 0.5, "1": 0.5}).count("1") * dice.count(1, 2)):
-            spot = self._spot(walks, near + 1, 30, 0.2, 0)
+                self._add_tree(*spot, height)
+        for _ in range(dice.count(1, 2) if dice.chance(0.5) else 0):
+            spot = self._spot(walks, 30, (0.2, 4.2), near=1, margin=0)
             if spot:
                 self._add_lamp(*spot)
         walkable = [*walks, *walks, *walks, *lawns, *lanes]
-        for _ in range(dice.count(1, 4)):
-            spot = self._spot(walkable, near + 0.2, 24, 0.45, 3)
+        for _ in range(dice.count(1, 3)):
+            size = dice.between(1.0, 1.16) if dice.chance(0.8) else dice.between(0.7, 0.82)
+            spot = self._spot(walkable, 20, (0.45 * size, 2 * size), margin=1)
             if spot:
-                self._add_person(*spot)
-                if dice.chance(0.16):
-                    self._add_dog(spot[0] + dice.pick((-1.1, 1.1)), spot[1] - 0.2)
-        if dice.chance(0.35):
-            spot = self._spot([*walks, *lawns], near + 0.1, 12, 0.6, 3)
+                self._add_person(*spot, size)
+        for _ in range(dice.count(0, 1) + dice.chance(0.3)):
+            size = dice.between(1.1, 1.5)
+            spot = self._spot([*walks, *lawns], 10, (0.75 * size, 1.05 * size), near=0.3, margin=-3)
             if spot:
-                self._add_dog(*spot)
+                self._add_dog(*spot, size)
 
-    def _stand(self, z: float, name: str | None, patch: _Patch, draw: Callable[[], None]) -> None:
-        self.items.append(_Item(z, name, draw, patch))
+    def _stand(
+        self, z: float, name: str | None, patch: _Patch, box: _Box, draw: Callable[[], None]
+    ) -> None:
+        self.items.append(_Item(z, name, draw, patch, box))
 
     def _cast(self, x: float, z: float, half: float, height: float) -> None:
         """Put a shadow on the ground: dark under the thing, and stretched away from the sun."""
@@ -1003,10 +1036,9 @@ class _Scene:
 
     # Trees and lamps
 
-    def _add_tree(self, x: float, z: float) -> None:
+    def _add_tree(self, x: float, z: float, height: float) -> None:
         dice = self.dice
         kind = dice.weighted({"round": 0.6, "fir": 0.4})
-        height = dice.between(3.2, 5.6)
         if kind == "round":
             leaf = dice.pick(LEAVES)
             puffs = [
@@ -1070,7 +1102,7 @@ class _Scene:
                 if dx * dx + dy * dy < 0.08:
                     canvas.ellipse(cx, cy, radius * height * m, radius * height * m, color)
 
-        self._stand(z, "tree", _Patch(x - half * 0.8, x + half * 0.8, z - 0.6, z + 0.6), draw)
+        self._stand(z, "tree", self._footprint(x, z, half), self._box(x, z, half, height), draw)
 
     def _add_lamp(self, x: float, z: float) -> None:
         """A street lamp belongs to no category: some things in the world are unlabelled."""
@@ -1098,13 +1130,12 @@ class _Scene:
                 (place(0.4, 4.12), place(0.85, 4.12), place(0.78, 3.94), place(0.47, 3.94)), bulb
             )
 
-        self._stand(z, None, _Patch(x - 0.2, x + 0.2, z - 0.2, z + 0.2), draw)
+        self._stand(z, None, self._footprint(x, z, 0.2), self._box(x, z, 0.2, 4.2), draw)
 
     # People and dogs
 
-    def _add_person(self, x: float, z: float) -> None:
+    def _add_person(self, x: float, z: float, size: float) -> None:
         dice = self.dice
-        size = dice.between(1.0, 1.16) if dice.chance(0.8) else dice.between(0.68, 0.8)
         coat, trousers = dice.pick(COATS), dice.pick(TROUSERS)
         skin, hair = dice.pick(SKINS), dice.pick(HAIRS)
         wears_dress, from_behind = dice.chance(0.3), dice.chance(0.45)
@@ -1216,15 +1247,19 @@ class _Scene:
                 for i in range(4):
                     canvas.pie(cx, cy, 0.72 * m, 0.52 * m, 180 + 45 * i, 226 + 45 * i, tones[i % 2])
 
-        self._stand(z, "person", _Patch(x - 0.4, x + 0.4, z - 0.25, z + 0.25), draw)
+        self._stand(
+            z,
+            "person",
+            self._footprint(x, z, 0.45 * size),
+            self._box(x, z, 0.45 * size, 2 * size),
+            draw,
+        )
 
-    def _add_dog(self, x: float, z: float) -> None:
+    def _add_dog(self, x: float, z: float, size: float) -> None:
         dice = self.dice
-        size = dice.between(0.95, 1.35)
         fur, collar = dice.pick(FURS), dice.pick(STRIPES)
         patch_color = dice.pick((None, (72, 48, 36), (240, 238, 230)))
         flip, wag = dice.pick((-1.0, 1.0)), dice.between(0.1, 0.3)
-        z = max(z, self.closest * 0.8)
         self._cast(x, z, 0.5 * size, 0.6 * size)
 
         def draw() -> None:
@@ -1274,14 +1309,20 @@ class _Scene:
             if m > 10:
                 disk(0.54, 0.88, 0.03, 0.03, self.lit(BLACK, z))
 
-        self._stand(z, "dog", _Patch(x - 0.6, x + 0.6, z - 0.2, z + 0.2), draw)
+        self._stand(
+            z,
+            "dog",
+            self._footprint(x, z, 0.75 * size),
+            self._box(x, z, 0.75 * size, 1.05 * size),
+            draw,
+        )
 
     # Cars and buses
 
     def _place_traffic(self, road: _Patch, *, along: bool) -> None:
         dice = self.dice
         for _ in range(dice.count(0, 4)):
-            is_bus = dice.chance(0.17)
+            is_bus = dice.chance(0.22)
             length, width = (
                 (dice.between(7.5, 9.5), 2.5) if is_bus else (dice.between(3.5, 4.5), 1.8)
             )
@@ -1291,7 +1332,7 @@ class _Scene:
                     half = (road.x1 - road.x0) / 2
                     x = (road.x0 + road.x1) / 2 + lane * half * dice.pick((0.5, 0.5, 0.68))
                     u = dice.between(0, 1)
-                    z = (self.closest + 0.4 if not is_bus else 8) + 34 * u * (0.35 + 0.65 * u)
+                    z = (self.closest + 0.4 if not is_bus else 8) + 27 * u * (0.35 + 0.65 * u)
                     left, right = self.across(z, 8)
                     footprint = _Patch(x - width / 2, x + width / 2, z, z + length)
                 else:
@@ -1301,8 +1342,9 @@ class _Scene:
                     x = dice.between(left - 0.4 * length, right + 0.4 * length)
                     footprint = _Patch(x - length / 2, x + length / 2, z, z + width)
                     left, right = left - length, right + length
-                if left < x < right and self._is_free(footprint, 0.7):
-                    self._add_vehicle(x, z, length, width, lane, is_bus=is_bus, along=along)
+                box = self._box(x, z, (width if along else length) / 2, 2.9 if is_bus else 1.5)
+                if left < x < right and self._is_free(footprint, box, 0.7):
+                    self._add_vehicle(x, z, length, width, lane, box, is_bus=is_bus, along=along)
                     break
 
     def _add_vehicle(
@@ -1312,6 +1354,7 @@ class _Scene:
         length: float,
         width: float,
         lane: int,
+        box: _Box,
         *,
         is_bus: bool,
         along: bool,
@@ -1401,7 +1444,7 @@ class _Scene:
             for w in (0.14, 0.86):
                 at = solid(length, 0.68, w) if is_end_front else solid(0, 0.72, w)
                 color = HEADLIGHT if is_end_front else TAILLIGHT
-                self.glow(at, 0.8 * FOCAL / z, color, 0.4 if self.weather == "night" else 0.18)
+                self.glow(at, 0.6 * FOCAL / z, color, 0.28 if self.weather == "night" else 0.15)
 
         def draw() -> None:
             canvas = self.canvas
@@ -1483,7 +1526,7 @@ class _Scene:
                 wheel(u0, seen_side)
             self._draw_ends(solid, length, along=along, away=away, is_bus=is_bus, z=z, glass=glass)
 
-        self._stand(z, name, footprint, draw)
+        self._stand(z, name, footprint, box, draw)
 
     def _draw_ends(
         self,
