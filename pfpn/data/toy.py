@@ -30,7 +30,8 @@ TOY_CATEGORIES = (
 )
 REFERENCE_SIZE = (128, 192)  # a scene is laid out in units that are pixels at this size
 MAX_HIDDEN = 0.5  # of a thing's box that one nearer thing's box may cover
-MIN_PIXELS = 20  # a segment with fewer visible pixels at the reference size becomes void
+MIN_PIXELS = 20  # a thing with fewer visible pixels at the reference size becomes void
+MIN_STUFF_PIXELS = 64  # and so does stuff with fewer than these
 OVERSAMPLING = 2  # drawn pixels per side of a final one
 
 Color = tuple[int, int, int]
@@ -172,21 +173,24 @@ def draw_scene(seed: int, number: int, size: tuple[int, int] = REFERENCE_SIZE) -
     scene = _Scene(canvas, dice)
     scene.draw()
     image, ids = canvas.finish(scene, np.random.Generator(np.random.PCG64([seed, number, 1])))
-    min_pixels = MIN_PIXELS * canvas.scale**2
-    return Sample(torch.from_numpy(image), _truth(ids, scene.names, min_pixels), number)
+    return Sample(torch.from_numpy(image), _truth(ids, scene.names, canvas.scale**2), number)
 
 
-def _truth(ids: np.ndarray, names: Sequence[str], min_pixels: float) -> Panoptic:
-    """Turn the ids of drawing into segments 1, 2, ...; what is hardly seen becomes void."""
+def _truth(ids: np.ndarray, names: Sequence[str], area: float) -> Panoptic:
+    """Turn the ids of drawing into segments 1, 2, ...; what is hardly seen becomes void.
+
+    `area` is that of a square unit in pixels.
+    """
     thing_labels = {c.name: label for label, c in enumerate(things(TOY_CATEGORIES))}
     stuff_labels = {c.name: label for label, c in enumerate(stuff(TOY_CATEGORIES), start=1)}
     new_ids = np.zeros(256, np.int64)
     segments: list[Segment] = []
     for drawn_id, count in enumerate(np.bincount(ids.ravel(), minlength=256).tolist()):
-        if drawn_id == VOID or count == 0 or count < min_pixels:
+        is_thing = drawn_id >= FIRST_THING
+        least = area * (MIN_PIXELS if is_thing else MIN_STUFF_PIXELS)
+        if drawn_id == VOID or count == 0 or count < least:
             continue
         new_ids[drawn_id] = len(segments) + 1
-        is_thing = drawn_id >= FIRST_THING
         if is_thing:
             label = thing_labels[names[drawn_id - FIRST_THING]]
         else:
@@ -597,7 +601,7 @@ class _Scene:
             canvas.owner = BUILDING
             x = -dice.between(0, 8)
             while x < canvas.width:
-                width, height = dice.between(5, 15), dice.between(3, 13)
+                width, height = dice.between(8, 18), dice.between(5, 14)
                 color = self.lit(dice.pick(WALLS), 110, 0.8)
                 canvas.rectangle(x, self.horizon - height, x + width, base, color)
                 if dice.chance(0.3):
@@ -611,10 +615,10 @@ class _Scene:
                     pane = self.shining(LAMPLIGHT, 60) if shines else self.lit(GLASS, 110, 0.7)
                     wy = self.horizon - height + 1 + wy
                     canvas.rectangle(wx, wy, wx + 0.9, wy + 1.1, pane)
-                x += width + (dice.between(0, 6) if dice.chance(0.25) else 0)
+                x += width
         else:
             canvas.owner = GRASS
-            for far, rise in ((90, 14), (50, 9)):
+            for far, rise in ((60, 14), (35, 9)):
                 color = self.lit((92, 132, 70), far, 0.95)
                 knots = [dice.between(0.15, 1) * rise for _ in range(7)]
                 ridge = []
@@ -658,10 +662,10 @@ class _Scene:
         canvas, dice = self.canvas, self.dice
         canvas.owner = GRASS
         top = self.horizon + FOCAL * self.camera / FARTHEST
-        grass = dice.pick(((104, 158, 62), (122, 168, 70), (96, 148, 74), (136, 160, 76)))
+        grass = dice.pick(((98, 158, 60), (114, 168, 64), (100, 150, 70), (122, 170, 76)))
         canvas.rectangle(-1, top, canvas.width + 1, canvas.height + 1, self._flat(grass))
         canvas.owner = SIDEWALK
-        paving = dice.pick(((196, 188, 176), (206, 192, 168), (184, 182, 180)))
+        paving = dice.pick(((200, 198, 196), (208, 204, 196), (190, 192, 198)))
         for walk in walks:
             self._quad(walk, self._flat(paving))
             self._draw_slabs(walk, self._flat(paving, 0.88))
@@ -763,7 +767,7 @@ class _Scene:
         walks, lawns, boxes = [], [], []
         for side in (-1, 1):
             curb = middle + side * half
-            walk_width = dice.between(1.8, 3.2)
+            walk_width = dice.between(2.2, 3.8)
             outer = curb + side * walk_width
             walks.append(_Patch(min(curb, outer), max(curb, outer), NEAREST, FARTHEST))
             front = outer + side * (0.1 if dice.chance(0.4) else dice.between(3, 8))
@@ -789,9 +793,9 @@ class _Scene:
         z = self.closest + dice.between(0.7, 3.0)
         wide = 200.0
         lawns = [_Patch(-wide, wide, self.closest, z)]
-        near = _Patch(-wide, wide, z, z + dice.between(1.6, 2.6))
+        near = _Patch(-wide, wide, z, z + dice.between(1.8, 2.8))
         road = _Patch(-wide, wide, near.z1, near.z1 + dice.between(5.5, 8))
-        far = _Patch(-wide, wide, road.z1, road.z1 + dice.between(2, 3.5))
+        far = _Patch(-wide, wide, road.z1, road.z1 + dice.between(2.6, 4))
         front = far.z1 + (0.1 if dice.chance(0.35) else dice.between(3, 9))
         lawns.append(_Patch(-wide, wide, far.z1, front))
         boxes = []
@@ -992,7 +996,7 @@ class _Scene:
             if spot:
                 self._add_lamp(*spot)
         walkable = [*walks, *walks, *walks, *lawns, *lanes]
-        for _ in range(dice.count(1, 3)):
+        for _ in range(dice.count(0, 3)):
             size = dice.between(1.0, 1.16) if dice.chance(0.8) else dice.between(0.7, 0.82)
             spot = self._spot(walkable, 20, (0.45 * size, 2 * size), margin=1)
             if spot:
