@@ -417,7 +417,7 @@ class _Scene:
         self.is_dark = self.weather in ("night", "dusk")
         self.horizon = canvas.height * dice.between(0.36, 0.5)
         self.vanish = canvas.width * dice.between(0.28, 0.72)
-        self.camera = dice.between(2.3, 3.3)  # metres above the ground
+        self.camera = dice.between(2.1, 2.9)  # metres above the ground
         self.sun = (dice.between(-1.3, 1.3), dice.between(-0.25, 0.7))  # metres of shadow per metre
         self.closest = FOCAL * self.camera / (canvas.height - self.horizon)  # depth at the bottom
 
@@ -591,7 +591,7 @@ class _Scene:
         basket = self.lit((116, 76, 42), z)
         canvas.rectangle(x - 0.24 * r, y + 1.3 * r, x + 0.24 * r, y + 1.82 * r, basket)
         if self.is_dark:
-            self.glow((x, y + 0.7 * r), 1.5 * r, (255, 170, 60), 0.4)
+            self.sky_glows.append((x, y + 0.7 * r, 2 * r, (100, 66, 24)))
 
     def _draw_skyline(self, is_town: bool) -> None:
         """Close the view: houses or hills on the horizon."""
@@ -601,7 +601,7 @@ class _Scene:
             canvas.owner = BUILDING
             x = -dice.between(0, 8)
             while x < canvas.width:
-                width, height = dice.between(8, 18), dice.between(5, 14)
+                width, height = dice.between(10, 24), dice.between(5, 13)
                 color = self.lit(dice.pick(WALLS), 110, 0.8)
                 canvas.rectangle(x, self.horizon - height, x + width, base, color)
                 if dice.chance(0.3):
@@ -762,12 +762,12 @@ class _Scene:
     def _lay_avenue(self) -> tuple[list[_Patch], list[_Patch], list[_Patch], list[Any]]:
         """Look along a road: walks, lawns and rows of houses at both sides of it."""
         dice = self.dice
-        middle, half = dice.between(-2.5, 2.5), dice.between(3.2, 4.6)
+        middle, half = dice.between(-2.0, 2.0), dice.between(2.8, 3.6)
         lanes = [_Patch(middle - half, middle + half, NEAREST, FARTHEST)]
         walks, lawns, boxes = [], [], []
         for side in (-1, 1):
             curb = middle + side * half
-            walk_width = dice.between(2.2, 3.8)
+            walk_width = dice.between(2.6, 4.2)
             outer = curb + side * walk_width
             walks.append(_Patch(min(curb, outer), max(curb, outer), NEAREST, FARTHEST))
             front = outer + side * (0.1 if dice.chance(0.4) else dice.between(3, 8))
@@ -779,12 +779,12 @@ class _Scene:
                 continue
             z = dice.between(2.5, 12)
             while z < 85:
-                depth = dice.between(6, 13)
+                depth = dice.between(9, 17)
                 height = dice.between(3.5, 11)
                 far = front + side * dice.between(7, 12)
                 patch = _Patch(min(front, far), max(front, far), z, z + depth)
                 boxes.append((patch, height))
-                z += depth + (dice.between(1.5, 9) if dice.chance(0.45) else 0)
+                z += depth + (dice.between(3, 10) if dice.chance(0.25) else 0)
         return lanes, walks, lawns, boxes
 
     def _lay_crossing(self) -> tuple[list[_Patch], list[_Patch], list[_Patch], list[Any]]:
@@ -803,11 +803,11 @@ class _Scene:
         x = left
         share = dice.pick((0.25, 0.7, 0.92))
         while x < right:
-            width, height = dice.between(6, 13), dice.between(3.5, 10)
+            width, height = dice.between(8, 15), dice.between(3.5, 10)
             if dice.chance(share):
                 depth = dice.between(5, 9)
                 boxes.append((_Patch(x, x + width, front, front + depth), height))
-            x += width + (dice.between(0.8, 5) if dice.chance(0.5) else 0.0)
+            x += width + (dice.between(2, 7) if dice.chance(0.4) else 0.0)
         boxes.sort(key=lambda box: -abs(box[0].x0 + box[0].x1))
         return [road], [near, far], lawns, boxes
 
