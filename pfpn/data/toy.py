@@ -770,7 +770,7 @@ class _Scene:
             walk_width = dice.between(2.6, 4.2)
             outer = curb + side * walk_width
             walks.append(_Patch(min(curb, outer), max(curb, outer), NEAREST, FARTHEST))
-            front = outer + side * (0.1 if dice.chance(0.4) else dice.between(3, 8))
+            front = outer + side * (0.0 if dice.chance(0.4) else dice.between(3, 8))
             lawns.append(_Patch(min(outer, front), max(outer, front), NEAREST, 60))
             if dice.chance(0.14):
                 lawns[-1] = _Patch(
@@ -796,7 +796,7 @@ class _Scene:
         near = _Patch(-wide, wide, z, z + dice.between(1.8, 2.8))
         road = _Patch(-wide, wide, near.z1, near.z1 + dice.between(5.5, 8))
         far = _Patch(-wide, wide, road.z1, road.z1 + dice.between(2.6, 4))
-        front = far.z1 + (0.1 if dice.chance(0.35) else dice.between(3, 9))
+        front = far.z1 + (0.0 if dice.chance(0.35) else dice.between(3, 9))
         lawns.append(_Patch(-wide, wide, far.z1, front))
         boxes = []
         left, right = self.across(front, 60)
