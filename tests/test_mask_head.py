@@ -77,8 +77,8 @@ def test_no_rois_need_no_targets(num_masks):
 
 
 def test_loss_by_hand():
-    logits = torch.tensor([[[0.0, 2.0]], [[-1.0, 0.0]]])
-    targets = [torch.tensor([[[True, True]]]), torch.tensor([[[True, False]]])]
+    logits = torch.tensor([0.0, 2.0, -1.0, 0.0]).view(4, 1, 1)
+    targets = [torch.ones(3, 1, 1, dtype=torch.bool), torch.zeros(1, 1, 1, dtype=torch.bool)]
     wanted = (2 * math.log(2) + math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1))) / 4
     assert_close(mask_loss(logits, targets), torch.tensor(wanted))
 
