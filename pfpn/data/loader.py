@@ -6,7 +6,7 @@ of ranks: a run can be stopped at any step and go on there, or be spread over mo
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -171,7 +171,8 @@ def collate(items: Sequence[Batch]) -> Batch:
 class CachedDataset:
     """A data set that keeps every sample it has once made, in about 4 bytes per pixel.
 
-    Each worker process keeps its own.
+    What `fill` has made is shared with processes that are forked later; what they make themselves
+    each keeps for itself.
     """
 
     dataset: PanopticDataset
@@ -184,6 +185,23 @@ class CachedDataset:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def fill(self, workers: int = 0) -> "CachedDataset":
+        """Make every sample now, in `workers` processes beside this one, and return itself."""
+        missing = [i for i in range(len(self)) if i not in self._kept]
+        making: DataLoader[Sample] = DataLoader(
+            self.dataset,  # type: ignore[arg-type]  # a Dataset in all but name
+            batch_size=None,
+            sampler=missing,
+            num_workers=min(workers, len(missing)),
+            worker_init_fn=_use_one_thread if workers else None,
+            generator=torch.Generator(),
+        )
+        for index, sample in zip(missing, making, strict=True):
+            # A worker's tensor keeps a file open, and a process may have some thousand at most.
+            own = replace(sample, image=sample.image.clone())
+            self._kept[index] = _with_ids_as(own, None)
+        return self
 
     def __getitem__(self, index: int) -> Sample:
         if index not in self._kept:

@@ -8,6 +8,7 @@ import copy
 import json
 import logging
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -367,7 +368,7 @@ def training_batches(
         saturation=data.saturation,
     )
     items = TrainingItems(
-        CachedDataset(dataset) if data.cache else dataset,
+        CachedDataset(dataset).fill(os.cpu_count() or 1) if data.cache else dataset,
         transform,
         config.seed,
         all_classes=not config.model.instance_branch,

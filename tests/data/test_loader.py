@@ -140,6 +140,18 @@ def test_a_cache_reads_once_and_returns_the_same():
     assert plain.reads == 2
 
 
+def test_a_cache_can_be_filled_beforehand_by_workers():
+    plain = Squares(5)
+    cached = CachedDataset(plain)
+    _ = cached[3]
+    assert cached.fill(2) is cached
+    assert plain.reads == 1  # here; the workers read theirs
+    for index in range(5):
+        assert_close(cached[index].image, Squares(5)[index].image)
+        assert_close(cached[index].panoptic.id_map, Squares(5)[index].panoptic.id_map)
+    assert plain.reads == 1
+
+
 def test_a_transform_does_not_change_what_is_cached():
     items = items_of(CachedDataset(Squares(2)))
     first = items[(0, 1)]
