@@ -428,6 +428,75 @@ def _count_bar() -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
+def _size(text: str) -> tuple[int, int]:
+    """Read HEIGHTxWIDTH."""
+    height, _, width = text.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, expected HEIGHTxWIDTH in pixels, such as 128x192"
+        )
+    return int(height), int(width)
+
+
+def _add_toy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", metavar="OUT", help="folder of the data set; new or empty")
+    parser.add_argument("--num", type=int, default=1000, help="scenes (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the world (default: 0)")
+    parser.add_argument(
+        "--size", type=_size, default=(128, 192), metavar="HxW", help="pixels (default: 128x192)"
+    )
+    parser.add_argument(
+        "--split", default="train", help="train, val or test, which share no scene (default: train)"
+    )
+    parser.add_argument(
+        "--val", type=int, default=0, metavar="M", help="also write a split val of M scenes"
+    )
+
+
+def _toy(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from pfpn.data.coco import CocoWriter
+    from pfpn.data.loader import TOY, TOY_SPLITS, open_dataset
+
+    out, wanted = Path(arguments.out), {arguments.split: arguments.num}
+    if arguments.val:
+        if arguments.split == "val":
+            raise ValueError("--val: found --split val too, expected one of the two")
+        wanted["val"] = arguments.val
+    if min(wanted.values()) < 1:
+        raise ValueError(f"number of scenes: found {min(wanted.values())}, expected 1 or more")
+    datasets = {
+        split: open_dataset(TOY, split, num=num, seed=arguments.seed, size=arguments.size)
+        for split, num in wanted.items()
+    }
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out}: found a file, expected a folder or nothing")
+    others = {entry.name for entry in out.iterdir()} if out.exists() else set()
+    others -= {"annotations", *TOY_SPLITS}
+    if others:
+        raise ValueError(
+            f"{out}: found {sorted(others)[0]!r} in it, expected a new or an empty folder. "
+            "Choose another one."
+        )
+    writers = [CocoWriter(out, split, dataset.categories) for split, dataset in datasets.items()]
+    with _image_bar(sum(wanted.values()), is_main=True) as on_image:
+        for writer, dataset in zip(writers, datasets.values(), strict=True):
+            with writer:
+                for index in range(len(dataset)):
+                    writer.add(dataset[index])
+                    on_image()
+    for split, num in wanted.items():
+        print(f"{split}: {num} scenes in {out / split}")
+    return 0
+
+
+COMMANDS["toy"] = Command(
+    "write a drawn street world as a data set in COCO panoptic format",
+    "pfpn toy data/toy --num 1000 --val 100 --seed 0",
+    _add_toy,
+    _toy,
+)
 COMMANDS["check"] = Command(
     "list everything that is wrong with a data set; exit code 1 if there is anything",
     "pfpn check data/coco --split val2017",
