@@ -1,0 +1,132 @@
+"""Two processes on one machine do what one does with the same batches."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from pfpn.engine import distributed
+from pfpn.engine.checkpoint import LAST, load_checkpoint
+from pfpn.engine.distributed import Place, choose_device
+from pfpn.engine.train import read_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Small enough for seconds; parts and processes number the same shares in the same way.
+SETTINGS = [
+    "batch_size=2", "max_steps=3", "log_every=1", "save_every=2", "device=cpu", "threads=1",
+    "eval_images=4", "eval_ap=true",
+    "data.toy_size=64,96", "data.toy_train_images=5", "data.toy_val_images=4", "data.cache=false",
+    "model.width=0.125", "model.pyramid_channels=16", "model.semantic_channels=16",
+    "model.box_hidden=16", "model.mask_channels=16", "model.mask_convs=1",
+    "optim.optimizer=sgd", "optim.lr=0.01", "optim.warmup_steps=0", "optim.ema_decay=0",
+]  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+def run_processes(world: int, arguments: list[str]) -> list[subprocess.CompletedProcess]:
+    """Start `world` processes with the variables that torchrun sets, and wait for all."""
+    port = str(free_port())
+    processes = []
+    for rank in range(world):
+        env = os.environ | {"OMP_NUM_THREADS": "1"}
+        if world > 1:
+            env |= {
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+                "WORLD_SIZE": str(world),
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+            }
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "pfpn", *arguments],
+                cwd=ROOT,
+                env=env,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    done = []
+    for process in processes:
+        out, err = process.communicate(timeout=600)
+        done.append(subprocess.CompletedProcess(process.args, process.returncode, out, err))
+    return done
+
+
+def train_with(world: int, out: Path, *settings: str) -> dict:
+    for done in run_processes(world, ["train", "toy", *SETTINGS, *settings, "--out", str(out)]):
+        assert done.returncode == 0, done.stderr
+    return load_checkpoint(out / LAST)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["frozen", "batch"])
+def test_two_processes_learn_what_one_learns_in_two_parts(norm, tmp_path):
+    norm = f"model.norm={norm}"
+    one = train_with(1, tmp_path / "one", norm, "optim.accumulate=2")
+    two = train_with(2, tmp_path / "two", norm)
+    learned = {k for k in one["model"] if not k.endswith(("_mean", "_var", "_tracked"))}
+    for key in learned:  # running statistics are those of the main process's share
+        assert_close(one["model"][key], two["model"][key], rtol=1e-4, atol=1e-5, msg=key)
+    one, two = (read_rows(tmp_path / name) for name in ("one", "two"))
+    for a, b in zip(one, two, strict=True):
+        if a["kind"] == "train":
+            for key in a.keys() - {"kind", "images_per_second", "seconds"}:
+                assert a[key] == pytest.approx(b[key], rel=1e-3, abs=1e-5), key
+
+
+@pytest.mark.slow
+def test_two_processes_resume_to_the_bit(tmp_path):
+    constant = "optim.schedule=constant"
+    whole = train_with(2, tmp_path / "whole", constant)
+    train_with(2, tmp_path / "cut", constant, "max_steps=2")
+    cut = train_with(2, tmp_path / "cut", constant, "--resume")
+    for key in whole["model"]:
+        assert_close(whole["model"][key], cut["model"][key], rtol=0, atol=0, msg=key)
+
+
+@pytest.mark.slow
+def test_two_processes_score_as_one(tmp_path):
+    train_with(1, tmp_path / "run", "max_steps=1")
+    scores = []
+    for world in (1, 2):
+        file = tmp_path / f"scores{world}.json"
+        flags = ["--data", "toy", "--images", "5", "--json", str(file), "--device", "cpu"]
+        for done in run_processes(world, ["evaluate", str(tmp_path / "run"), *flags]):
+            assert done.returncode == 0, done.stderr
+        scores.append(json.loads(file.read_text()))
+        del scores[-1]["seconds_per_image"]
+    assert scores[0] == scores[1]
+
+
+def test_one_process_needs_no_one_else():
+    with distributed.join("cpu") as place:
+        assert place == Place(0, 1, torch.device("cpu"))
+        assert place.is_main
+        assert distributed.gather("a") == ["a"]
+        assert distributed.mean(torch.tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
+        assert distributed.from_main([3.0], place) == [3.0]
+        assert distributed.any_of(True, place)
+        assert not distributed.any_of(False, place)
+        assert (distributed.rank(), distributed.world()) == (0, 1)
+        distributed.wait_for_all()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_told():
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(ValueError, match="device=cuda"):
+        choose_device("cuda")
