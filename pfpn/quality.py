@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Integer
 from torch import Tensor
 
 from pfpn.structures import IGNORE, VOID, Category, Panoptic, Segment, stuff, things
 
 # (h, w); the axes are not bound, for a pair of other sizes is told apart here, in plain words
-IdMap = Int[Tensor, "_ _"] | Int[np.ndarray, "_ _"]
+IdMap = Integer[Tensor, "_ _"] | Integer[np.ndarray, "_ _"]
 
 MATCH_IOU = 0.5  # a pair matches above, not at, this IoU
 IGNORED_SHARE = 0.5  # what lies on void or crowd by more than this share is not held against anyone
@@ -283,7 +283,8 @@ class SemanticQuality:
     """Collects a confusion matrix over label maps; `names` are those of labels 0, 1, ..."""
 
     def __init__(self, names: Sequence[str]):
-        self.names = tuple(names)
+        # A result lists classes by name, so one that comes twice gets its label added.
+        self.names = tuple(n if names.count(n) == 1 else f"{n} ({i})" for i, n in enumerate(names))
         # Rows are true labels, columns found ones; the last column counts pixels left without one.
         self.confusion = np.zeros((len(names), len(names) + 1), dtype=np.int64)
 
