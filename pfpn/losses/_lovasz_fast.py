@@ -1,0 +1,246 @@
+"""The Lovász losses on a CPU in float32: the sums of `lovasz.py`, in few passes over the memory.
+
+`lovasz.py` says what is computed; this file says it in an order that a CPU likes. All arrays are
+NumPy's: its radix sort and its counts are faster than torch's, and it lets go of the interpreter
+lock in everything that is long here, so plain threads share the work.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pfpn.losses._lovasz_rows import Row, Work
+
+Array = NDArray[Any]
+Weigh = Callable[[Array, Array], tuple[Array, Array]]  # counts of fg and bg by bin -> weights
+Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # map, or a pool's map
+
+SMALL = 1 << 14  # pixels times rows; below, threads cost more than they save
+TINY = 1e-30  # where a largest error of 0 would be divided by
+RANGE = 1 << 17  # errors that are sorted at a time: what fits into a core's own cache
+MAX_RANGES = 8  # each is found by reading the whole row, so they must not grow with it
+SAMPLE = 4096  # errors of a row that are looked at to cut it into ranges of equal size
+BLOCK = 1 << 16  # pixels that are binned at a time: as RANGE
+FLOAT32_COUNTS = 1 << 24  # up to here float32 knows every integer
+
+
+@contextmanager
+def _threads(num: int) -> Iterator[Spread]:
+    if num <= 1:
+        yield map
+    else:
+        with ThreadPoolExecutor(num) as pool:
+            yield pool.map
+
+
+def _errors(
+    work: Work, channel: int, image: int, pixels: slice, errors: Array, is_fg: Array
+) -> None:
+    """Write the errors (0 where ignored) and whether a pixel is foreground."""
+    codes, values = work.codes[image, pixels], work.values[image, channel, pixels]
+    np.equal(codes, channel, out=is_fg)
+    if work.offset:
+        np.multiply(is_fg, -2, out=errors)
+        errors += 1
+        errors *= values
+        errors += 1
+        np.maximum(errors, 0, out=errors)
+    else:
+        np.subtract(values, is_fg, out=errors)
+        np.abs(errors, out=errors)
+    if work.has_ignored:
+        errors *= codes != work.ignored
+
+
+def _row_errors(work: Work, row: Row) -> tuple[Array, Array]:
+    """Return the errors, and whether foreground, of all pixels of a row's images in one line."""
+    shape = len(row.images), work.codes.shape[1]
+    errors, is_fg = np.empty(shape, np.float32), np.empty(shape, np.bool_)
+    for i, image in enumerate(row.images):
+        _errors(work, row.channel, image, slice(None), errors[i], is_fg[i])
+    return errors.reshape(-1), is_fg.reshape(-1)
+
+
+# Exact ------------------------------------------------------------------------------------------
+
+
+def sorted_loss(work: Work, num_threads: int) -> float:
+    """Return the exact loss, write its gradient.
+
+    Two facts save most of the sorting. A background pixel with a smaller error than every
+    foreground pixel has weight 0 (no intersection is left to lose), so it need not be sorted. And
+    a row may be cut into ranges of error that are sorted apart, in the cache, one per thread: all
+    that a range has to know of the others is how many pixels lie above it.
+    """
+    num = num_threads if work.codes.size * len(work.rows) > SMALL else 1
+    with _threads(num) as spread:
+        if len(work.rows) >= 2 * num:
+            return math.fsum(spread(lambda row: _sorted_row(work, row, map), work.rows))
+        return math.fsum(_sorted_row(work, row, spread) for row in work.rows)
+
+
+def _sorted_row(work: Work, row: Row, spread: Spread) -> float:
+    errors, is_fg = _row_errors(work, row)
+    if row.num_fg == 0:  # every set of wrong pixels costs 1, so the extension is the largest error
+        worst = np.array([errors.argmax()])
+        loss = row.share * float(errors[worst[0]])
+        if loss > 0:
+            _write(work, row, worst, np.array([row.share]))
+        return loss
+
+    least = errors[is_fg].min()
+    floor = max(np.float32(0), np.nextafter(least, np.float32(-1)))  # the least itself is above it
+    cuts = _cuts(errors, floor)
+    dtype = np.float32 if errors.size < FLOAT32_COUNTS else np.float64
+
+    def sort_range(cut: int) -> float:
+        """Weigh the pixels with cuts[cut] >= error > cuts[cut + 1]."""
+        above = errors > cuts[cut]
+        num_above, fg_above = np.count_nonzero(above), np.count_nonzero(above & is_fg)
+        pixels = np.flatnonzero((errors > cuts[cut + 1]) > above)  # of booleans: a and not b
+        del above
+        sizes, is_fg_here = errors.take(pixels), is_fg.take(pixels)
+        order = _decreasing(sizes)
+        sizes, fg = sizes.take(order), is_fg_here.take(order)
+        # Union and intersection once this pixel and all before it are wrong:
+        fg_seen = fg.cumsum(dtype=np.int32).astype(dtype)
+        union: Array = np.arange(len(pixels), dtype=dtype)
+        union -= fg_seen
+        union += row.num_fg + num_above - fg_above + 1
+        intersection = np.subtract(row.num_fg - fg_above, fg_seen, out=fg_seen)
+        # The rise of 1 - intersection / union in closed form, so that no difference loses digits:
+        # 1 / union for a foreground pixel, intersection / (union - 1) / union for a background one.
+        with np.errstate(invalid="ignore"):  # 0 / 0 if the first pixel is all there is of the truth
+            weights = np.divide(intersection, union - 1, out=intersection)
+        np.copyto(weights, 1, where=fg)
+        weights /= union
+        loss = float(np.multiply(weights, sizes, out=sizes).sum())
+        # Back to the pixels' own order, so that memory is written from left to right.
+        sizes[order] = weights
+        sizes *= row.share * (1 - 2 * is_fg_here.astype(np.float32))  # value up, fg error down
+        _write(work, row, pixels, sizes)
+        return row.share * loss
+
+    return math.fsum(spread(sort_range, range(len(cuts) - 1)))
+
+
+def _cuts(errors: Array, floor: np.float32) -> Array:
+    """Return falling limits from infinity to floor between which about equally many errors lie."""
+    num_ranges = min(-(-int(np.count_nonzero(errors > floor)) // RANGE), MAX_RANGES)
+    sample = errors[:: max(1, len(errors) // SAMPLE)]
+    sample = np.sort(sample[sample > floor])[::-1]
+    inner = [sample[i * len(sample) // num_ranges] for i in range(1, num_ranges) if len(sample)]
+    return np.array([np.inf, *inner, floor], np.float32)
+
+
+def _decreasing(errors: Array) -> Array:
+    """Return the order that sorts positive float32 decreasingly: a radix sort in two halves.
+
+    The bits of positive floats, read as an integer, have the order of the floats; NumPy's stable
+    argsort of 16-bit integers is a radix sort, so linear. Lower half first, then the upper.
+    """
+    halves = (~errors.view(np.uint32)).view(np.uint16).reshape(-1, 2)
+    low, high = halves.T if sys.byteorder == "little" else halves.T[::-1]
+    order = low.argsort(kind="stable")
+    return order.take(high.take(order).argsort(kind="stable"))
+
+
+def _write(work: Work, row: Row, pixels: Array, weights: Array) -> None:
+    """Put weights where the row's pixels, numbered rising through its images, belong."""
+    num_pixels = work.codes.shape[1]
+    ends = np.searchsorted(pixels, np.arange(len(row.images) + 1) * num_pixels)
+    for i, image in enumerate(row.images):
+        here = slice(ends[i], ends[i + 1])
+        work.grad[image, row.channel][pixels[here] - i * num_pixels] = weights[here]
+
+
+# Binned -----------------------------------------------------------------------------------------
+
+
+class Block(NamedTuple):
+    """A run of pixels of one image, with the numbers of the rows that they belong to."""
+
+    image: int
+    pixels: slice
+    rows: list[int]
+
+
+def binned_loss(work: Work, bins: int, weigh: Weigh, num_threads: int) -> float:
+    """Return the binned loss, write its gradient.
+
+    Two walks through the pixels, in blocks that fit the cache: one that counts, one that looks the
+    weights up. In between, the gradient's own memory keeps the number of each pixel's bin.
+    """
+    num = num_threads if work.codes.size * len(work.rows) > SMALL else 1
+    blocks = _blocks(work, num)
+    parts = [blocks[i::num] for i in range(num)]
+    with _threads(num) as spread:
+        tops = np.ones(len(work.rows), np.float32)
+        if work.offset:  # the hinge's errors have no bound
+            tops[:] = list(spread(lambda row: _row_errors(work, row)[0].max(), work.rows))
+        steps = np.float32(bins) / np.maximum(tops, np.float32(TINY))  # bins per unit of error
+        counts = np.sum(list(spread(lambda part: _count(work, part, bins, steps), parts)), axis=0)
+        # Bin 0 holds the errors of 0, which come last. Of these only the foreground counts.
+        num_fg = np.array([row.num_fg for row in work.rows], np.int64)
+        counts[:, 1, 0] = num_fg - counts[:, 1, 1:].sum(-1)
+        fg_weights, bg_weights = weigh(counts[:, 1], counts[:, 0])
+        tables = np.stack([bg_weights, -fg_weights], 1)  # (rows, 2, bins + 1)
+        tables *= np.array([row.share for row in work.rows])[:, None, None]
+        tables[..., 0] = 0
+        # The loss, <error, weight>, is <value, gradient> and the sum of the errors' constant parts.
+        constants = np.array([[work.offset], [-1.0]])
+        loss = float((counts * tables * constants).sum())
+        tables = tables.reshape(len(tables), -1).astype(np.float32)
+        return loss + math.fsum(spread(lambda part: _look_up(work, part, tables), parts))
+
+
+def _count(work: Work, blocks: Iterable[Block], bins: int, steps: Array) -> Array:
+    """Return (rows, 2, bins + 1): the background and foreground pixels in each bin of each row.
+
+    Bin i holds the errors in ((i - 1) / bins, i / bins] of the row's largest possible error.
+    """
+    counts = np.zeros((len(work.rows), 2 * (bins + 1)), np.int64)
+    for block in blocks:
+        scaled = np.empty(work.codes[block.image, block.pixels].shape, np.float32)
+        is_fg = np.empty(scaled.shape, np.bool_)
+        for r in block.rows:
+            channel = work.rows[r].channel
+            _errors(work, channel, block.image, block.pixels, scaled, is_fg)
+            scaled *= steps[r]
+            np.ceil(scaled, out=scaled)
+            np.clip(scaled, 0, bins, out=scaled)
+            scaled += np.multiply(is_fg, bins + 1, dtype=np.float32)
+            index = work.grad[block.image, channel, block.pixels].view(np.int32)
+            np.copyto(index, scaled, casting="unsafe")
+            counts[r] += np.bincount(index, minlength=counts.shape[1])
+    return counts.reshape(-1, 2, bins + 1)
+
+
+def _look_up(work: Work, blocks: Iterable[Block], tables: Array) -> float:
+    """Turn the numbers of the bins into the gradient, return the sum of value times gradient."""
+    total = 0.0
+    for block in blocks:
+        for r in block.rows:
+            here = block.image, work.rows[r].channel, block.pixels
+            grad = work.grad[here]
+            tables[r].take(grad.view(np.int32).astype(np.intp), out=grad, mode="clip")
+            total += float((work.values[here] * grad).sum())  # few and pairwise: float32 is enough
+    return total
+
+
+def _blocks(work: Work, num_threads: int) -> list[Block]:
+    """Cut all images into blocks, several for each thread."""
+    num_images, num_pixels = work.codes.shape
+    rows_of = [[r for r, row in enumerate(work.rows) if i in row.images] for i in range(num_images)]
+    length = min(BLOCK, max(SMALL, -(-num_images * num_pixels // (2 * num_threads))))
+    return [
+        Block(image, slice(start, start + length), rows_of[image])
+        for image in range(num_images)
+        for start in range(0, num_pixels, length)
+    ]

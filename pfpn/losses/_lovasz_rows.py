@@ -1,0 +1,92 @@
+"""Which pixel belongs to which loss: what the sums of `lovasz.py` and `_lovasz_fast.py` run over.
+
+A "row" is one Jaccard loss: one class of one group of images (a single image, or the whole batch).
+In each row each pixel has an error: 1 - value where it is foreground, offset + value where it is
+background (offset 0 is the softmax, 1 the hinge). An error of 0 or less costs nothing and gets no
+gradient.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One Jaccard loss and its share in the total."""
+
+    images: range
+    channel: int
+    num_fg: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is read (values, codes), where the gradient goes, and the rows to sum over."""
+
+    values: Any  # (b, c, p) contiguous, a tensor or an array, as all three
+    codes: Any  # (b, p): the channel whose foreground a pixel is, c for none, c + 1 for ignored
+    grad: Any  # (b, c, p) contiguous, zeros at the start
+    offset: float
+    rows: Sequence[Row]
+    has_ignored: bool
+
+    def numpy(self) -> "Work":
+        values, codes, grad = (x.numpy() for x in (self.values, self.codes, self.grad))
+        return Work(values, codes, grad, self.offset, self.rows, self.has_ignored)
+
+    @property
+    def ignored(self) -> int:
+        return self.values.shape[1] + 1
+
+
+def encode_labels(
+    labels: Tensor, num_classes: int, kind: str, ignore: int | None, validate: bool
+) -> Tensor:
+    """Say of which channel a pixel is foreground; num_classes: of none, + 1: it is ignored."""
+    codes = labels.to(torch.int32, copy=True)
+    if kind == "hinge":  # the one channel is that of label 1
+        codes.neg_().add_(1)
+    ignored = labels == ignore if ignore is not None else None
+    if validate and ignored is not None:
+        codes.masked_fill_(ignored, 0)
+    if validate and codes.numel():
+        low, high = (int(extreme) for extreme in codes.aminmax())
+        top = 1 if kind == "hinge" else num_classes - 1
+        if low < 0 or high > top:
+            found = (1 - high, 1 - low) if kind == "hinge" else (low, high)
+            raise ValueError(
+                f"Lovász loss: labels lie between {found[0]} and {found[1]}, expected 0 to {top}"
+                f"{'' if ignore is None else f' or {ignore}'}. Is `ignore` (now {ignore}) set to "
+                "the label of the pixels that are left out?"
+            )
+    if ignored is not None:
+        codes.masked_fill_(ignored, num_classes + 1)
+    return codes.to(torch.uint8 if num_classes < 255 else torch.int16)
+
+
+def list_rows(
+    codes: Tensor,
+    num_classes: int,
+    chosen: Sequence[int],
+    present: bool,
+    class_weights: Sequence[float],
+    per_image: bool,
+) -> list[Row]:
+    """List the Jaccard losses that are averaged, each with its share in the average."""
+    images = range(len(codes))
+    groups = [images[i : i + 1] for i in images] if per_image else [images]
+    rows = []
+    for group in groups:
+        flat = codes[group.start : group.stop].flatten()
+        counts = flat.bincount(minlength=num_classes + 2).tolist()
+        if sum(counts[:-1]) == 0:
+            continue  # no pixel counts
+        averaged = [c for c in chosen if class_weights[c] and (counts[c] or not present)]
+        total = len(groups) * sum(class_weights[c] for c in averaged)
+        rows += [Row(group, c, counts[c], class_weights[c] / total) for c in averaged]
+    return rows

@@ -1,0 +1,384 @@
+"""The Lovász losses: optimize intersection over union itself, as far as it can be made convex.
+
+A segmentation is judged by the Jaccard index of each class, |truth and found| / |truth or found|.
+1 - Jaccard depends only on the set of wrong pixels: it is a set function, known at the corners of
+a cube whose axes are the pixels (1 = wrong). Because it is submodular, its tightest convex
+extension to the inside of the cube (errors between 0 and 1) is a formula: sort the errors, take
+the weighted sum with the rises of the set function. That is its Lovász extension. Two ways to
+measure the errors give two losses: the hinge of one logit per pixel, or softmax probabilities.
+
+Read downwards: the set function, its extension, its gradient (Algorithm 1), the same without
+sorting (bins), the two losses, and the few lines that apply them to each class of each image.
+`_lovasz_fast.py` computes the same sums at a CPU's pace.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from pfpn.losses._lovasz_fast import TINY, binned_loss, sorted_loss
+from pfpn.losses._lovasz_rows import Work, encode_labels, list_rows
+
+Classes = Literal["present", "all"] | Sequence[int]
+TOLERANCE = 1e-3  # how far rounding, down to bfloat16's, may push a probability out of [0, 1]
+
+
+# Sets -------------------------------------------------------------------------------------------
+
+
+def jaccard_loss(wrong: Bool[Tensor, "*n p"], truth: Bool[Tensor, "*n p"]) -> Float[Tensor, "*n"]:
+    """Return 1 - intersection / union where just the pixels in `wrong` are classified wrongly.
+
+    Wrong pixels of the truth leave the intersection, wrong pixels outside of it join the union,
+    so the loss is |wrong| / |truth or wrong|; 0 where both are empty.
+
+    Source: [LS] 1, where it is called Delta_J.
+    """
+    union = (truth | wrong).sum(-1)
+    return wrong.sum(-1).double() / union.clamp(min=1)
+
+
+def lovasz_extension(
+    set_function: Callable[[Bool[Tensor, " p"]], float | Tensor], m: Float[Tensor, " p"]
+) -> Float[Tensor, ""]:
+    """Extend any function of sets of p items to points m of R^p: linear on each order of m.
+
+    Items join the set from the largest m to the smallest; each contributes its m times the rise of
+    the function when it joins. At a corner (m of zeros and ones) that is the function itself. It
+    is convex exactly where the function is submodular. Differentiable in m; p + 1 evaluations.
+
+    Source: [LS] Definition 2.
+    """
+    joined = torch.zeros(len(m), dtype=torch.bool, device=m.device)
+    value = m.new_tensor(float(set_function(joined)))
+    last = float(value)
+    for item in m.argsort(descending=True).tolist():
+        joined[item] = True
+        now = float(set_function(joined))
+        value = value + m[item] * (now - last)
+        last = now
+    return value
+
+
+def lovasz_gradient(is_fg: Float[Tensor, "*c p"]) -> Float[Tensor, "*c p"]:
+    """Weight each pixel by the rise in Jaccard loss when it joins the wrong pixels.
+
+    `is_fg` is the 0/1 truth sorted by decreasing error. The weights are at least 0 and add up to 1.
+    In float64 inside: neighbouring losses differ by as little as 1 / p^2.
+
+    Source: [LS] Algorithm 1.
+    """
+    truth = is_fg.double()
+    num_fg = truth.sum(-1, keepdim=True)
+    intersection = num_fg - truth.cumsum(-1)
+    union = num_fg + (1 - truth).cumsum(-1)
+    jaccard_loss = 1 - intersection / union
+    return jaccard_loss.diff(dim=-1, prepend=torch.zeros_like(num_fg)).to(is_fg.dtype)
+
+
+def binned_gradient(
+    fg: Float[Tensor, "*c k"], bg: Float[Tensor, "*c k"]
+) -> tuple[Float[Tensor, "*c k"], Float[Tensor, "*c k"]]:
+    """Weight a foreground and a background pixel of each bin, without an order inside the bins.
+
+    `fg` and `bg` count the pixels by bin, from the largest errors to the smallest. Every order that
+    respects the bins has its own `lovasz_gradient`. Here is the mean of two families of them,
+    foreground first and background first, so it stays in the base polytope, whose support function
+    the Lovász loss is: hence 0 <= exact - binned <= width of a bin, for the loss, and the weights
+    are a subgradient up to the same width.
+
+    Source: derived here; [LS] stops at sorting.
+    """
+    fg, bg = fg.double(), bg.double()
+    left = fg.sum(-1, keepdim=True) - fg.cumsum(-1) + fg  # intersection before this bin
+    union = fg.sum(-1, keepdim=True) + bg.cumsum(-1) - bg  # before this bin
+    after = (union + bg).clamp(min=1)
+    fg_weights = (1 / union.clamp(min=1) + 1 / after) / 2
+    # No foreground at all: the loss jumps to 1 with the first pixel, so the first bin has it all.
+    bg_weights = torch.where(union > 0, left - fg / 2, 1) / (union.clamp(min=1) * after)
+    return fg_weights, torch.where((union > 0) | (bg > 0), bg_weights, 0)
+
+
+# Losses -----------------------------------------------------------------------------------------
+
+
+def lovasz_softmax(
+    probs: Float[Tensor, "b c h w"],
+    labels: Int[Tensor, "b h w"],
+    *,
+    classes: Classes = "present",
+    per_image: bool = False,
+    ignore: int | None = None,
+    bins: int | None = None,
+    class_weights: Float[Tensor, " c"] | None = None,
+    validate: bool = True,
+) -> Float[Tensor, ""]:
+    """Return the mean over classes of the Lovász extension of the Jaccard loss, in [0, 1].
+
+    The error of a pixel in class c is 1 - probs[c] where c is its label, probs[c] elsewhere.
+
+    Args:
+        probs: of a softmax over the classes.
+        labels: 0..c-1, or `ignore`.
+        classes: whose losses are averaged: those that the truth contains, all, or a list. A class
+            that is asked for and absent from the truth costs its largest error.
+        per_image: one loss for each image, then their mean, instead of one for the whole batch.
+        ignore: the label of pixels that are left out.
+        bins: None sorts the errors, which is exact. K counts them in K bins: faster, linear in the
+            number of pixels, and below the exact loss by at most 1 / K.
+        class_weights: turns the mean over classes into a weighted one.
+        validate: refuse probabilities and labels that are out of range; takes one more pass.
+
+    Convention: the mean over images counts all of them, and one without a pixel that counts has
+    loss 0 and gradient 0; float16 and bfloat16 are computed in float32, the loss stays float32 (a
+    scaled float16 would overflow) and the gradient has the type of `probs`. Where errors tie, one
+    of the subgradients is taken; an error of exactly 0 gets gradient 0; nan and infinity give nan.
+
+    Source: [LS] "Multiclass semantic segmentation".
+    """
+    return _apply(probs, labels, "probs", classes, class_weights, per_image, ignore, bins, validate)
+
+
+def lovasz_softmax_from_logits(
+    logits: Float[Tensor, "b c h w"],
+    labels: Int[Tensor, "b h w"],
+    *,
+    classes: Classes = "present",
+    per_image: bool = False,
+    ignore: int | None = None,
+    bins: int | None = None,
+    class_weights: Float[Tensor, " c"] | None = None,
+    validate: bool = True,
+) -> Float[Tensor, ""]:
+    """Return `lovasz_softmax(logits.softmax(1), ...)` in two thirds of the memory.
+
+    Convention: as `lovasz_softmax`.
+    """
+    return _apply(
+        logits, labels, "logits", classes, class_weights, per_image, ignore, bins, validate
+    )
+
+
+def lovasz_hinge(
+    logits: Float[Tensor, "b h w"],
+    labels: Int[Tensor, "b h w"],
+    *,
+    per_image: bool = True,
+    ignore: int | None = None,
+    bins: int | None = None,
+    validate: bool = True,
+) -> Float[Tensor, ""]:
+    """Return the Lovász extension of the foreground's Jaccard loss at the hinge errors, at least 0.
+
+    The error of a pixel is max(0, 1 - s * logit), with s = 1 where its label is 1, s = -1 where 0.
+
+    Args:
+        logits: foreground is claimed above 0, with a full margin from 1 on.
+        labels: 0, 1 or `ignore`.
+        per_image: one loss for each image, then their mean, instead of one for the whole batch.
+        ignore: the label of pixels that are left out.
+        bins: None sorts the errors, which is exact. K counts them in K bins between 0 and the
+            largest error: faster, and below the exact loss by at most that error / K.
+        validate: refuse labels that are out of range.
+
+    Convention: an image (batch) without foreground costs its largest error; all else as
+    `lovasz_softmax`.
+
+    Source: [LS] "Foreground-background segmentation".
+    """
+    return _apply(logits[:, None], labels, "hinge", [0], None, per_image, ignore, bins, validate)
+
+
+class LovaszSoftmax(nn.Module):
+    """`lovasz_softmax_from_logits` with its options: stands where `nn.CrossEntropyLoss` stood."""
+
+    def __init__(self, **options: Any):
+        super().__init__()
+        self.options = options
+
+    def forward(
+        self, logits: Float[Tensor, "b c h w"], labels: Int[Tensor, "b h w"]
+    ) -> Float[Tensor, ""]:
+        return lovasz_softmax_from_logits(logits, labels, **self.options)
+
+
+class LovaszHinge(nn.Module):
+    """`lovasz_hinge` with its options: stands where `nn.BCEWithLogitsLoss` stood."""
+
+    def __init__(self, **options: Any):
+        super().__init__()
+        self.options = options
+
+    def forward(
+        self, logits: Float[Tensor, "b h w"], labels: Int[Tensor, "b h w"]
+    ) -> Float[Tensor, ""]:
+        return lovasz_hinge(logits, labels, **self.options)
+
+
+# Every class of every image ---------------------------------------------------------------------
+
+
+def _apply(
+    values: Tensor,
+    labels: Tensor,
+    kind: Literal["probs", "logits", "hinge"],
+    classes: Classes,
+    class_weights: Tensor | None,
+    per_image: bool,
+    ignore: int | None,
+    bins: int | None,
+    validate: bool,
+) -> Tensor:
+    num_classes = values.shape[1]
+    if isinstance(classes, str) and classes not in ("present", "all"):
+        raise ValueError(f'classes is {classes!r}. Try "present", "all" or a list of labels.')
+    chosen = list(range(num_classes)) if isinstance(classes, str) else list(classes)
+    if len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(num_classes)):
+        raise ValueError(
+            f"classes is {chosen}, expected labels below the {num_classes} channels of the scores, "
+            f"each once; the scores have shape {tuple(values.shape)}. Is dim 1 the classes?"
+        )
+    if class_weights is not None and len(class_weights) != num_classes:
+        raise ValueError(
+            f"class_weights has {len(class_weights)} entries for {num_classes} classes. "
+            "Give one for each class, also for those that are not averaged."
+        )
+    if (values.shape[0], *values.shape[2:]) != labels.shape:
+        raise ValueError(
+            f"Scores of shape {tuple(values.shape)} do not fit labels of shape "
+            f"{tuple(labels.shape)}. Are the scores brought to the size of the labels?"
+        )
+    if bins is not None and bins < 1:
+        raise ValueError(f"bins is {bins}, expected 1 or more. Try 1024, or None for exact.")
+    if values.dtype != torch.float64:
+        values = values.float()
+    present = classes == "present"
+    options = kind, chosen, present, class_weights, per_image, ignore, bins, validate
+    function = _LovaszOfLogits if kind == "logits" else _Lovasz
+    loss: Tensor = function.apply(values, labels, *options)
+    return loss
+
+
+class _Lovasz(torch.autograd.Function):
+    """The gradient falls out of the forward pass, so the backward pass only scales it."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, *options: Any) -> Tensor:
+        loss, grad = _loss_and_gradient(values, *options)
+        ctx.save_for_backward(grad)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> Any:
+        return scale * ctx.saved_tensors[0], *[None] * 9
+
+
+class _LovaszOfLogits(_Lovasz):
+    """Its gradient bends with the softmax inside, so it refuses to be differentiated again."""
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor) -> Any:
+        return _Lovasz.backward(ctx, scale)
+
+
+# One opaque operator: torch.compile calls it as it is, and does not look into the NumPy inside.
+@torch.library.custom_op("pfpn::lovasz", mutates_args=())
+def _loss_and_gradient(
+    values: Tensor,
+    labels: Tensor,
+    kind: str,
+    chosen: Sequence[int],
+    present: bool,
+    class_weights: Tensor | None,
+    per_image: bool,
+    ignore: int | None,
+    bins: int | None,
+    validate: bool,
+) -> tuple[Tensor, Tensor]:
+    shape = values.shape
+    values = values.reshape(*shape[:2], -1).contiguous()
+    codes = encode_labels(labels.reshape(len(labels), -1), shape[1], kind, ignore, validate)
+    weights = [1.0] * shape[1] if class_weights is None else class_weights.tolist()
+    rows = list_rows(codes, shape[1], chosen, present, weights, per_image)
+    if kind == "logits":
+        values = values.softmax(1)
+    if validate and values.numel():
+        low, high = (float(extreme) for extreme in values.aminmax())
+        if not math.isfinite(high - low):  # whoever skips such steps must get to see it
+            return values.new_tensor(math.nan), torch.full_like(values, math.nan).view(shape)
+        if kind == "probs" and (low < -TOLERANCE or high > 1 + TOLERANCE):
+            raise ValueError(
+                f"lovasz_softmax: probs lie between {low:.4g} and {high:.4g}, expected 0 to 1. "
+                "Are these logits? Try lovasz_softmax_from_logits."
+            )
+    grad = torch.zeros_like(values)
+    work = Work(values, codes, grad, float(kind == "hinge"), rows, ignore is not None)
+    loss = _fast_loss(work, bins) if _is_for_cpu(values) else _loss(work, bins)
+    if kind == "logits":  # in place: the operator reads each entry before it writes it
+        torch.ops.aten._softmax_backward_data.out(grad, values, 1, values.dtype, grad_input=grad)
+    return loss, grad.view(shape)
+
+
+@_loss_and_gradient.register_fake
+def _(values: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
+    return values.new_empty(()), torch.empty_like(values, memory_format=torch.contiguous_format)
+
+
+def _is_for_cpu(values: Tensor) -> bool:
+    """The one question about devices: NumPy's radix sort beats torch's sorts, and needs float32."""
+    return values.device.type == "cpu" and values.dtype == torch.float32
+
+
+def _fast_loss(work: Work, bins: int | None) -> Tensor:
+    threads = torch.get_num_threads()
+    if bins is None:
+        return work.values.new_tensor(sorted_loss(work.numpy(), threads))
+
+    def weigh(*counts: Any) -> Any:
+        return [weights.numpy() for weights in _weigh_bins(*map(torch.from_numpy, counts))]
+
+    return work.values.new_tensor(binned_loss(work.numpy(), bins, weigh, threads))
+
+
+def _loss(work: Work, bins: int | None) -> Tensor:
+    """Take the rows one by one, as the paper writes it: for other devices, and for float64."""
+    loss = work.values.new_zeros(())
+    for row in work.rows:
+        images = slice(row.images.start, row.images.stop)
+        values, codes = work.values[images, row.channel], work.codes[images]
+        is_fg = codes == row.channel
+        errors = torch.where(is_fg, 1 - values, work.offset + values)
+        errors = errors.masked_fill(codes == work.ignored, 0).clamp(min=0)
+        weights = row.share * _weigh(errors.flatten(), is_fg.flatten(), bins, work.offset)
+        weights = weights.view_as(errors) * (errors > 0)
+        loss += (weights * errors).sum()
+        # The error of foreground falls as its value rises.
+        work.grad[images, row.channel] = torch.where(is_fg, -weights, weights)
+    return loss
+
+
+def _weigh(
+    errors: Float[Tensor, " p"], is_fg: Bool[Tensor, " p"], bins: int | None, offset: float
+) -> Float[Tensor, " p"]:
+    if bins is None:
+        order = errors.argsort(descending=True)
+        weights = lovasz_gradient(is_fg[order].to(errors.dtype))
+        return torch.empty_like(errors).scatter(0, order, weights)
+    top = errors.max().clamp(min=TINY) if offset else 1
+    index = (errors * (bins / top)).ceil().clamp(0, bins).long()
+    fg = index[is_fg].bincount(minlength=bins + 1)
+    bg = index[~is_fg].bincount(minlength=bins + 1)
+    fg_weights, bg_weights = _weigh_bins(fg, bg)
+    return torch.where(is_fg, fg_weights[index], bg_weights[index]).to(errors.dtype)
+
+
+def _weigh_bins(fg: Tensor, bg: Tensor) -> tuple[Tensor, Tensor]:
+    """`binned_gradient` of bins in rising order, the first of which holds the errors of 0."""
+    fg_weights, bg_weights = binned_gradient(fg.double().flip(-1), bg.double().flip(-1))
+    return fg_weights.flip(-1), bg_weights.flip(-1)
