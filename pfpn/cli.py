@@ -336,7 +336,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         if not (run / checkpoint.CONFIG).exists():
             raise ValueError(f"{run}: found a folder that is no run, expected none. Try --out")
         shutil.rmtree(run)
-    config = override(PRESETS["toy"](), arguments.settings)
+    config = override(PRESETS["toy"](), ["max_minutes=5", *arguments.settings])
     print(f"drawing {config.data.toy_train_images:,} streets, then training from scratch")
     with _stop_signals() as stop:
         rows = train(config, run, stop=lambda: bool(stop))

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pfpn.fpn import Pyramid
+from pfpn.losses.lovasz import lovasz_softmax
 from pfpn.losses.segmentation import at_least_float32, pixel_cross_entropy
 from pfpn.structures import IGNORE
 
@@ -88,8 +89,6 @@ def semantic_loss(
     if cross_entropy_weight:
         loss = loss + cross_entropy_weight * pixel_cross_entropy(logits, labels, ignore=IGNORE)
     if lovasz_weight:
-        from pfpn.losses.lovasz import lovasz_softmax
-
         probs = at_least_float32(logits).softmax(dim=1)
         lovasz = lovasz_softmax(
             probs, labels, classes="present", ignore=IGNORE, bins=lovasz_bins or None
