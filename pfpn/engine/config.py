@@ -111,6 +111,7 @@ class TrainConfig:
     max_steps: int = 90_000
     max_minutes: float = 0.0  # also stop after so much training time, the rate follows; 0: never
     init: str = ""  # weights to begin with: a .safetensors file or a run folder
+    lovasz_start: float = 0.0  # share of the run before which model.lovasz_weight is not applied
     device: str = "auto"  # "auto", "cpu" or "cuda"
     threads: int = 0  # of the CPU, per process; 0 leaves torch's own choice
 
@@ -130,6 +131,7 @@ class TrainConfig:
             _require(self, name, getattr(self, name) >= 1, "1 or more")
         for name in ("seed", "max_minutes", "threads", "eval_every", "eval_images"):
             _require(self, name, getattr(self, name) >= 0, "0 or more")
+        _require(self, "lovasz_start", 0 <= self.lovasz_start <= 1, "a number in [0, 1]")
         _require(self, "device", self.device in ("auto", "cpu", "cuda"), "'auto', 'cpu' or 'cuda'")
 
 

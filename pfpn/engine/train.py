@@ -124,6 +124,8 @@ def train(
             began = time.perf_counter()
             rate = learning_rate(optim, run.step, run.progress())
             set_learning_rate(optimizer, rate)
+            begun = run.progress() >= config.lovasz_start
+            model.lovasz_weight = config.model.lovasz_weight if begun else 0.0
 
             # -- one step: losses and their gradient, in parts; then the weights move
             optimizer.zero_grad(set_to_none=True)

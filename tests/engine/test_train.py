@@ -18,6 +18,7 @@ from pfpn.engine.checkpoint import (
     load_weights,
 )
 from pfpn.engine.config import TrainConfig, from_json
+from pfpn.engine.distributed import Place
 from pfpn.engine.train import (
     NonFiniteError,
     Run,
@@ -38,11 +39,14 @@ def run(config, out, blocks, *, steps=None, **kwargs):
 
 
 def assert_same_state(one, two):
-    """Everything in two checkpoints but clocks is equal, to the bit."""
+    """Everything in two checkpoints but clocks is equal, to the bit.
+
+    So is Python's own generator in a run, but shape checks, where they are on, draw from it.
+    """
     if isinstance(one, dict):
         assert one.keys() == two.keys()
         for key in one:
-            if key not in ("seconds",):
+            if key not in ("seconds", "python"):
                 assert_same_state(one[key], two[key])
     elif isinstance(one, list | tuple):
         assert len(one) == len(two)
@@ -232,7 +236,7 @@ def test_accumulated_parts_give_the_gradient_of_their_mean(tiny, blocks, tmp_pat
     config = from_json(TrainConfig, (tmp_path / CONFIG).read_text())
     engine.seed_everything(config.seed)
     model = engine.build_model(config)
-    place = SimpleNamespace(rank=0, world=1)
+    place = Place(0, 1, torch.device("cpu"))
     batches = iter(engine.training_batches(config, blocks[0], place, share=1, first=0))
     for part in range(2):
         losses = model(next(batches), step_rng(config.seed, 0, part))
@@ -267,7 +271,8 @@ def test_the_best_checkpoint_is_the_one_with_the_highest_quality(
 
 
 def test_time_can_end_a_run_and_the_schedule_follows_it(tiny):
-    state = Run(tiny(max_steps=100, max_minutes=2.0), *[None] * 2, (), *[None] * 4)
+    state = Run.__new__(Run)  # only its clock matters
+    state.config = tiny(max_steps=100, max_minutes=2.0)
     state.step, state.seconds = 10, 6.0
     assert state.progress() == pytest.approx(0.1)
     state.seconds = 60.0
@@ -315,3 +320,15 @@ def test_a_line_cut_short_at_the_end_is_left_out_and_one_inside_is_told(tmp_path
     with pytest.raises(ValueError, match="line 1"):
         read_rows(tmp_path)
     assert read_rows(tmp_path / "nowhere") == []
+
+
+def test_the_lovasz_loss_joins_when_its_share_of_the_run_begins(tiny, blocks, tmp_path):
+    late = run(tiny(lovasz_weight=1.0, lovasz_start=0.5), tmp_path / "late", blocks)
+    never = run(tiny(), tmp_path / "never", blocks)
+    always = run(tiny(lovasz_weight=1.0), tmp_path / "always", blocks)
+    semantic = [
+        [row["loss_semantic"] for row in rows if row["kind"] == "train"]
+        for rows in (late, never, always)
+    ]
+    assert semantic[0][0] == semantic[1][0] < semantic[2][0]
+    assert semantic[0][-1] > semantic[1][-1]
