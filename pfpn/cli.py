@@ -277,33 +277,13 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _write_overlay(
     path: "Path", image: "Tensor", panoptic: "Panoptic", categories: "Sequence[Category]"
 ) -> None:
-    """Lay each segment's color over the image, instances in shades of it, borders in white."""
-    import numpy as np
     from PIL import Image
 
     from pfpn.data.files import temporary_beside
-    from pfpn.structures import stuff, things
+    from pfpn.plot.panoptic import paint_panoptic
 
-    ids = panoptic.id_map.cpu().numpy()
-    pixels = image.permute(1, 2, 0).cpu().numpy().astype(np.float64)
-    seen: dict[int, int] = {}
-    for segment in panoptic.segments:
-        color = np.array(
-            things(categories)[segment.label].color
-            if segment.is_thing
-            else stuff(categories)[segment.label - 1].color
-        )
-        if segment.is_thing:  # the second, third, ... of a class are paler
-            seen[segment.label] = seen.get(segment.label, -1) + 1
-            color = color + (255 - color) * 0.15 * (seen[segment.label] % 4)
-        where = ids == segment.id
-        pixels[where] = 0.45 * pixels[where] + 0.55 * color
-    border = np.zeros(ids.shape, dtype=bool)
-    border[1:] |= ids[1:] != ids[:-1]
-    border[:, 1:] |= ids[:, 1:] != ids[:, :-1]
-    pixels[border] = 255
     with temporary_beside(path) as temporary:
-        Image.fromarray(pixels.astype(np.uint8)).save(temporary, format="PNG")
+        Image.fromarray(paint_panoptic(image, panoptic, categories)).save(temporary, format="PNG")
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
