@@ -24,7 +24,7 @@ SMALL = [
     "batch_size=2", "max_steps=4", "log_every=1", "save_every=2", "eval_images=1",
     "data.toy_size=64,96", "data.toy_train_images=3", "data.toy_val_images=2",
     "model.width=0.125", "model.pyramid_channels=16", "model.semantic_channels=16",
-    "model.box_hidden=16", "model.mask_channels=16", "model.mask_convs=1",
+    "model.box_hidden=16", "model.mask_channels=16", "model.mask_convs=1", "optim.ema_decay=0.9",
 ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -571,7 +571,7 @@ class CocoWriter:
         self._png_folder.mkdir(parents=True, exist_ok=True)  # also if there was no image
         write_atomically(self._json, json.dumps(content).encode())
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "CocoWriter":
         return self
 
     def __exit__(

@@ -8,7 +8,7 @@ of ranks: a run can be stopped at any step and go on there, or be spread over mo
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ TOY_SPLITS = {"train": 0, "val": 1_000_000, "test": 2_000_000}  # number of the 
 Key = tuple[int, int]  # (epoch, index): what a worker has to know to make an item
 
 
+@runtime_checkable
 class PanopticDataset(Protocol):
     """Anything that has categories, a length and samples."""
 
@@ -213,7 +214,8 @@ def _with_ids_as(sample: Sample, dtype: torch.dtype | None) -> Sample:
     """Store ids in `dtype`, or in the smallest type that holds them."""
     id_map = sample.panoptic.id_map
     if dtype is None:
-        dtype = torch.uint8 if int(id_map.max()) < 256 else torch.int32
+        small = (torch.int8, torch.int16, torch.int32)
+        dtype = next(d for d in small if int(id_map.max()) <= torch.iinfo(d).max)
     panoptic = Panoptic(id_map.to(dtype), sample.panoptic.segments)
     return Sample(sample.image, panoptic, sample.image_id)
 
