@@ -22,7 +22,7 @@ from pfpn.plot.palette import (
 from pfpn.quality import PanopticQuality
 from pfpn.structures import Category, Panoptic, Sample, Segment, stuff, things
 
-FINE_WIDTH = 600  # drawn pixels of a figure's image; borders are one of them wide
+BORDER_WIDTH = 0.8  # points
 MIN_LABEL_SHARE = 0.006  # of the image: a smaller segment has no room for its name
 PLURALS = {"person": "people", "bus": "buses", "sheep": "sheep", "skis": "skis"}
 
@@ -34,8 +34,7 @@ def paint_panoptic(
     alpha: float = 0.6,
     *,
     outlines: bool = True,
-    enlarge: int = 1,
-) -> UInt8[np.ndarray, "h2 w2 3"]:
+) -> UInt8[np.ndarray, "h w 3"]:
     """Lay the colors of the segments over the image, borders in white; return RGB pixels.
 
     Args:
@@ -43,15 +42,10 @@ def paint_panoptic(
         panoptic: its id map has the image's size.
         categories: of the labels.
         alpha: share of the segment's color, in [0, 1]; 0 leaves the image, 1 the map.
-        outlines: draw a border around each thing and between stuff.
-        enlarge: pixels of the result per pixel of the image along each side; borders stay one
-            pixel of the result wide.
+        outlines: make the pixels white that stand right of or below another segment.
     """
-    if not 0 <= alpha <= 1 or enlarge < 1:
-        raise ValueError(
-            f"paint_panoptic: found alpha {alpha} and enlarge {enlarge}, expected 0 up to 1, and "
-            "1 or more"
-        )
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"paint_panoptic: found alpha {alpha}, expected 0 up to 1")
     if image.shape[1:] != panoptic.id_map.shape:
         raise ValueError(
             f"paint_panoptic: found an image of size {tuple(image.shape[1:])} with an id map of "
@@ -64,9 +58,9 @@ def paint_panoptic(
     table = np.asarray([colors.get(int(i), VOID_COLOR) for i in known], dtype=np.float32)
     painted = (1 - alpha) * pixels + alpha * table[places.reshape(ids.shape)]
     result = np.rint(painted).astype(np.uint8)
-    result = result.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
     if outlines:
-        result[_borders(ids.repeat(enlarge, axis=0).repeat(enlarge, axis=1))] = 255
+        result[:, 1:][ids[:, 1:] != ids[:, :-1]] = 255
+        result[1:][ids[1:] != ids[:-1]] = 255
     return result
 
 
@@ -95,13 +89,15 @@ def draw_panoptic(
 ) -> None:
     """Draw a panoptic map over its image, with names on the segments that have room if asked."""
     height, width = image.shape[1:]
-    enlarge = max(1, FINE_WIDTH // width)
-    painted = paint_panoptic(image, panoptic, categories, alpha, enlarge=enlarge)
-    _show(axes, painted, (height, width), title)
+    painted = paint_panoptic(image, panoptic, categories, alpha, outlines=False)
+    _show(axes, painted, title)
+    ids = panoptic.id_map.cpu().numpy()
+    x, y = border_lines(ids)
+    axes.plot(x, y, color="white", linewidth=BORDER_WIDTH, solid_capstyle="projecting")
+    axes.set(xlim=(0, width), ylim=(height, 0))
     if not labels:
         return
     colors = segment_colors(panoptic, categories)
-    ids = panoptic.id_map.cpu().numpy()
     for segment in panoptic.segments:
         mask = ids == segment.id
         if mask.sum() < MIN_LABEL_SHARE * mask.size:
@@ -128,7 +124,7 @@ def plot_panoptic(
     height, width = image.shape[1:]
     figure = Figure(figsize=(9, 4.5 * min(3.0, height / width) + 0.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _show(left, image.permute(1, 2, 0).cpu().numpy(), (height, width), "image")
+    _show(left, image.permute(1, 2, 0).cpu().numpy(), "image")
     draw_panoptic(
         right, image, panoptic, categories, alpha=alpha, labels=labels, title="panoptic map"
     )
@@ -174,7 +170,7 @@ def plot_comparison(
     for i, (row, sample, found) in enumerate(zip(grid, samples, predictions, strict=True)):
         name = titles[i] if titles is not None else f"image {sample.image_id}"
         pixels = sample.image.permute(1, 2, 0).cpu().numpy()
-        _show(row[0], pixels, pixels.shape[:2], name)
+        _show(row[0], pixels, name)
         draw_panoptic(row[1], sample.image, sample.panoptic, categories, alpha=alpha, title="truth")
         title = "prediction"
         if show_pq:
@@ -242,20 +238,31 @@ def _category(segment: Segment, categories: Sequence[Category]) -> Category:
     return stuff(categories)[segment.label - 1]
 
 
-def _show(axes: Any, pixels: np.ndarray, size: tuple[int, ...], title: str) -> None:
-    """Show pixels as squares, with coordinates in pixels of the image, whatever their number."""
-    height, width = size[:2]
+def _show(axes: Any, pixels: np.ndarray, title: str) -> None:
+    """Show pixels as squares; pixel (row, column) covers column to column + 1, row to row + 1."""
+    height, width = pixels.shape[:2]
     axes.imshow(pixels, interpolation="nearest", extent=(0, width, height, 0))
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=9)
 
 
-def _borders(ids: np.ndarray) -> np.ndarray:
-    """Mark one side of every border between two ids."""
-    edge = np.zeros(ids.shape, dtype=bool)
-    edge[:, 1:] |= ids[:, 1:] != ids[:, :-1]
-    edge[1:] |= ids[1:] != ids[:-1]
-    return edge
+def border_lines(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return x and y of lines that run between pixels of different ids, a NaN after each line.
+
+    Drawn as lines and not as pixels, borders hide nothing and stay thin however small the image.
+    """
+    rows, columns = np.nonzero(
+        ids[:, 1:] != ids[:, :-1]
+    )  # sides: x is fixed, y from row to row + 1
+    gap = np.full(len(rows), np.nan)
+    side_x = np.stack([columns + 1, columns + 1, gap], axis=1)
+    side_y = np.stack([rows, rows + 1, gap], axis=1)
+    rows, columns = np.nonzero(ids[1:] != ids[:-1])
+    gap = np.full(len(rows), np.nan)
+    floor_x = np.stack([columns, columns + 1, gap], axis=1)
+    floor_y = np.stack([rows + 1, rows + 1, gap], axis=1)
+    x, y = (np.concatenate(pair).ravel() for pair in ((side_x, floor_x), (side_y, floor_y)))
+    return x, y
 
 
 def _inner_point(mask: np.ndarray) -> tuple[float, float]:
@@ -272,8 +279,8 @@ def _inner_point(mask: np.ndarray) -> tuple[float, float]:
             break
         inner = core
     rows, columns = np.nonzero(inner)
-    if len(rows) == 0:  # every pixel fell between the coarser mask's
-        rows, columns = (found + 1 for found in np.nonzero(mask[::1, ::1]))
+    if len(rows) == 0:  # every pixel fell between those of the coarser mask
+        rows, columns = (found + 1 for found in np.nonzero(mask))
         step = 1
     middle = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
     best = int(middle.argmin())
