@@ -22,5 +22,7 @@ def shared() -> Path:
     """The folder of reference figures and photographs beside the repository, if it is there."""
     folder = Path(os.environ.get("PFPN_SHARED", ROOT.parent / "shared"))
     if not (folder / "oracle").is_dir():
-        pytest.skip("reference figures beside the repository (../shared, or PFPN_SHARED) are absent")
+        pytest.skip(
+            "reference figures beside the repository (../shared, or PFPN_SHARED) are absent"
+        )
     return folder
