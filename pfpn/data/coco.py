@@ -23,15 +23,10 @@ import torch
 from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.io import ImageReadMode
 
 from pfpn.data.categories import LabelMap, categories_to_json, parse_categories, read_json
 from pfpn.data.files import temporary_beside, write_atomically
 from pfpn.structures import VOID, Category, Panoptic, Sample, Segment
-
-# The operator behind torchvision's decode_png: with libpng, 1.4 times as fast as PIL. Its Python
-# wrapper announces (0.29) that it will go; where there is no such operator, PIL reads everything.
-_decode_png = getattr(torch.ops.image, "decode_png", None)
 
 MAX_ID = 2**24 - 1  # what three bytes hold
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -82,16 +77,6 @@ def id_map_to_rgb(id_map: Int[Tensor, "h w"]) -> UInt8[Tensor, "3 h w"]:
     return torch.stack([id_map >> shift & 255 for shift in (0, 8, 16)]).to(torch.uint8)
 
 
-@dataclass(frozen=True, slots=True)
-class _Png:
-    """The header of a PNG file."""
-
-    size: tuple[int, int]
-    depth: int  # bits per channel
-    color: int  # 0 gray, 2 RGB, 3 palette, 4 gray and alpha, 6 RGB and alpha
-    is_plain: bool  # neither interlaced nor with a color that stands for transparent
-
-
 def read_id_map(path: Path, *, image_id: Any = None) -> np.ndarray:
     """Read the ids of a PNG as int32 (h, w).
 
@@ -118,35 +103,31 @@ class _BadPngError(ValueError):
 
 
 def _decode_id_map(content: bytes) -> np.ndarray:
-    header = _check_png(content)
-    if header.color in (0, 4):
+    depth, color = _check_png(content)
+    if color in (0, 4):  # without and with alpha
         raise _BadPngError("a gray PNG", "an RGB one, segment id = R + 256 G + 65536 B")
-    if header.depth == 16:
+    if depth == 16:
         raise _BadPngError("16 bits per channel", "8, segment id = R + 256 G + 65536 B")
     try:
-        # With a fourth byte per pixel, ids can be had by a view instead of by arithmetic.
-        if header.color == 3 or not header.is_plain or _decode_png is None:
-            # torchvision (0.29) leaves parts of a palette image uninitialized.
-            with Image.open(io.BytesIO(content)) as image:
-                packed = image.convert("RGB").tobytes("raw", "RGBX")
-            ids = np.frombuffer(bytearray(packed), dtype="<u4").reshape(header.size)
-        else:
-            compressed = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-            rgba = _decode_png(compressed, ImageReadMode.RGB_ALPHA.value, False).permute(1, 2, 0)
-            ids = np.ascontiguousarray(rgba.numpy()).view("<u4")[..., 0]
-    except (RuntimeError, OSError, SyntaxError, ValueError) as error:
+        # (torchvision 0.29 decodes 1.4 times as fast, but palettes wrongly, and it crashes the
+        # process where rows are missing.)
+        with Image.open(io.BytesIO(content)) as image:
+            rgb = image if image.mode == "RGB" else image.convert("RGB")
+            packed = rgb.tobytes("raw", "RGBX")
+    except (OSError, SyntaxError, ValueError) as error:
         found = f"pixels that cannot be read ({_first_line(error)})"
         raise _BadPngError(found, "a whole PNG") from error
-    ids &= MAX_ID
+    # With a fourth byte per pixel, an id is one masked number instead of a sum of three.
+    ids = np.frombuffer(packed, dtype="<u4").reshape(rgb.height, rgb.width) & MAX_ID
     return ids.view(np.int32)
 
 
-def _check_png(content: bytes) -> _Png:
-    """Walk through the chunks: decoders are lenient about cut or flipped bytes, or noisy."""
+def _check_png(content: bytes) -> tuple[int, int]:
+    """Walk through the chunks, for decoders are lenient; return bits per channel and color type."""
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
         raise _BadPngError("a file that is no PNG" if content else "an empty file", "a PNG")
-    start, kinds, header = 8, set(), b""
-    while start + 12 <= len(content):
+    start, kind, header = 8, b"", b""
+    while start + 12 <= len(content) and kind != b"IEND":
         (length,) = struct.unpack_from(">I", content, start)
         end = start + 12 + length
         if end > len(content):
@@ -156,12 +137,10 @@ def _check_png(content: bytes) -> _Png:
             raise _BadPngError(f"a broken {kind!r} chunk (checksum)", "a whole PNG")
         if kind == b"IHDR":
             header = content[start + 8 : end - 4]
-        kinds.add(kind)
         start = end
-    if b"IEND" not in kinds or len(header) != 13:
+    if kind != b"IEND" or len(header) != 13:
         raise _BadPngError(f"a PNG cut off after {len(content)} bytes", "a whole PNG")
-    width, height, depth, color, _, _, interlaced = struct.unpack(">IIBBBBB", header)
-    return _Png((height, width), depth, color, not interlaced and b"tRNS" not in kinds)
+    return header[8], header[9]
 
 
 def write_id_map(path: Path, id_map: Int[Tensor, "h w"]) -> None:
@@ -440,6 +419,9 @@ class CocoPanoptic:
             if number in painted
         )
         return Panoptic(torch.from_numpy(id_map.astype(np.int64)), segments)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Sample:
         if not -len(self) <= index < len(self):

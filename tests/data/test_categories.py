@@ -1,0 +1,101 @@
+import json
+
+import pytest
+
+from pfpn.data.categories import (
+    LabelMap,
+    categories_to_json,
+    cityscapes_categories,
+    coco_categories,
+    parse_categories,
+    read_categories,
+)
+from pfpn.structures import Category, Segment, stuff, things
+
+# The ids that COCO's things and stuff leave out between 1 and 200.
+COCO_THING_GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+
+
+def test_coco_has_its_80_things_and_53_kinds_of_stuff():
+    categories = coco_categories()
+    assert [c.id for c in things(categories)] == sorted(set(range(1, 91)) - COCO_THING_GAPS)
+    assert len(stuff(categories)) == 53
+    assert len({c.id for c in categories}) == len({c.name for c in categories}) == 133
+    names = {c.id: c.name for c in categories}
+    assert (names[1], names[90], names[92], names[200]) == (
+        "person",
+        "toothbrush",
+        "banner",
+        "rug-merged",
+    )
+
+
+def test_coco_equals_the_list_that_its_sample_holds(shared):
+    folder = shared / "data" / "coco_panoptic_sample"
+    assert read_categories(folder / "panoptic_coco_categories.json") == coco_categories()
+    assert read_categories(folder / "annotations" / "panoptic_val2017.json") == coco_categories()
+
+
+def test_cityscapes_has_its_11_kinds_of_stuff_and_8_things():
+    categories = cityscapes_categories()
+    assert [c.name for c in things(categories)] == [
+        "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
+    ]  # fmt: skip
+    assert [c.id for c in stuff(categories)] == [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23]
+
+
+CATEGORIES = (Category(8, "road", False), Category(11, "man", True), Category(5, "car", True))
+
+
+def test_labels_follow_ascending_ids_and_stuff_begins_at_one():
+    labels = LabelMap(CATEGORIES)
+    assert labels.segment(70, 5) == Segment(70, 0, True)
+    assert labels.segment(71, 11, is_crowd=True) == Segment(71, 1, True, 1.0, True)
+    assert labels.segment(72, 8, score=0.5) == Segment(72, 1, False, 0.5)
+
+
+def test_a_label_leads_back_to_its_category():
+    labels = LabelMap(tuple(coco_categories()))
+    for category in coco_categories():
+        assert labels.category_id(labels.segment(1, category.id)) == category.id
+
+
+def test_a_label_map_knows_which_categories_there_are():
+    assert 5 in LabelMap(CATEGORIES)
+    assert 6 not in LabelMap(CATEGORIES)
+
+
+def test_categories_survive_json(tmp_path):
+    path = tmp_path / "categories.json"
+    path.write_text(json.dumps(categories_to_json(CATEGORIES)))
+    assert tuple(read_categories(path)) == CATEGORIES
+
+
+def test_a_name_and_a_color_may_be_missing():
+    assert parse_categories([{"id": 4, "isthing": 0}], "x") == [Category(4, "4", False)]
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (None, "found NoneType as categories, expected a list"),
+        ([3], "found a category that is 3"),
+        ([{"id": "4", "isthing": 0}], "found a category with id '4', expected an integer"),
+        ([{"id": True, "isthing": 0}], "found a category with id True"),
+        ([{"id": 4}], "found category 4 with isthing None"),
+        ([{"id": 4, "isthing": 2}], "isthing 2, expected 1 for a thing, else 0"),
+        (2 * [{"id": 4, "isthing": 1}], "found category 4 twice"),
+        ([{"id": 4, "isthing": 1, "color": [0, 0]}], r"color \[0, 0\]"),
+        ([{"id": 4, "isthing": 1, "color": [0, 0, 256]}], "three integers from 0 to 255"),
+    ],
+)
+def test_a_broken_list_is_refused_with_what_was_found(entries, message):
+    with pytest.raises(ValueError, match=f"some.json: .*{message}"):
+        parse_categories(entries, "some.json")
+
+
+def test_broken_json_is_told_with_file_and_line(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text('[{"id": 4,\n')
+    with pytest.raises(ValueError, match=r"c\.json: found broken JSON .*line 2"):
+        read_categories(path)
