@@ -34,8 +34,8 @@ CORE = [
     "unpickle", "zoo",
 ]
 AROUND = [
-    "data.files", "data.categories", "data.coco", "data.check", "data.score", "data.toy",
-    "data.transforms",
+    "data.files", "data.categories", "data.coco", "data.check", "data.score",
+    "data.street", "data.toy", "data.transforms",
     "data.loader", "data.download", "data",
     "engine.config", "engine.presets", "engine.distributed", "engine.checkpoint", "engine.optim",
     "engine.evaluate", "engine.train", "engine",

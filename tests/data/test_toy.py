@@ -10,11 +10,18 @@ from PIL import Image
 
 from pfpn.boxes import masks_to_boxes
 from pfpn.cli import main
-from pfpn.data import toy
 from pfpn.data.check import check
 from pfpn.data.coco import CocoPanoptic
 from pfpn.data.loader import TOY_SPLITS
-from pfpn.data.toy import MIN_PIXELS, MIN_STUFF_PIXELS, TOY_CATEGORIES, ToyStreet, _vote
+from pfpn.data.street import view
+from pfpn.data.street.view import vote as vote_on
+from pfpn.data.toy import (
+    MIN_PIXELS,
+    MIN_STUFF_PIXELS,
+    TOY_CATEGORIES,
+    ToyStreet,
+    draw_scene,
+)
 from pfpn.structures import VOID, Sample, stuff, things
 
 THINGS, STUFF = things(TOY_CATEGORIES), stuff(TOY_CATEGORIES)
@@ -171,17 +178,17 @@ def test_truth_is_drawn_where_the_thing_is(monkeypatch):
     Only pixels that the border runs through, and those that shine, may differ.
     """
     flat = (255, 0, 255)
-    original = toy._Scene.lit
+    original = view.View.lit
 
     def lit(self, color, z, shade=1.0):
-        is_thing = self.canvas.owner >= toy.FIRST_THING
+        is_thing = self.canvas.owner >= view.FIRST_THING
         return flat if is_thing else original(self, color, z, shade)
 
-    monkeypatch.setattr(toy._Scene, "lit", lit)
-    monkeypatch.setattr(toy._Scene, "shining", lambda self, color, z: lit(self, color, z))
-    monkeypatch.setattr(toy, "_add_glow", lambda *_, **__: None)
+    monkeypatch.setattr(view.View, "lit", lit)
+    monkeypatch.setattr(view.View, "shining", lambda self, color, z: lit(self, color, z))
+    monkeypatch.setattr(view, "add_glow", lambda *_, **__: None)
     for number in range(8):
-        sample = toy.draw_scene(3, number)
+        sample = draw_scene(3, number)
         things_of = [s.id for s in sample.panoptic.segments if s.is_thing]
         truth = torch.isin(sample.panoptic.id_map, torch.tensor(things_of))
         red, green, blue = sample.image.to(torch.int16)
@@ -221,7 +228,7 @@ def test_a_larger_image_shows_the_same_scene():
 
 def test_a_vote_takes_the_majority_and_in_a_tie_the_highest():
     def vote(*four: int) -> int:
-        return int(_vote(np.array(four, dtype=np.uint8).reshape(2, 2))[0, 0])
+        return int(vote_on(np.array(four, dtype=np.uint8).reshape(2, 2))[0, 0])
 
     assert vote(7, 7, 7, 7) == 7
     assert vote(3, 9, 3, 3) == 3
@@ -236,7 +243,7 @@ def test_a_vote_takes_the_majority_and_in_a_tie_the_highest():
 def test_a_vote_agrees_with_counting():
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 5, (40, 60), dtype=np.uint8)
-    voted = _vote(ids)
+    voted = vote_on(ids)
     for row in range(20):
         for column in range(30):
             four = ids[2 * row : 2 * row + 2, 2 * column : 2 * column + 2].ravel().tolist()

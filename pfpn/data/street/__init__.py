@@ -1,0 +1,1 @@
+"""A drawn street: what it looks like and where everything is, without a word on data sets."""
