@@ -19,7 +19,6 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from pfpn.losses._lovasz_fast import TINY, binned_loss, sorted_loss
 from pfpn.losses._lovasz_rows import Work, encode_labels, list_rows
@@ -258,9 +257,9 @@ def _apply(
     if values.dtype != torch.float64:
         values = values.float()
     present = classes == "present"
-    options = kind, chosen, present, class_weights, per_image, ignore, bins, validate
-    function = _LovaszOfLogits if kind == "logits" else _Lovasz
-    loss: Tensor = function.apply(values, labels, *options)
+    loss: Tensor = _Lovasz.apply(
+        values, labels, kind, chosen, present, class_weights, per_image, ignore, bins, validate
+    )
     return loss
 
 
@@ -268,27 +267,32 @@ class _Lovasz(torch.autograd.Function):
     """The gradient falls out of the forward pass, so the backward pass only scales it."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, *options: Any) -> Tensor:
-        loss, grad = _loss_and_gradient(values, *options)
+    def forward(ctx: Any, values: Tensor, labels: Tensor, kind: str, *options: Any) -> Tensor:
+        loss, grad = torch.ops.pfpn.lovasz(values, labels, kind, *options)
         ctx.save_for_backward(grad)
+        ctx.bends = kind == "logits"  # then the gradient is no constant, but looks like one here
         return loss
 
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> Any:
+        if ctx.bends and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError(
+                "lovasz_softmax_from_logits has no second derivative. "
+                "Try lovasz_softmax(logits.softmax(1), ...)."
+            )
         return scale * ctx.saved_tensors[0], *[None] * 9
 
 
-class _LovaszOfLogits(_Lovasz):
-    """Its gradient bends with the softmax inside, so it refuses to be differentiated again."""
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, scale: Tensor) -> Any:
-        return _Lovasz.backward(ctx, scale)
-
-
 # One opaque operator: torch.compile calls it as it is, and does not look into the NumPy inside.
-@torch.library.custom_op("pfpn::lovasz", mutates_args=())
+# (`torch.library.custom_op` would say it in one line, but loads the compiler at the first call.)
+torch.library.define(
+    "pfpn::lovasz",
+    "(Tensor values, Tensor labels, str kind, int[] chosen, bool present, Tensor? class_weights,"
+    " bool per_image, int? ignore, int? bins, bool validate) -> (Tensor, Tensor)",
+)
+
+
+@torch.library.impl("pfpn::lovasz", "CompositeExplicitAutograd")
 def _loss_and_gradient(
     values: Tensor,
     labels: Tensor,
@@ -302,8 +306,8 @@ def _loss_and_gradient(
     validate: bool,
 ) -> tuple[Tensor, Tensor]:
     shape = values.shape
-    values = values.reshape(*shape[:2], -1).contiguous()
-    codes = encode_labels(labels.reshape(len(labels), -1), shape[1], kind, ignore, validate)
+    values = values.flatten(2).contiguous()
+    codes = encode_labels(labels.flatten(1), shape[1], kind, ignore, validate)
     weights = [1.0] * shape[1] if class_weights is None else class_weights.tolist()
     rows = list_rows(codes, shape[1], chosen, present, weights, per_image)
     if kind == "logits":
@@ -319,13 +323,18 @@ def _loss_and_gradient(
             )
     grad = torch.zeros_like(values)
     work = Work(values, codes, grad, float(kind == "hinge"), rows, ignore is not None)
-    loss = _fast_loss(work, bins) if _is_for_cpu(values) else _loss(work, bins)
+    if not rows:
+        loss = values.new_zeros(())
+    elif _is_for_cpu(values):
+        loss = _fast_loss(work, bins)
+    else:
+        loss = _loss(work, bins)
     if kind == "logits":  # in place: the operator reads each entry before it writes it
         torch.ops.aten._softmax_backward_data.out(grad, values, 1, values.dtype, grad_input=grad)
     return loss, grad.view(shape)
 
 
-@_loss_and_gradient.register_fake
+@torch.library.register_fake("pfpn::lovasz")
 def _(values: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     return values.new_empty(()), torch.empty_like(values, memory_format=torch.contiguous_format)
 
