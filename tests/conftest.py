@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import tests.shapes  # noqa: F401  it has to be loaded when --jaxtyping-packages names it
+
 ROOT = Path(__file__).resolve().parents[1]
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core: more threads only fight each other
