@@ -6,6 +6,7 @@ with one clear line and exit code 2.
 """
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -15,12 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import Tensor
-
     from pfpn.predict import Prediction
-    from pfpn.structures import Category, Panoptic, Sample
+    from pfpn.structures import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +230,15 @@ def _predict(arguments: argparse.Namespace) -> int:
     import json
     from pathlib import Path
 
+    from PIL import Image
+    from tqdm import tqdm
+
     from pfpn.data.categories import LabelMap, categories_to_json
     from pfpn.data.coco import make_annotation, read_image, write_id_map
-    from pfpn.data.files import write_atomically
+    from pfpn.data.files import temporary_beside, write_atomically
     from pfpn.engine.checkpoint import load_weights
     from pfpn.engine.distributed import choose_device
+    from pfpn.plot.panoptic import describe_panoptic, paint_panoptic
     from pfpn.predict import predict
 
     trained = load_weights(arguments.weights, choose_device(arguments.device))
@@ -268,22 +269,13 @@ def _predict(arguments: argparse.Namespace) -> int:
                 "categories": categories_to_json(trained.categories),
             }
             write_atomically(out / f"{name}.json", json.dumps(content, indent=1).encode())
-            _write_overlay(out / f"{name}_overlay.png", image, found.panoptic, trained.categories)
+            with temporary_beside(out / f"{name}_overlay.png") as temporary:
+                painted = paint_panoptic(image, found.panoptic, trained.categories)
+                Image.fromarray(painted).save(temporary, format="PNG")
+            tqdm.write(f"{path}: {describe_panoptic(found.panoptic, trained.categories)}")
             on_image()
     print(f"{len(names)} images: {out}")
     return 0
-
-
-def _write_overlay(
-    path: "Path", image: "Tensor", panoptic: "Panoptic", categories: "Sequence[Category]"
-) -> None:
-    from PIL import Image
-
-    from pfpn.data.files import temporary_beside
-    from pfpn.plot.panoptic import paint_panoptic
-
-    with temporary_beside(path) as temporary:
-        Image.fromarray(paint_panoptic(image, panoptic, categories)).save(temporary, format="PNG")
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
@@ -341,10 +333,20 @@ def _demo(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="threads (default: one per processor core)",
+    )
+
+
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("root", metavar="ROOT", help="folder in COCO panoptic format")
     parser.add_argument("--split", required=True, metavar="S", help="such as train or val2017")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads (default: 1)")
+    _add_workers(parser)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -356,7 +358,7 @@ def _check(arguments: argparse.Namespace) -> int:
         )
     for finding in findings:
         print(finding)
-    print(f"{len(findings)} findings", file=sys.stderr)
+    print(f"{len(findings)} finding{'s' * (len(findings) != 1)}", file=sys.stderr)
     return 1 if findings else 0
 
 
@@ -367,7 +369,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pred-dir", metavar="DIR", help="their PNGs (default: likewise)")
     parser.add_argument("--json", metavar="FILE", help="also write all figures here")
     parser.add_argument("--per-class", action="store_true", help="also print a line per class")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads (default: 1)")
+    _add_workers(parser)
 
 
 def _score(arguments: argparse.Namespace) -> int:

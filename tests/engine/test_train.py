@@ -281,6 +281,14 @@ def test_time_can_end_a_run_and_the_schedule_follows_it(tiny):
     assert state.progress() == 1.0
 
 
+def test_a_run_that_has_no_time_takes_one_step_and_is_judged(tiny, blocks, tmp_path):
+    rows = run(tiny(max_steps=1000, max_minutes=1e-6), tmp_path, blocks)
+    assert [row["kind"] for row in rows] == ["start", "train", "eval", "end"]
+    assert rows[-1]["step"] == 1
+    assert rows[-1]["progress"] == 1
+    assert not rows[-1]["stopped"]
+
+
 def test_step_randomness_differs_between_steps_and_parts():
     draws = {
         float(torch.rand((), generator=step_rng(seed, step, part)))
