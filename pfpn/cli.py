@@ -130,7 +130,7 @@ def _show_progress(rows: Iterator[dict[str, Any]], is_main: bool) -> Iterator[di
                 scores = "  ".join(
                     f"{name.replace('_', ' ')} {100 * value:.1f}"
                     for name, value in row.items()
-                    if name not in ("kind", "step", "seconds") and isinstance(value, float)
+                    if name not in ("progress", "seconds") and isinstance(value, float)
                 )
                 bar.write(f"step {row['step']}: {scores}", file=sys.stdout)
             yield row

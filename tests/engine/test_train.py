@@ -22,6 +22,7 @@ from pfpn.engine.distributed import Place
 from pfpn.engine.train import (
     NonFiniteError,
     Run,
+    amp_dtype,
     fit_to_categories,
     log_rows,
     read_rows,
@@ -287,6 +288,26 @@ def test_a_run_that_has_no_time_takes_one_step_and_is_judged(tiny, blocks, tmp_p
     assert rows[-1]["step"] == 1
     assert rows[-1]["progress"] == 1
     assert not rows[-1]["stopped"]
+
+
+def test_mixed_precision_is_for_gpus(tiny, caplog):
+    cpu, cuda = torch.device("cpu"), torch.device("cuda", 0)
+    assert amp_dtype(tiny(), cuda) is None
+    assert amp_dtype(tiny(precision="bf16"), cuda) == torch.bfloat16
+    assert amp_dtype(tiny(precision="fp16"), cuda) == torch.float16
+    assert not caplog.records
+    assert amp_dtype(tiny(precision="bf16"), cpu) is None
+    assert "using float32" in caplog.text
+
+
+def test_training_can_begin_with_other_weights(tiny, blocks, tmp_path):
+    run(tiny(max_steps=2), tmp_path / "first", blocks)
+    start = {"max_steps": 1, "optimizer": "sgd", "lr": 1e-9, "ema_decay": 0.0}
+    run(tiny(init=str(tmp_path / "first"), **start), tmp_path / "second", blocks)
+    begun = load_weights(tmp_path / "first").model.state_dict()
+    for name, value in load_checkpoint(tmp_path / "second" / LAST)["model"].items():
+        if not name.endswith(("_mean", "_var", "_tracked")):
+            assert_close(value, begun[name], rtol=0, atol=1e-7)
 
 
 def test_step_randomness_differs_between_steps_and_parts():
