@@ -11,23 +11,40 @@ from pfpn.fpn import STRIDES
 
 
 def anchor_grid(
-    size: tuple[int, int], stride: int, side: float, ratios: Float[Tensor, " a"]
+    size: tuple[int, int],
+    stride: int | tuple[int, int],
+    side: float,
+    ratios: Float[Tensor, " a"],
+    rounded: bool = False,
 ) -> Float[Tensor, "h w a 4"]:
     """Center one anchor per ratio (height / width) on each cell's top-left corner; xyxy in pixels.
 
     The corner, not the middle, and no rounding: as in the published models. Source: [FPN] 4.1.
+
+    Args:
+        size: (height, width) in cells.
+        stride: pixels per cell; (vertical, horizontal) where they differ.
+        side: of the square anchor, in pixels.
+        ratios: height / width.
+        rounded: move the anchors' sides to whole pixels from the center, as torchvision does.
     """
     height, width = size
+    stride_y, stride_x = (stride, stride) if isinstance(stride, int) else stride
     half_w, half_h = 0.5 * side / ratios.sqrt(), 0.5 * side * ratios.sqrt()
     shapes = torch.stack([-half_w, -half_h, half_w, half_h], dim=-1)  # (a, 4)
-    y = stride * torch.arange(height, device=ratios.device)
-    x = stride * torch.arange(width, device=ratios.device)
+    if rounded:
+        shapes = shapes.round()
+    y = stride_y * torch.arange(height, device=ratios.device)
+    x = stride_x * torch.arange(width, device=ratios.device)
     cy, cx = torch.meshgrid(y, x, indexing="ij")
     return torch.stack([cx, cy, cx, cy], dim=-1)[:, :, None] + shapes
 
 
 def pyramid_anchors(
-    pyramid: dict[str, Tensor], sides: Sequence[float], ratios: Sequence[float]
+    pyramid: dict[str, Tensor],
+    sides: Sequence[float],
+    ratios: Sequence[float],
+    rounded: bool = False,
 ) -> list[Float[Tensor, "_hwa 4"]]:
     """Return the anchors of each level, "p2" first: row-major cells, a cell's anchors adjacent.
 
@@ -35,10 +52,12 @@ def pyramid_anchors(
         pyramid: feature maps by level; only sizes and device are used.
         sides: one anchor side in pixels per level; an anchor of any ratio has this side's area.
         ratios: height / width.
+        rounded: as torchvision does it: whole pixels, and where p6 has one cell more than half of
+            p5's, its cells closer together, so that they fit into the image.
     """
     sizes = tuple((level, *maps.shape[-2:]) for level, maps in pyramid.items())
     device = next(iter(pyramid.values())).device
-    return list(_cached_anchors(sizes, tuple(sides), tuple(ratios), device))
+    return list(_cached_anchors(sizes, tuple(sides), tuple(ratios), rounded, device))
 
 
 @lru_cache(maxsize=64)  # sizes repeat from batch to batch
@@ -46,10 +65,16 @@ def _cached_anchors(
     sizes: tuple[tuple[str, int, int], ...],
     sides: tuple[float, ...],
     ratios: tuple[float, ...],
+    rounded: bool,
     device: torch.device,
 ) -> tuple[Tensor, ...]:
     ratio = torch.tensor(ratios, device=device)
-    return tuple(
-        anchor_grid((height, width), STRIDES[level], side, ratio).flatten(0, 2)
-        for (level, height, width), side in zip(sizes, sides, strict=True)
-    )
+    finest, fine_h, fine_w = sizes[0]
+    image_h, image_w = STRIDES[finest] * fine_h, STRIDES[finest] * fine_w
+    grids = []
+    for (level, height, width), side in zip(sizes, sides, strict=True):
+        stride = (STRIDES[level], STRIDES[level])
+        if rounded:
+            stride = (image_h // height, image_w // width)
+        grids.append(anchor_grid((height, width), stride, side, ratio, rounded).flatten(0, 2))
+    return tuple(grids)

@@ -62,6 +62,7 @@ class ModelConfig:
     # Anchors: one side per level p2..p6, in pixels; ratios are height / width
     anchor_sides: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    anchor_rounding: bool = False  # to whole pixels, as in torchvision
 
     # Region proposals
     rpn_low: float = 0.3  # IoU below which an anchor is background
@@ -258,7 +259,7 @@ class PanopticFPN(nn.Module):
         rng: torch.Generator,
     ) -> dict[str, Tensor]:
         c = self.config
-        anchors = pyramid_anchors(pyramid, c.anchor_sides, c.anchor_ratios)
+        anchors = pyramid_anchors(pyramid, c.anchor_sides, c.anchor_ratios, c.anchor_rounding)
         logits, deltas = self.rpn_head(pyramid)
         objectness_loss, rpn_box_loss = rpn_losses(
             torch.cat(anchors),
@@ -326,7 +327,7 @@ class PanopticFPN(nn.Module):
         self, pyramid: Pyramid, sizes: list[tuple[int, int]], min_score: float | None
     ) -> list[Detections]:
         c = self.config
-        anchors = pyramid_anchors(pyramid, c.anchor_sides, c.anchor_ratios)
+        anchors = pyramid_anchors(pyramid, c.anchor_sides, c.anchor_ratios, c.anchor_rounding)
         logits, deltas = self.rpn_head(pyramid)
         proposals, _ = select_proposals(
             anchors,
