@@ -49,7 +49,7 @@ def check(
     findings: list[Finding] = []
     labels = LabelMap(tuple(_check_categories(content.get("categories"), file, findings)))
     images = _check_images(content.get("images"), file, findings)
-    annotations = content.get("annotations", [])
+    annotations = content["annotations"]
 
     def check_one(annotation: Mapping[str, Any]) -> list[Finding]:
         image = images.get(_key(annotation.get("image_id")))

@@ -312,10 +312,11 @@ def read_annotations(path: Path) -> dict[str, Any]:
     for key in ("annotations", "categories", "images"):
         if not isinstance(content.get(key, []), list):
             raise ValueError(f"{path}: found {key} {_short(content[key])}, expected a list")
-    for entry in content.get("annotations", [None]):
+    if "annotations" not in content:
+        raise ValueError(f"{path}: found no annotations, expected a list of them")
+    for entry in content["annotations"]:
         if not isinstance(entry, dict):
-            found = "none" if entry is None else _short(entry)
-            raise ValueError(f"{path}: found {found} as annotations, expected a list of objects")
+            raise ValueError(f"{path}: found annotation {_short(entry)}, expected an object")
     return content
 
 

@@ -53,8 +53,8 @@ def score_files(
     gt_dir, pred_dir = _folder(gt_json, gt_dir), _folder(pred_json, pred_dir)
     content = read_annotations(gt_json)
     labels = LabelMap(tuple(parse_categories(content.get("categories"), str(gt_json))))
-    gt_by_id = _by_image(content.get("annotations"), gt_json)
-    pred_by_id = _by_image(read_annotations(pred_json).get("annotations"), pred_json, gt_by_id)
+    gt_by_id = _by_image(content["annotations"], gt_json)
+    pred_by_id = _by_image(read_annotations(pred_json)["annotations"], pred_json, gt_by_id)
     del content
 
     def match_image(image_id: int | str) -> Matches:
@@ -91,11 +91,9 @@ def _folder(json_path: Path, folder: Path | str | None) -> Path:
 
 
 def _by_image(
-    annotations: Any, path: Path, wanted: Mapping[Any, Any] | None = None
+    annotations: list[dict[str, Any]], path: Path, wanted: Mapping[Any, Any] | None = None
 ) -> dict[Any, Mapping[str, Any]]:
     """Return annotations by image id, in their order; of the `wanted` images if given, and all."""
-    if annotations is None:
-        raise ValueError(f"{path}: found no annotations, expected a list of them")
     by_id: dict[Any, Mapping[str, Any]] = {}
     for annotation in annotations:
         image_id = annotation.get("image_id")
