@@ -1,10 +1,12 @@
 """What every test can ask for."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from jaxtyping import config
 
 import tests.shapes  # noqa: F401  it has to be loaded when --jaxtyping-packages names it
 
@@ -28,3 +30,11 @@ def shared() -> Path:
             "reference figures beside the repository (../shared, or PFPN_SHARED) are absent"
         )
     return folder
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """No shape check (`make test` has one): for tests of what the package itself refuses."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)

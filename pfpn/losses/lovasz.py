@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from pfpn.losses._lovasz_fast import TINY, binned_loss, sorted_loss
@@ -108,7 +108,7 @@ def binned_gradient(
 
 def lovasz_softmax(
     probs: Float[Tensor, "b c h w"],
-    labels: Int[Tensor, "b h w"],
+    labels: Integer[Tensor, "b h w"],
     *,
     classes: Classes = "present",
     per_image: bool = False,
@@ -145,7 +145,7 @@ def lovasz_softmax(
 
 def lovasz_softmax_from_logits(
     logits: Float[Tensor, "b c h w"],
-    labels: Int[Tensor, "b h w"],
+    labels: Integer[Tensor, "b h w"],
     *,
     classes: Classes = "present",
     per_image: bool = False,
@@ -165,7 +165,7 @@ def lovasz_softmax_from_logits(
 
 def lovasz_hinge(
     logits: Float[Tensor, "b h w"],
-    labels: Int[Tensor, "b h w"],
+    labels: Integer[Tensor, "b h w"] | Bool[Tensor, "b h w"],
     *,
     per_image: bool = True,
     ignore: int | None = None,
@@ -201,7 +201,7 @@ class LovaszSoftmax(nn.Module):
         self.options = options
 
     def forward(
-        self, logits: Float[Tensor, "b c h w"], labels: Int[Tensor, "b h w"]
+        self, logits: Float[Tensor, "b c h w"], labels: Integer[Tensor, "b h w"]
     ) -> Float[Tensor, ""]:
         return lovasz_softmax_from_logits(logits, labels, **self.options)
 
@@ -214,7 +214,7 @@ class LovaszHinge(nn.Module):
         self.options = options
 
     def forward(
-        self, logits: Float[Tensor, "b h w"], labels: Int[Tensor, "b h w"]
+        self, logits: Float[Tensor, "b h w"], labels: Integer[Tensor, "b h w"]
     ) -> Float[Tensor, ""]:
         return lovasz_hinge(logits, labels, **self.options)
 

@@ -316,6 +316,7 @@ def test_a_size_that_is_none_is_refused(tmp_path, capsys, text):
 @pytest.mark.parametrize(
     "arguments", [{"num": -1}, {"seed": -2}, {"size": (0, 5)}, {"first": -3}, {"size": (4,)}]
 )
+@pytest.mark.usefixtures("unchecked")
 def test_a_world_that_cannot_be_is_refused(arguments):
     with pytest.raises(ValueError, match="ToyStreet: found"):
         ToyStreet(**({"num": 1} | arguments))

@@ -792,6 +792,7 @@ def test_what_is_not_finite_comes_out_as_nan(bad, bins, rng):
         assert gradient.isnan().any()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_arguments_that_do_not_fit_are_refused():
     probs, labels = torch.ones(1, 2, 4, 4) / 2, torch.zeros(1, 4, 4, dtype=torch.long)
     with pytest.raises(ValueError, match="do not fit labels"):
