@@ -55,7 +55,9 @@ def small_model() -> ModelConfig:
 def toy() -> TrainConfig:
     """Drawn streets of 128 x 192 pixels, on two CPU cores, in minutes.
 
-    Command: `pfpn train toy --out runs/toy`. Score: unmeasured. Time: about 5 minutes.
+    Command: `pfpn train toy --out runs/toy`. Score: measured on 100 held-out streets on two cores:
+    PQ 80.4 after 5 minutes (1,703 steps, 23 images/s; what `make demo` does), 86.2 after 4,912
+    steps on 4,000 streets. Time: about 7 minutes.
     """
     return TrainConfig(
         preset="toy",
@@ -93,7 +95,7 @@ def camvid() -> TrainConfig:
     return replace(
         base,
         preset="camvid",
-        max_steps=1500,
+        max_steps=2500,
         save_every=250,
         data=DataConfig(
             root="data/camvid",
