@@ -249,7 +249,7 @@ def test_the_command_can_print_classes(capsys):
     assert main(["score", *arguments, "--per-class"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4 + 2 + 102
-    assert "train 64.4 79.2 81.2 13 1 5".split() in [line.split() for line in lines]
+    assert ["train", "64.4", "79.2", "81.2", "13", "1", "5"] in [line.split() for line in lines]
 
 
 def test_the_command_runs_as_a_program(edge):
