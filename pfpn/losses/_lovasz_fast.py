@@ -23,7 +23,7 @@ Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # map, 
 
 SMALL = 1 << 14  # pixels times rows; below, threads cost more than they save
 TINY = 1e-30  # where a largest error of 0 would be divided by
-RANGE = 1 << 17  # errors that are sorted at a time: what fits into a core's own cache
+RANGE = 1 << 16  # errors that are sorted at a time: what fits into a core's own cache
 MAX_RANGES = 8  # each is found by reading the whole row, so they must not grow with it
 SAMPLE = 4096  # errors of a row that are looked at to cut it into ranges of equal size
 BLOCK = 1 << 16  # pixels that are binned at a time: as RANGE
@@ -85,20 +85,25 @@ def sorted_loss(work: Work, num_threads: int) -> float:
         return math.fsum(_sorted_row(work, row, spread) for row in work.rows)
 
 
+@np.errstate(all="ignore")  # a score that is not finite shows in the loss
 def _sorted_row(work: Work, row: Row, spread: Spread) -> float:
     errors, is_fg = _row_errors(work, row)
+    for image in row.images:
+        work.grad[image, row.channel] = 0
+    largest = float(errors.max())
+    if math.isnan(largest):
+        return largest  # comparing would lose it
     if row.num_fg == 0:  # every set of wrong pixels costs 1, so the extension is the largest error
-        worst = np.array([errors.argmax()])
-        loss = row.share * float(errors[worst[0]])
-        if loss > 0:
-            _write(work, row, worst, np.array([row.share]))
-        return loss
+        if largest > 0:
+            _write(work, row, np.array([errors.argmax()]), np.array([row.share]))
+        return row.share * largest
 
     least = errors[is_fg].min()
     floor = max(np.float32(0), np.nextafter(least, np.float32(-1)))  # the least itself is above it
     cuts = _cuts(errors, floor)
     dtype = np.float32 if errors.size < FLOAT32_COUNTS else np.float64
 
+    @np.errstate(all="ignore")  # once more: it may run in another thread
     def sort_range(cut: int) -> float:
         """Weigh the pixels with cuts[cut] >= error > cuts[cut + 1]."""
         above = errors > cuts[cut]
@@ -116,8 +121,8 @@ def _sorted_row(work: Work, row: Row, spread: Spread) -> float:
         intersection = np.subtract(row.num_fg - fg_above, fg_seen, out=fg_seen)
         # The rise of 1 - intersection / union in closed form, so that no difference loses digits:
         # 1 / union for a foreground pixel, intersection / (union - 1) / union for a background one.
-        with np.errstate(invalid="ignore"):  # 0 / 0 if the first pixel is all there is of the truth
-            weights = np.divide(intersection, union - 1, out=intersection)
+        # (0 / 0 if the first pixel is all there is of the truth, but then that pixel is foreground.)
+        weights = np.divide(intersection, union - 1, out=intersection)
         np.copyto(weights, 1, where=fg)
         weights /= union
         loss = float(np.multiply(weights, sizes, out=sizes).sum())
@@ -200,6 +205,7 @@ def binned_loss(work: Work, bins: int, weigh: Weigh, num_threads: int) -> float:
         return loss + math.fsum(spread(lambda part: _look_up(work, part, tables), parts))
 
 
+@np.errstate(all="ignore")
 def _count(work: Work, blocks: Iterable[Block], bins: int, steps: Array) -> Array:
     """Return (rows, 2, bins + 1): the background and foreground pixels in each bin of each row.
 
@@ -214,7 +220,7 @@ def _count(work: Work, blocks: Iterable[Block], bins: int, steps: Array) -> Arra
             _errors(work, channel, block.image, block.pixels, scaled, is_fg)
             scaled *= steps[r]
             np.ceil(scaled, out=scaled)
-            np.clip(scaled, 0, bins, out=scaled)
+            np.fmin(scaled, bins, out=scaled)  # nan too goes into a bin, and from there to the loss
             scaled += np.multiply(is_fg, bins + 1, dtype=np.float32)
             index = work.grad[block.image, channel, block.pixels].view(np.int32)
             np.copyto(index, scaled, casting="unsafe")
@@ -222,6 +228,7 @@ def _count(work: Work, blocks: Iterable[Block], bins: int, steps: Array) -> Arra
     return counts.reshape(-1, 2, bins + 1)
 
 
+@np.errstate(all="ignore")
 def _look_up(work: Work, blocks: Iterable[Block], tables: Array) -> float:
     """Turn the numbers of the bins into the gradient, return the sum of value times gradient."""
     total = 0.0

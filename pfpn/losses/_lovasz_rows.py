@@ -30,7 +30,7 @@ class Work:
 
     values: Any  # (b, c, p) contiguous, a tensor or an array, as all three
     codes: Any  # (b, p): the channel whose foreground a pixel is, c for none, c + 1 for ignored
-    grad: Any  # (b, c, p) contiguous, zeros at the start
+    grad: Any  # (b, c, p) contiguous, to be written, zeros where no row is
     offset: float
     rows: Sequence[Row]
     has_ignored: bool
@@ -38,6 +38,12 @@ class Work:
     def numpy(self) -> "Work":
         values, codes, grad = (x.numpy() for x in (self.values, self.codes, self.grad))
         return Work(values, codes, grad, self.offset, self.rows, self.has_ignored)
+
+    def without_row(self) -> list[tuple[int, int]]:
+        """List the (image, channel) that no loss looks at."""
+        num_images, num_classes = self.values.shape[:2]
+        seen = {(image, row.channel) for row in self.rows for image in row.images}
+        return [(i, c) for i in range(num_images) for c in range(num_classes) if (i, c) not in seen]
 
     @property
     def ignored(self) -> int:

@@ -12,7 +12,6 @@ sorting (bins), the two losses, and the few lines that apply them to each class 
 `_lovasz_fast.py` computes the same sums at a CPU's pace.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -136,7 +135,8 @@ def lovasz_softmax(
     Convention: the mean over images counts all of them, and one without a pixel that counts has
     loss 0 and gradient 0; float16 and bfloat16 are computed in float32, the loss stays float32 (a
     scaled float16 would overflow) and the gradient has the type of `probs`. Where errors tie, one
-    of the subgradients is taken; an error of exactly 0 gets gradient 0; nan and infinity give nan.
+    of the subgradients is taken; an error of exactly 0 gets gradient 0; nan or infinity in the
+    scores make a loss that is not finite.
 
     Source: [LS] "Multiclass semantic segmentation".
     """
@@ -312,17 +312,17 @@ def _loss_and_gradient(
     rows = list_rows(codes, shape[1], chosen, present, weights, per_image)
     if kind == "logits":
         values = values.softmax(1)
-    if validate and values.numel():
+    if kind == "probs" and validate and values.numel():
         low, high = (float(extreme) for extreme in values.aminmax())
-        if not math.isfinite(high - low):  # whoever skips such steps must get to see it
-            return values.new_tensor(math.nan), torch.full_like(values, math.nan).view(shape)
-        if kind == "probs" and (low < -TOLERANCE or high > 1 + TOLERANCE):
+        if low < -TOLERANCE or high > 1 + TOLERANCE:
             raise ValueError(
                 f"lovasz_softmax: probs lie between {low:.4g} and {high:.4g}, expected 0 to 1. "
                 "Are these logits? Try lovasz_softmax_from_logits."
             )
-    grad = torch.zeros_like(values)
+    grad = torch.empty_like(values)
     work = Work(values, codes, grad, float(kind == "hinge"), rows, ignore is not None)
+    for image, channel in work.without_row():
+        grad[image, channel] = 0
     if not rows:
         loss = values.new_zeros(())
     elif _is_for_cpu(values):
@@ -380,7 +380,7 @@ def _weigh(
         weights = lovasz_gradient(is_fg[order].to(errors.dtype))
         return torch.empty_like(errors).scatter(0, order, weights)
     top = errors.max().clamp(min=TINY) if offset else 1
-    index = (errors * (bins / top)).ceil().clamp(0, bins).long()
+    index = (errors * (bins / top)).ceil().nan_to_num(bins).clamp(0, bins).long()
     fg = index[is_fg].bincount(minlength=bins + 1)
     bg = index[~is_fg].bincount(minlength=bins + 1)
     fg_weights, bg_weights = _weigh_bins(fg, bg)
