@@ -121,7 +121,7 @@ def _sorted_row(work: Work, row: Row, spread: Spread) -> float:
         intersection = np.subtract(row.num_fg - fg_above, fg_seen, out=fg_seen)
         # The rise of 1 - intersection / union in closed form, so that no difference loses digits:
         # 1 / union for a foreground pixel, intersection / (union - 1) / union for a background one.
-        # (0 / 0 if the first pixel is all there is of the truth, but then that pixel is foreground.)
+        # (0 / 0 if the first pixel is all there is of the truth, but then that one is foreground.)
         weights = np.divide(intersection, union - 1, out=intersection)
         np.copyto(weights, 1, where=fg)
         weights /= union
