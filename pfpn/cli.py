@@ -479,6 +479,106 @@ COMMANDS["toy"] = Command(
     _add_toy,
     _toy,
 )
+
+
+def _add_convert(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a .pkl, .pth or .safetensors of detectron2's Panoptic FPN or torchvision's Mask "
+        "R-CNN, or a name that `pfpn download zoo` knows",
+    )
+    parser.add_argument("--out", required=True, metavar="FILE.safetensors", help="file to write")
+    parser.add_argument(
+        "--norm-eps",
+        type=float,
+        metavar="E",
+        help="of torchvision's frozen batch norms (default: 0 for its published file, else 1e-5)",
+    )
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from pfpn import zoo
+
+    source = Path(arguments.source)
+    if arguments.source in zoo.MODELS and not source.exists():
+        with _byte_bar() as progress:
+            source = zoo.fetch_weights(arguments.source, progress=progress)
+    config = zoo.convert(source, Path(arguments.out), norm_eps=arguments.norm_eps)
+    stuff = f", {config.num_semantic} semantic classes" if config.semantic_branch else ""
+    print(f"ResNet-{config.depth}, {config.num_things} things{stuff}: {arguments.out}")
+    return 0
+
+
+def _add_download(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="WHAT")
+    coco = kinds.add_parser("coco", help="COCO 2017: images and panoptic truth, 21 GB to fetch")
+    coco.add_argument("root", nargs="?", default="data/coco", help="default: data/coco")
+    coco.add_argument(
+        "--split",
+        action="append",
+        choices=("train2017", "val2017"),
+        help="one of them only; val2017 alone is 1.7 GB to fetch",
+    )
+    cityscapes = kinds.add_parser(
+        "cityscapes", help="say how to get it, for it needs your login; then look if it is complete"
+    )
+    cityscapes.add_argument(
+        "root", nargs="?", default="data/cityscapes", help="default: data/cityscapes"
+    )
+    zoo = kinds.add_parser("zoo", help="published weights, kept in the cache folder")
+    zoo.add_argument("names", nargs="+", metavar="NAME", help="such as coco_panoptic_fpn_r50_3x")
+
+
+def _download(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from pfpn.data.download import CITYSCAPES_HELP, check_cityscapes, download_coco
+
+    if arguments.kind == "coco":
+        splits = tuple(dict.fromkeys(arguments.split or ("train2017", "val2017")))
+        with _byte_bar() as progress:
+            download_coco(Path(arguments.root), splits, progress=progress, say=print)
+        print(f"complete: {arguments.root}")
+        return 0
+    if arguments.kind == "cityscapes":
+        findings = check_cityscapes(Path(arguments.root))
+        print("\n".join(findings) if findings else f"complete: {arguments.root}")
+        if findings:
+            print("\n" + CITYSCAPES_HELP.format(root=arguments.root), end="")
+        return 1 if findings else 0
+
+    from pfpn import zoo
+
+    for name in arguments.names:
+        zoo.find(name)  # all names are known before anything is fetched
+    for name in arguments.names:
+        with _byte_bar() as progress:
+            path = zoo.fetch_weights(name, progress=progress)
+        figures = ", ".join(f"{key} {value}" for key, value in zoo.find(name).figures.items())
+        print(f"{name} (published: {figures}): {path}")
+    return 0
+
+
+@contextmanager
+def _byte_bar() -> Iterator[Callable[[int, int | None], None]]:
+    """Draw a bar over bytes on a terminal; give the function that takes (done, all or None)."""
+    from tqdm import tqdm
+
+    is_quiet = not sys.stderr.isatty()
+    with tqdm(unit="B", unit_scale=True, disable=is_quiet, dynamic_ncols=True) as bar:
+
+        def show(done: int, total: int | None) -> None:
+            if done < bar.n:  # the next file
+                bar.reset()
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
 COMMANDS["check"] = Command(
     "list everything that is wrong with a data set; exit code 1 if there is anything",
     "pfpn check data/coco --split val2017",
@@ -514,6 +614,20 @@ COMMANDS["predict"] = Command(
     "pfpn predict runs/toy street.jpg --out predictions",
     _add_predict,
     _predict,
+)
+
+
+COMMANDS["convert"] = Command(
+    "turn published weights into a .safetensors file; nothing in them is executed",
+    "pfpn convert model_final_c10459.pkl --out coco_panoptic_fpn_r50_3x.safetensors",
+    _add_convert,
+    _convert,
+)
+COMMANDS["download"] = Command(
+    "fetch data sets and published weights; stopped downloads go on where they were",
+    "pfpn download zoo coco_panoptic_fpn_r50_3x",
+    _add_download,
+    _download,
 )
 
 

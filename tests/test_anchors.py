@@ -46,6 +46,14 @@ def test_every_level_has_its_stride_its_side_and_all_its_cells():
         assert_close(level, torch.tensor(slow.anchors(size, 2**k, side, RATIOS)))
 
 
+def test_rounded_anchors_by_hand():
+    # Half sides of 32 at ratio 0.5: 22.6 and 11.3. Five cells fit two and a half times into p6.
+    levels = pyramid_anchors(pyramid_of((160, 96)), (8.0, 16.0, 32.0, 64.0, 32.0), RATIOS, True)
+    assert levels[4][0].tolist() == [-23, -11, 23, 11]
+    assert levels[4].view(3, 2, 3, 4)[1, 1, 0].tolist() == [25, 42, 71, 64]  # 160 // 3, 96 // 2
+    assert levels[3].view(5, 3, 3, 4)[1, 1, 1].tolist() == [0, 0, 64, 64]
+
+
 def test_anchors_of_one_size_are_not_taken_for_those_of_another():
     sides = (8.0,) * 5
     wide, tall = pyramid_of((32, 64)), pyramid_of((64, 32))
