@@ -271,12 +271,13 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print("640x480 pixels, 10 to 25 segments; x: how often faster than the first line")
-    report("in memory", memory_jobs(), 16, 3 * arguments.rounds)
     with tempfile.TemporaryDirectory() as folder:
         repeat_set(Path(folder), arguments.images)
         title = f"from files, {arguments.images} images, decoding included"
         jobs = {name: partial(isolated, job) for name, job in file_jobs(Path(folder)).items()}
         report(title, jobs, arguments.images, arguments.rounds)
+    # After the files: what is left in this process's memory would be there in its children too.
+    report("in memory", memory_jobs(), 16, 3 * arguments.rounds)
 
 
 if __name__ == "__main__":
