@@ -89,7 +89,9 @@ def camvid() -> TrainConfig:
     """CamVid in COCO panoptic format at 240 x 180 pixels, on two CPU cores.
 
     Command: `pfpn train camvid data=FOLDER --out runs/camvid`, with FOLDER as described in
-    data/README.md. Score: unmeasured. Time: about 10 minutes.
+    data/README.md. Score: measured on the 40 validation frames (one clip) after 10 minutes (1,809
+    steps) on two busy cores: PQ 47.7 (things 30.4, stuff 54.2), mean IoU 53.4, mask AP 12.4.
+    Time: about 15 minutes.
     """
     base = toy()
     return replace(
