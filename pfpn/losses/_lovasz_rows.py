@@ -8,10 +8,12 @@ gradient.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+Classes = Literal["present", "all"] | Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,38 @@ class Work:
     @property
     def ignored(self) -> int:
         return self.values.shape[1] + 1
+
+
+def chosen_classes(
+    values: Tensor,
+    labels: Tensor,
+    classes: Classes,
+    class_weights: Tensor | None,
+    bins: int | None,
+) -> list[int]:
+    """Return the channels whose losses may count; refuse arguments that do not fit each other."""
+    num_classes = values.shape[1]
+    if isinstance(classes, str) and classes not in ("present", "all"):
+        raise ValueError(f'classes is {classes!r}. Try "present", "all" or a list of labels.')
+    chosen = list(range(num_classes)) if isinstance(classes, str) else list(classes)
+    if len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(num_classes)):
+        raise ValueError(
+            f"classes is {chosen}, expected labels below the {num_classes} channels of the scores, "
+            f"each once; the scores have shape {tuple(values.shape)}. Is dim 1 the classes?"
+        )
+    if class_weights is not None and len(class_weights) != num_classes:
+        raise ValueError(
+            f"class_weights has {len(class_weights)} entries for {num_classes} classes. "
+            "Give one for each class, also for those that are not averaged."
+        )
+    if (values.shape[0], *values.shape[2:]) != labels.shape:
+        raise ValueError(
+            f"Scores of shape {tuple(values.shape)} do not fit labels of shape "
+            f"{tuple(labels.shape)}. Are the scores brought to the size of the labels?"
+        )
+    if bins is not None and bins < 1:
+        raise ValueError(f"bins is {bins}, expected 1 or more. Try 1024, or None for exact.")
+    return chosen
 
 
 def encode_labels(

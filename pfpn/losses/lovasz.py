@@ -20,9 +20,8 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from pfpn.losses._lovasz_fast import TINY, binned_loss, sorted_loss
-from pfpn.losses._lovasz_rows import Work, encode_labels, list_rows
+from pfpn.losses._lovasz_rows import Classes, Work, chosen_classes, encode_labels, list_rows
 
-Classes = Literal["present", "all"] | Sequence[int]
 TOLERANCE = 1e-3  # how far rounding, down to bfloat16's, may push a probability out of [0, 1]
 
 
@@ -233,27 +232,7 @@ def _apply(
     bins: int | None,
     validate: bool,
 ) -> Tensor:
-    num_classes = values.shape[1]
-    if isinstance(classes, str) and classes not in ("present", "all"):
-        raise ValueError(f'classes is {classes!r}. Try "present", "all" or a list of labels.')
-    chosen = list(range(num_classes)) if isinstance(classes, str) else list(classes)
-    if len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(num_classes)):
-        raise ValueError(
-            f"classes is {chosen}, expected labels below the {num_classes} channels of the scores, "
-            f"each once; the scores have shape {tuple(values.shape)}. Is dim 1 the classes?"
-        )
-    if class_weights is not None and len(class_weights) != num_classes:
-        raise ValueError(
-            f"class_weights has {len(class_weights)} entries for {num_classes} classes. "
-            "Give one for each class, also for those that are not averaged."
-        )
-    if (values.shape[0], *values.shape[2:]) != labels.shape:
-        raise ValueError(
-            f"Scores of shape {tuple(values.shape)} do not fit labels of shape "
-            f"{tuple(labels.shape)}. Are the scores brought to the size of the labels?"
-        )
-    if bins is not None and bins < 1:
-        raise ValueError(f"bins is {bins}, expected 1 or more. Try 1024, or None for exact.")
+    chosen = chosen_classes(values, labels, classes, class_weights, bins)
     if values.dtype != torch.float64:
         values = values.float()
     present = classes == "present"
