@@ -424,16 +424,16 @@ def saved_zip(path: Path, change) -> None:
 
 def compressed_zeros(path: Path) -> None:
     def change(name, data):
-        huge = bytes(200_000_000) if name.endswith("/data/0") else data
-        return huge, zipfile.ZIP_DEFLATED
+        is_target = name.endswith("/data/0")
+        return (bytes(200_000_000), zipfile.ZIP_DEFLATED) if is_target else (data,)
 
     saved_zip(path, change)
 
 
 def compressed_program(path: Path) -> None:
     def change(name, data):
-        huge = b"\x80\x02" + b"}" * 200_000_000 if name.endswith("data.pkl") else data
-        return huge, zipfile.ZIP_DEFLATED
+        is_target = name.endswith("data.pkl")
+        return (b"\x80\x02" + b"}" * 200_000_000, zipfile.ZIP_DEFLATED) if is_target else (data,)
 
     saved_zip(path, change)
 
