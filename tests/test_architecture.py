@@ -39,8 +39,9 @@ AROUND = [
     "engine.config", "engine.presets", "engine.distributed", "engine.checkpoint", "engine.optim",
     "engine.evaluate", "engine.train", "engine",
     "unpickle", "zoo",
-    "plot.palette", "plot.instances", "plot.panoptic", "plot.pyramid", "plot.surface",
-    "plot.landscape", "plot.curves", "plot",
+    "plot.palette", "plot.panoptic", "plot.pyramid", "plot.semantic", "plot.instances", "plot.roi",
+    "plot.balance", "plot.sets", "plot.surface", "plot.abstain", "plot.web", "plot.landscape", "plot.merging",
+    "plot.quality", "plot.curves", "plot",
     "exercises",
     "widgets",
     "report",
@@ -60,7 +61,7 @@ ALLOWED = {
     "matplotlib": ("plot", "widgets"),
     "ipywidgets": ("widgets",),
     "IPython": ("widgets",),
-    "PIL": ("predict", "data", "cli"),
+    "PIL": ("predict", "data", "widgets", "cli"),
     "torchvision": ("boxes", "roi", "backbone", "zoo", "data"),
     "pycocotools": ("data", "engine.evaluate"),
     "safetensors": ("zoo", "engine"),
@@ -122,7 +123,7 @@ def may_import(importer: str, imported: str) -> bool:
     mine, theirs = rank(importer), rank(imported)
     if mine is None or theirs is None:
         return False
-    as_a_whole = mine == theirs and ORDER[mine] not in (importer, imported)
+    as_a_whole = mine == theirs and ORDER[mine] != imported  # its __init__ hands on their names
     return theirs < mine or (as_a_whole and importer != imported)
 
 
@@ -172,6 +173,8 @@ def test_the_order_knows_right_from_wrong():
     assert not may_import("data.unheard_of", "model")
     assert may_import("widgets.one", "widgets.two")
     assert not may_import("widgets.one", "widgets.one")
+    assert may_import("widgets", "widgets.one")
+    assert not may_import("widgets.one", "widgets")
     assert not may_import("widgets.one", "cli")
 
 
@@ -205,7 +208,7 @@ def test_nothing_is_read_in_a_way_that_can_execute_code():
 
 
 def test_library_code_does_not_print():
-    may_print = ("cli", "__main__")
+    may_print = ("cli", "__main__", "exercises")  # check() and hint() answer a learner
     culprits = [
         place(name, call)
         for name in FILES
@@ -233,6 +236,7 @@ def test_no_error_is_swallowed_blindly():
     culprits = [
         place(name, node)
         for name in FILES
+        if name != "exercises.base"  # whatever a learner's code raises is an answer, and is shown
         for node in ast.walk(tree(name))
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
