@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pfpn.engine.config import TrainConfig
     from pfpn.predict import Prediction
     from pfpn.structures import Sample
 
@@ -34,7 +35,10 @@ COMMANDS: dict[str, Command] = {}
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("preset", help="where the settings begin, such as toy or coco_r50_1x")
+    parser.add_argument(
+        "preset",
+        help="where the settings begin: toy, coco_r50_1x, ..., or the config.json of another run",
+    )
     parser.add_argument(
         "settings",
         nargs="*",
@@ -50,19 +54,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    import difflib
-    import os
-
     from pfpn.engine.config import override
-    from pfpn.engine.presets import PRESETS
     from pfpn.engine.train import NonFiniteError, log_rows, train
 
-    if arguments.preset not in PRESETS:
-        near = difflib.get_close_matches(arguments.preset, PRESETS, n=1) or list(PRESETS)
-        raise ValueError(
-            f"{arguments.preset}: found no such preset. Did you mean {' or '.join(near)}?"
-        )
-    config = override(PRESETS[arguments.preset](), arguments.settings)
+    config = override(_read_preset(arguments.preset), arguments.settings)
     is_main = os.environ.get("RANK", "0") == "0"
     with _stop_signals() as stop:
         rows = train(config, arguments.out, resume=arguments.resume, stop=lambda: bool(stop))
@@ -77,6 +72,22 @@ def _train(arguments: argparse.Namespace) -> int:
         hint = "; the same command with --resume goes on" if last["stopped"] else ""
         print(f"{done} after step {last['step']}: {arguments.out}{hint}")
     return 128 + stop[0] if last["stopped"] and stop else 0
+
+
+def _read_preset(name: str) -> "TrainConfig":
+    """Return the settings of a preset, or of a config.json."""
+    import difflib
+    from pathlib import Path
+
+    from pfpn.engine.config import TrainConfig, from_json
+    from pfpn.engine.presets import PRESETS
+
+    if name.endswith(".json"):
+        return from_json(TrainConfig, Path(name).read_text(encoding="utf-8"), name)
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1) or list(PRESETS)
+        raise ValueError(f"{name}: found no such preset. Did you mean {' or '.join(near)}?")
+    return PRESETS[name]()
 
 
 @contextmanager
@@ -134,6 +145,39 @@ def _show_progress(rows: Iterator[dict[str, Any]], is_main: bool) -> Iterator[di
                 )
                 bar.write(f"step {row['step']}: {scores}", file=sys.stdout)
             yield row
+
+
+def _add_reproduce(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="folder of a run")
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder of the new run in the command (default: RUN-again)"
+    )
+    parser.add_argument(
+        "--data", default="", metavar="ROOT", help="where the data set is here, if elsewhere"
+    )
+    parser.add_argument(
+        "--anyway", action="store_true", help="print the command even if the result will differ"
+    )
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from pfpn.engine.record import command, differences
+
+    found = differences(arguments.run, arguments.data)
+    listing = "\n".join(f"  {difference}" for difference in found)
+    if found and not arguments.anyway:
+        raise ValueError(
+            f"{arguments.run}: found {len(found)} difference{'s' * (len(found) != 1)} that may "
+            f"change the result, expected none:\n{listing}\n"
+            "Mend them, or add --anyway to see the command all the same."
+        )
+    if found:
+        print(f"pfpn reproduce: the result may differ:\n{listing}", file=sys.stderr)
+    out = arguments.out or f"{Path(arguments.run)}-again"
+    print(command(arguments.run, out, arguments.data))
+    return 0
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -602,6 +646,12 @@ COMMANDS["train"] = Command(
     "pfpn train toy --out runs/toy optim.lr=0.001",
     _add_train,
     _train,
+)
+COMMANDS["reproduce"] = Command(
+    "print the command that does a run again; refuse if this machine would get another result",
+    "pfpn reproduce runs/toy --out runs/toy2",
+    _add_reproduce,
+    _reproduce,
 )
 COMMANDS["evaluate"] = Command(
     "score a model on a data set: PQ, SQ, RQ, mean IoU, box and mask AP",

@@ -14,6 +14,13 @@ from pfpn.predict import PredictConfig
 
 T = TypeVar("T")
 
+# What a resumed run may change without becoming another run.
+FREE_TO_CHANGE = {
+    "max_steps", "max_minutes", "device", "threads", "init", "preset",
+    "log_every", "save_every", "eval_every", "eval_images", "eval_ap",
+    "data.root", "data.val_split", "data.toy_val_images", "data.cache", "data.workers",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
@@ -152,6 +159,23 @@ def override(config: TrainConfig, assignments: Sequence[str]) -> TrainConfig:
     return config
 
 
+def assignments(before: Any, after: Any) -> list[str]:
+    """Return the "dotted.key=value" that turn one config into another; `override` takes them."""
+    old, new = flat(dataclasses.asdict(before)), flat(dataclasses.asdict(after))
+    return [f"{key}={_text(value)}" for key, value in new.items() if value != old[key]]
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested dicts by their dotted keys."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            leaves |= flat(value, f"{prefix}{key}.")
+        else:
+            leaves[prefix + key] = value
+    return leaves
+
+
 def to_json(config: Any) -> str:
     """Write a config as JSON."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
@@ -209,6 +233,13 @@ def _replace_at(config: Any, path: list[str], text: str, key: str) -> Any:
             config, **{name: _replace_at(getattr(config, name), rest, text, key)}
         )
     return dataclasses.replace(config, **{name: _parse(text, hint, key)})
+
+
+def _text(value: Any) -> str:
+    """Write a value so that `_parse` reads it back."""
+    if isinstance(value, tuple | list):
+        return ",".join(_text(entry) for entry in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _unknown_key(key: str) -> str:

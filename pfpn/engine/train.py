@@ -34,8 +34,15 @@ from pfpn.data.loader import (
     wide_images,
 )
 from pfpn.data.transforms import build_transform
-from pfpn.engine import checkpoint, distributed
-from pfpn.engine.config import DataConfig, TrainConfig, from_dict, to_json
+from pfpn.engine import checkpoint, distributed, record
+from pfpn.engine.config import (
+    FREE_TO_CHANGE,
+    DataConfig,
+    TrainConfig,
+    flat,
+    from_dict,
+    to_json,
+)
 from pfpn.engine.distributed import Place
 from pfpn.engine.evaluate import evaluate
 from pfpn.engine.optim import (
@@ -102,8 +109,10 @@ def train(
         run = Run(config, out, place, train_set.categories, model, optimizer, scaler, average)
         if resume:
             run.load()
+        started = record.describe_start(config, run.step, place, (train_set, val_set))
         if place.is_main:
             write_atomically(out / checkpoint.CONFIG, to_json(config).encode())
+            record.add_start(out, started)
         network = DistributedDataParallel(model) if place.world > 1 else None
 
         # -- what it learns from
@@ -451,17 +460,9 @@ def open_run_folder(config: TrainConfig, out: Path, place: Place, resume: bool) 
     return config
 
 
-# What a resumed run may change without becoming another run.
-FREE_TO_CHANGE = {
-    "max_steps", "max_minutes", "device", "threads", "init", "preset",
-    "log_every", "save_every", "eval_every", "eval_images", "eval_ap",
-    "data.root", "data.val_split", "data.toy_val_images", "data.cache", "data.workers",
-}  # fmt: skip
-
-
 def require_same_recipe(before: TrainConfig, now: TrainConfig, path: Path) -> None:
     """Fail if a resumed run would not go on as it began."""
-    old, new = (_flat(asdict(config)) for config in (before, now))
+    old, new = (flat(asdict(config)) for config in (before, now))
     differing = sorted(
         key
         for key in old.keys() | new.keys()
@@ -475,16 +476,6 @@ def require_same_recipe(before: TrainConfig, now: TrainConfig, path: Path) -> No
             f"{path}: found a run with other settings, expected the same: {told}. "
             "Try --resume with the settings it began with, or another --out"
         )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def log_rows(rows: Iterator[Row], out: Path | str, *, events: bool = True) -> Iterator[Row]:

@@ -19,6 +19,7 @@ from pfpn.engine.checkpoint import (
 )
 from pfpn.engine.config import TrainConfig, from_json
 from pfpn.engine.distributed import Place
+from pfpn.engine.record import RECORD
 from pfpn.engine.train import (
     NonFiniteError,
     Run,
@@ -71,7 +72,7 @@ def test_a_run_tells_how_it_goes_and_leaves_its_files(tiny, blocks, tmp_path):
         assert set(LOSS_NAMES) | {"loss", "lr", "grad_norm", "images_per_second"} <= set(row)
         assert row["loss"] == pytest.approx(sum(row[name] for name in LOSS_NAMES), rel=1e-5)
     assert 0 <= rows[4]["pq"] <= 1
-    assert {p.name for p in tmp_path.iterdir()} == {LAST, BEST, WEIGHTS, CONFIG}
+    assert {p.name for p in tmp_path.iterdir()} == {LAST, BEST, WEIGHTS, CONFIG, RECORD}
     stored = from_json(TrainConfig, (tmp_path / CONFIG).read_text())
     assert (stored.model.num_things, stored.model.num_semantic) == (2, 3)
     trained = load_weights(tmp_path)
