@@ -109,10 +109,11 @@ def detect(
         Boxes (xyxy, clipped to `size`), scores in [0, 1] falling, labels, and the proposal of each.
     """
     scores = class_logits.float().softmax(dim=1)[:, :-1]
-    boxes = decode(deltas.float(), proposals[:, None].expand_as(deltas), BOX_WEIGHTS)
-    valid = boxes.isfinite().all(dim=2) & scores.isfinite()
-    proposal, label = (valid & (scores > min_score)).nonzero(as_tuple=True)
-    score, box = scores[proposal, label], clip(boxes[proposal, label], size)
+    proposal, label = (scores > min_score).nonzero(as_tuple=True)  # few: only these are decoded
+    box = decode(deltas[proposal, label].float(), proposals[proposal], BOX_WEIGHTS)
+    sound = box.isfinite().all(dim=1)
+    proposal, label, box = proposal[sound], label[sound], clip(box[sound], size)
+    score = scores[proposal, label]
     keep = batched_nms(box, score, label, nms_threshold)[:max_detections]
     return box[keep], score[keep], label[keep], proposal[keep]
 

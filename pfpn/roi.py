@@ -56,7 +56,7 @@ def pool(
     rois = torch.cat([image, torch.cat(list(boxes))], dim=1)  # (k, 5)
     levels = level_of_boxes(rois[:, 1:], canonical_size)
     p2 = pyramid["p2"]
-    pooled = p2.new_zeros((len(rois), p2.shape[1], size, size))
+    pooled = p2.new_empty((len(rois), p2.shape[1], size, size))
     exact = torch.promote_types(p2.dtype, torch.float32)  # 16 bits cannot place a box to a pixel
     for k, name in enumerate(ROI_LEVELS, start=2):
         here = (levels == k).nonzero()[:, 0]
@@ -69,5 +69,5 @@ def pool(
                 sampling_ratio=sampling_ratio,
                 aligned=aligned,
             )
-            pooled = pooled.index_copy(0, here, features.to(p2.dtype))
+            pooled.index_copy_(0, here, features.to(p2.dtype))  # in place, or all moves each time
     return pooled
