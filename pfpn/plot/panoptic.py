@@ -69,7 +69,7 @@ def segment_colors(panoptic: Panoptic, categories: Sequence[Category]) -> dict[i
     colors, seen = class_colors(categories), dict[int, int]()
     result = {}
     for segment in panoptic.segments:
-        category = _category(segment, categories)
+        category = category_of(segment, categories)
         number = seen.get(category.id, 0)
         seen[category.id] = number + 1
         color = colors[category.id]
@@ -102,11 +102,11 @@ def draw_panoptic(
         mask = ids == segment.id
         if mask.sum() < MIN_LABEL_SHARE * mask.size:
             continue
-        row, column = _inner_point(mask)
+        row, column = inner_point(mask)
         ink = ink_on(colors[segment.id])
         edge = "white" if ink == "black" else "black"
         axes.text(
-            column + 0.5, row + 0.5, _category(segment, categories).name,
+            column + 0.5, row + 0.5, category_of(segment, categories).name,
             color=ink, fontsize=7, ha="center", va="center",
             path_effects=[withStroke(linewidth=1.5, foreground=edge, alpha=0.7)],
         )  # fmt: skip
@@ -122,7 +122,7 @@ def plot_panoptic(
 ) -> Figure:
     """Draw an image and, beside it, its panoptic map, with a legend of the classes in it."""
     height, width = image.shape[1:]
-    figure = Figure(figsize=(9, 4.5 * min(3.0, height / width) + 0.6), layout="constrained")
+    figure = Figure(figsize=(9, 4.5 * min(3.0, height / width) + 0.85), layout="constrained")
     left, right = figure.subplots(1, 2)
     _show(left, image.permute(1, 2, 0).cpu().numpy(), "image")
     draw_panoptic(
@@ -162,7 +162,7 @@ def plot_comparison(
         )
     shapes = [min(3.0, s.image.shape[1] / s.image.shape[2]) for s in samples]
     figure = Figure(
-        figsize=(10, sum(3.3 * shape + 0.25 for shape in shapes) + 0.6), layout="constrained"
+        figsize=(9.4, sum(3.1 * shape + 0.25 for shape in shapes) + 0.6), layout="constrained"
     )
     if not samples:
         return figure
@@ -186,6 +186,18 @@ def image_quality(gt: Panoptic, found: Panoptic, categories: Sequence[Category])
     quality.update(gt, found)
     result = quality.result().all
     return result.pq if result is not None else 0.0
+
+
+def segment_names(panoptic: Panoptic, categories: Sequence[Category]) -> dict[int, str]:
+    """Name each segment by its id: its class, numbered in the list's order where it comes twice."""
+    names = {s.id: category_of(s, categories).name for s in panoptic.segments}
+    every = list(names.values())
+    seen = dict[str, int]()
+    for number, name in names.items():
+        seen[name] = seen.get(name, 0) + 1
+        if every.count(name) > 1:
+            names[number] = f"{name} {seen[name]}"
+    return names
 
 
 def describe_panoptic(panoptic: Panoptic, categories: Sequence[Category]) -> str:
@@ -232,7 +244,8 @@ def _counted(count: int, name: str) -> str:
     return f"{count} {first + ' ' if first else ''}{last}"
 
 
-def _category(segment: Segment, categories: Sequence[Category]) -> Category:
+def category_of(segment: Segment, categories: Sequence[Category]) -> Category:
+    """Return the category of a segment's label."""
     if segment.is_thing:
         return things(categories)[segment.label]
     return stuff(categories)[segment.label - 1]
@@ -265,7 +278,7 @@ def border_lines(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def _inner_point(mask: np.ndarray) -> tuple[float, float]:
+def inner_point(mask: np.ndarray) -> tuple[float, float]:
     """Return row and column of a pixel far inside a mask, where a name fits best."""
     step = max(1, max(mask.shape) // 192)  # a coarser mask will do for placing a word
     inner = np.pad(mask[::step, ::step], 1)
@@ -290,7 +303,7 @@ def _inner_point(mask: np.ndarray) -> tuple[float, float]:
 def _add_legend(figure: Figure, maps: Sequence[Panoptic], categories: Sequence[Category]) -> None:
     """Name the classes that are in any of the maps, below the figure."""
     colors = class_colors(categories)
-    present = {_category(segment, categories).id for found in maps for segment in found.segments}
+    present = {category_of(segment, categories).id for found in maps for segment in found.segments}
     shown = [c for c in (*things(categories), *stuff(categories)) if c.id in present]
     handles = [
         Patch(facecolor=to_hex(colors[c.id]), edgecolor="0.4", linewidth=0.5, label=c.name)
