@@ -66,7 +66,7 @@ def to_png(image: Image.Image, small: bool = True) -> bytes:
     """Encode a picture; a small one takes the 256 colors that fit best, and three times as long."""
     buffer = io.BytesIO()
     if small:
-        image = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        image = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     image.save(buffer, format="png", optimize=small)
     return buffer.getvalue()
 
