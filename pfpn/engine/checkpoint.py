@@ -7,6 +7,7 @@ so that a crash leaves the old file or the new one, never half of one.
 """
 
 import dataclasses
+import io
 import json
 import random
 from collections.abc import Sequence
@@ -17,10 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from pfpn.data.files import temporary_beside
+from pfpn.data.files import write_atomically
 from pfpn.engine.config import from_json
 from pfpn.model import ModelConfig, PanopticFPN
 from pfpn.predict import PredictConfig
@@ -44,6 +45,23 @@ class Trained:
     predict: PredictConfig
 
 
+def write(path: Path, content: bytes) -> None:
+    """Write a file of a run, whole or not at all; say what is wrong where that cannot be done."""
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise unwritable(path, len(content), error) from error
+
+
+def unwritable(path: Path, size: int, error: OSError) -> OSError:
+    """Return the error for a file of `size` bytes that could not be written."""
+    room = f"room for {size / 2**20:.1f} MiB" if size else "a folder that can be written to"
+    return OSError(
+        f"{path}: could not be written ({error.strerror or error}), expected {room}. What is there "
+        "is as it was before. Make room or choose another --out; --resume goes on"
+    )
+
+
 def save_weights(
     path: Path,
     state: dict[str, Tensor],
@@ -60,8 +78,7 @@ def save_weights(
         "categories": json.dumps(categories_to_plain(categories)),
     }
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-    with temporary_beside(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+    write(path, save(tensors, metadata=header))
 
 
 def load_weights(source: Path | str, device: torch.device | str = "cpu") -> Trained:
@@ -123,8 +140,10 @@ def load_matching(model: nn.Module, source: Path | str) -> list[str]:
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write the state of a run: tensors in plain containers."""
-    with temporary_beside(path) as temporary:
-        torch.save({"format": FORMAT, **state}, temporary)
+    # Into memory first: where the disk is full, torch's own writing does not say so.
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
+    write(path, buffer.getvalue())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

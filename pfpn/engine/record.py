@@ -28,10 +28,10 @@ import torch
 
 import pfpn
 from pfpn.data.coco import CocoPanoptic, annotation_paths
-from pfpn.data.files import write_atomically
 from pfpn.data.loader import PanopticDataset, open_dataset
 from pfpn.data.toy import ToyStreet
 from pfpn.engine import distributed
+from pfpn.engine.checkpoint import write
 from pfpn.engine.config import FREE_TO_CHANGE, TrainConfig, assignments, flat, from_dict
 from pfpn.engine.distributed import Place
 from pfpn.engine.presets import PRESETS
@@ -79,7 +79,7 @@ def add_start(out: Path, start: Start) -> None:
     path = out / RECORD
     starts = read_record(out) if path.exists() else []
     content = {"format": FORMAT, "starts": [*starts, start]}
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+    write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def versions() -> dict[str, str]:

@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from pfpn.backbone import load_imagenet
-from pfpn.data.files import write_atomically
 from pfpn.data.loader import (
     CachedDataset,
     PanopticDataset,
@@ -87,7 +86,7 @@ def train(
     """
     with distributed.join(config.device) as place:
         out = Path(out)
-        config = open_run_folder(config, out, place, resume)
+        open_run_folder(out, place, resume)
         train_set, val_set = datasets or (
             training_set(config.data),
             validation_set(config.data),
@@ -111,7 +110,7 @@ def train(
             run.load()
         started = record.describe_start(config, run.step, place, (train_set, val_set))
         if place.is_main:
-            write_atomically(out / checkpoint.CONFIG, to_json(config).encode())
+            checkpoint.write(out / checkpoint.CONFIG, to_json(config).encode())
             record.add_start(out, started)
         network = DistributedDataParallel(model) if place.world > 1 else None
 
@@ -184,8 +183,9 @@ def train(
                 row = {"kind": "eval", "step": run.step} | score.summary()
                 better = score.summary()["pq"] > run.best_pq
                 run.best_pq = max(run.best_pq, score.summary()["pq"])
-                run.save(best=better)
+                # Told first: killed in between, a run tells it again; else it would not at all.
                 yield row | run.facts()
+                run.save(best=better)
             elif ends or run.step % config.save_every == 0:
                 run.save()
         yield {"kind": "end", "step": run.step, "stopped": stopped} | run.facts()
@@ -242,7 +242,7 @@ class Run:
         return judged
 
     def save(self, *, best: bool = False) -> None:
-        """Write the checkpoint and the weights; keep a copy of it as the best one so far."""
+        """Write the weights and the checkpoint; keep a copy of it as the best one so far."""
         rng = distributed.gather(checkpoint.rng_state(self.place.device))
         if self.place.is_main:
             average = self.average
@@ -260,9 +260,6 @@ class Run:
                 "scaler": self.scaler.state_dict(),
                 "rng": rng,
             }
-            checkpoint.save_checkpoint(self.out / checkpoint.LAST, state)
-            if best:
-                checkpoint.save_checkpoint(self.out / checkpoint.BEST, state)
             checkpoint.save_weights(
                 self.out / checkpoint.WEIGHTS,
                 average.state if average else self.model.state_dict(),
@@ -270,6 +267,10 @@ class Run:
                 categories=self.categories,
                 predict=self.config.predict,
             )
+            if best:
+                checkpoint.save_checkpoint(self.out / checkpoint.BEST, state)
+            # Last, for it says that the step is done: killed before, the run repeats it.
+            checkpoint.save_checkpoint(self.out / checkpoint.LAST, state)
         distributed.wait_for_all()
 
     def load(self) -> None:
@@ -446,7 +447,7 @@ def amp_dtype(config: TrainConfig, device: torch.device) -> torch.dtype | None:
     return {"bf16": torch.bfloat16, "fp16": torch.float16}[config.optim.precision]
 
 
-def open_run_folder(config: TrainConfig, out: Path, place: Place, resume: bool) -> TrainConfig:
+def open_run_folder(out: Path, place: Place, resume: bool) -> None:
     """Make sure that `out` can hold this run."""
     taken = [n for n in (checkpoint.LAST, checkpoint.CONFIG) if (out / n).exists()]
     distributed.wait_for_all()  # all have looked before one writes
@@ -456,8 +457,11 @@ def open_run_folder(config: TrainConfig, out: Path, place: Place, resume: bool) 
             "Try --resume to go on with it, or another --out"
         )
     if place.is_main:
-        out.mkdir(parents=True, exist_ok=True)
-    return config
+        probe = out / ".can_be_written"
+        checkpoint.write(probe, b"")  # better now than at the first checkpoint
+        probe.unlink()
+        for left in out.glob(".*.tmp"):  # by a run that was killed while it wrote
+            left.unlink()
 
 
 def require_same_recipe(before: TrainConfig, now: TrainConfig, path: Path) -> None:
@@ -492,14 +496,13 @@ def log_rows(rows: Iterator[Row], out: Path | str, *, events: bool = True) -> It
             if row["kind"] == "start":
                 kept = [r for r in read_rows(path) if r["step"] <= row["step"]]
                 text = "".join(json.dumps(r) + "\n" for r in kept)
-                write_atomically(path, text.encode())
+                checkpoint.write(path, text.encode())
                 if events:
                     from torch.utils.tensorboard import SummaryWriter
 
                     writer = SummaryWriter(str(out), purge_step=row["step"] + 1)
             elif row["kind"] in ("train", "eval"):
-                with open(path, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
+                _append(path, json.dumps(row) + "\n")
                 if writer:
                     for key, value in row.items():
                         if isinstance(value, int | float) and key != "step":
@@ -508,6 +511,14 @@ def log_rows(rows: Iterator[Row], out: Path | str, *, events: bool = True) -> It
     finally:
         if writer:
             writer.close()
+
+
+def _append(path: Path, line: str) -> None:
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(line)
+    except OSError as error:
+        raise checkpoint.unwritable(path, len(line), error) from error
 
 
 def read_rows(path: Path | str) -> list[Row]:

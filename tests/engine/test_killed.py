@@ -1,0 +1,106 @@
+"""A run that is killed, at whatever moment, goes on and ends as if nothing had been."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pfpn.engine.checkpoint import BEST, CONFIG, LAST, METRICS, WEIGHTS, load_checkpoint
+from pfpn.engine.record import RECORD, read_record
+from pfpn.engine.train import read_rows
+from tests.engine.lives import begin
+
+KILLS = int(os.environ.get("PFPN_KILLS", "8"))  # in all; 50 take about a minute
+CLOCKS = {"seconds", "images_per_second"}
+
+pytestmark = pytest.mark.slow
+
+
+def live(out: Path, **how) -> int:
+    """Live to the end and return the exit code."""
+    process = begin(out, **how)
+    process.join(600)
+    return process.exitcode
+
+
+def leaves(tree, place=""):
+    """Every leaf of a checkpoint with its place; clocks are left out."""
+    if isinstance(tree, dict | list | tuple):
+        entries = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        for key, value in entries:
+            if key not in CLOCKS:
+                yield from leaves(value, f"{place}/{key}")
+    else:
+        yield place, tree
+
+
+def assert_same_run(whole: Path, cut: Path) -> None:
+    """Every file says the same, to the bit, but for clocks; nothing is left lying around."""
+    names = {LAST, BEST, WEIGHTS, CONFIG, METRICS, RECORD}
+    assert {path.name for path in whole.iterdir()} == {path.name for path in cut.iterdir()} == names
+    for name in (LAST, BEST):
+        one, two = (dict(leaves(load_checkpoint(folder / name))) for folder in (whole, cut))
+        assert one.keys() == two.keys()
+        for place, value in one.items():
+            same = torch.equal(value, two[place]) if isinstance(value, torch.Tensor) else False
+            assert same or value is two[place] or value == two[place], place
+    one, two = (load_file(folder / WEIGHTS) for folder in (whole, cut))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    one, two = (
+        [{k: v for k, v in row.items() if k not in CLOCKS} for row in read_rows(folder)]
+        for folder in (whole, cut)
+    )
+    assert one == two
+
+
+def test_killed_at_random_moments_a_run_ends_with_the_same_weights(tmp_path):
+    """Every kill counts, whenever it comes: while it starts, learns, judges or writes."""
+    assert live(tmp_path / "warm", max_steps=1) == 0  # the server has imported everything
+    began = time.monotonic()
+    assert live(tmp_path / "whole", pause=0.003) == 0
+    duration = time.monotonic() - began
+    rng = random.Random(0)
+    kills = inside_a_write = runs = 0
+    while kills < KILLS:
+        cut = tmp_path / f"cut{runs}"
+        runs += 1
+        while True:
+            process = begin(cut, pause=0.003)
+            if kills < KILLS:
+                process.join(rng.uniform(0, duration))
+            else:
+                process.join(600)
+            if not process.is_alive():
+                assert process.exitcode == 0
+                break
+            process.kill()
+            process.join()
+            kills += 1
+            inside_a_write += any(cut.glob(".*.tmp"))
+        assert_same_run(tmp_path / "whole", cut)
+    print(f"{kills} kills, {inside_a_write} inside a write, {runs} runs")
+
+
+def test_killed_in_the_middle_of_any_write_a_run_ends_with_the_same_weights(tmp_path):
+    """One life for each write of the run, which dies half-way through it; then one that ends."""
+    assert live(tmp_path / "whole", max_steps=2) == 0
+    write = 1
+    while True:
+        cut = tmp_path / f"cut{write}"
+        code = live(cut, max_steps=2, fatal_write=write)
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+        assert any(cut.glob(".*.tmp"))
+        assert live(cut, max_steps=2) == 0
+        assert_same_run(tmp_path / "whole", cut)
+        starts = [start["step"] for start in read_record(cut)]
+        assert starts == sorted(starts)
+        write += 1
+    assert write == 10  # probe, config, record, rows; 2 files for step 1, 3 for step 2
