@@ -4,6 +4,7 @@ A course whose pictures live only in widgets shows nothing on GitHub, on paper o
 the frames that the text talks about are always there, and the sliders come on top.
 """
 
+import html
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,12 @@ class Explorer:
         self.draw = draw
         self.controls = {name: _control(name, knob, start[name]) for name, knob in knobs.items()}
         self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
-        self.picture.tooltip = alt
         for control in self.controls.values():
             control.observe(self._redraw, names="value")
         self._redraw()
-        self.widget = ipywidgets.VBox(
-            [ipywidgets.Box([*self.controls.values()], layout=_WRAP), self.picture]
-        )
+        words = ipywidgets.HTML(f"<small>{html.escape(alt)}</small>")
+        knobs_row = ipywidgets.Box([*self.controls.values()], layout=_WRAP)
+        self.widget = ipywidgets.VBox([knobs_row, self.picture, words], layout=_LEFT)
 
     def settings(self) -> dict[str, Any]:
         """Return where the knobs stand now."""
@@ -65,6 +65,7 @@ class Explorer:
         self.picture.value = to_png(to_image(self.draw(**self.settings()), PAGE_DPI), small=False)
 
 
+_LEFT = {"align_items": "flex-start"}  # else the picture is stretched to the page
 _WRAP = {"display": "flex", "flex_flow": "row wrap"}
 
 
