@@ -39,7 +39,7 @@ AROUND = [
     "engine.config", "engine.presets", "engine.distributed", "engine.checkpoint", "engine.record",
     "engine.optim", "engine.memory", "engine.evaluate", "engine.train", "engine",
     "unpickle", "zoo",
-    "plot.palette", "plot.overview", "plot.panoptic", "plot.pyramid", "plot.semantic",
+    "plot.palette", "plot.panoptic", "plot.overview", "plot.pyramid", "plot.semantic",
     "plot.instances", "plot.roi", "plot.balance", "plot.sets", "plot.surface", "plot.abstain",
     "plot.slices", "plot.descent", "plot.web", "plot.landscape", "plot.merging", "plot.quality",
     "plot.curves", "plot",
