@@ -100,13 +100,13 @@ def extend_jaccard(
 
 
 def loss_at(
-    loss: str, points: Float[Tensor, "*n 2"], truth: Truth, over: Over = "logits"
+    loss: str, points: Float[Tensor, "*n p"], truth: Sequence[int], over: Over = "logits"
 ) -> Float[Tensor, "*n"]:
     """Return a loss of the foreground class at many points; differentiable but for "jaccard".
 
-    A key of LOSSES. Over errors only the losses of errors make sense: "lovasz_softmax". Where the
-    truth has no foreground, soft Jaccard and Dice are 1 everywhere, as their formulas say. For the
-    discrete loss a logit of 0 counts as wrong.
+    A key of LOSSES; of any number of pixels. Over errors only the losses of errors make sense:
+    "lovasz_softmax". Where the truth has no foreground, soft Jaccard and Dice are 1 everywhere, as
+    their formulas say. For the discrete loss a logit of 0 counts as wrong.
     """
     if loss not in LOSSES:
         raise ValueError(f"loss_at: found loss {loss!r}, expected one of {', '.join(LOSSES)}")
@@ -159,8 +159,8 @@ def make_surface(
 
 
 def value_and_gradient(
-    loss: str, points: Float[Tensor, "*n 2"], truth: Truth, over: Over = "logits"
-) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n 2"]]:
+    loss: str, points: Float[Tensor, "*n p"], truth: Sequence[int], over: Over = "logits"
+) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n p"]]:
     """Return a loss and its gradient by the coordinates, at many points."""
     points = points.detach().clone().requires_grad_()
     value = loss_at(loss, points, truth, over)
@@ -288,13 +288,13 @@ def plot_hinge_surfaces(steps: int = 49) -> Figure:
 
     Source: [LS] Fig. 1.
     """
-    figure, panels = _solid_panels(1, 4, (14, 4.3))
+    figure, panels = _solid_panels(2, 2, (8.6, 7.4))
     for axes, truth in zip(panels.flat, TRUTHS, strict=True):
         draw_surface(axes, make_surface("lovasz_hinge", truth, "margins", -1, 2, steps), 2)
         corners, heights = jaccard_corners(truth)
         draw_dots(axes, corners, heights)
         axes.set(
-            title=_truth_name(truth),
+            title=truth_name(truth),
             xlabel="$r_1 = 1 - F_1 y_1$",
             ylabel="$r_2 = 1 - F_2 y_2$",
         )
@@ -313,7 +313,7 @@ def describe_hinge_surfaces() -> str:
         both, first, second = loss_at("lovasz_hinge", points, truth, "margins").tolist()
         _, heights = jaccard_corners(truth)
         words.append(
-            f"{_truth_name(truth)}: dots {_corner_words(heights)}; the surface has "
+            f"{truth_name(truth)}: dots {_corner_words(heights)}; the surface has "
             f"{both:.2g} where both margins are 2, {first:.2g} where only the first is and the "
             f"other 0, {second:.2g} where only the second is."
         )
@@ -329,14 +329,14 @@ def plot_softmax_surfaces(steps: int = 49, reach: float = 6.0) -> Figure:
 
     Source: [LS] Fig. 2.
     """
-    figure, panels = _solid_panels(1, 4, (14, 4.3))
+    figure, panels = _solid_panels(2, 2, (8.6, 7.4))
     for axes, truth in zip(panels.flat, TRUTHS, strict=True):
         surface = make_surface("lovasz_softmax", truth, "logits", -reach, reach, steps)
         draw_surface(axes, surface, 1)
         corners, heights = jaccard_corners(truth)
         draw_dots(axes, reach * (1 - 2 * corners) * _signs(truth), heights)
         axes.set(
-            title=_truth_name(truth),
+            title=truth_name(truth),
             xlabel="$F_1(1) - F_1(0)$",
             ylabel="$F_2(1) - F_2(0)$",
         )
@@ -355,9 +355,7 @@ def describe_softmax_surfaces(reach: float = 6.0) -> str:
     for truth in TRUTHS:
         _, heights = jaccard_corners(truth)
         middle = float(loss_at("lovasz_softmax", torch.zeros(2, dtype=torch.float64), truth))
-        words.append(
-            f"{_truth_name(truth)}: dots {_corner_words(heights)}; {middle:.2g} at (0, 0)."
-        )
+        words.append(f"{truth_name(truth)}: dots {_corner_words(heights)}; {middle:.2g} at (0, 0).")
     gap = 1 / (1 + np.exp(reach))
     return (
         "Four surfaces, one for each truth of two pixels: the Lovász-Softmax loss of the "
@@ -376,9 +374,9 @@ def plot_losses(
         raise ValueError(f"plot_losses: found kind {kind!r}, expected surface or contour")
     reach = 3.0
     solid = kind == "surface"
-    figure = Figure(figsize=(14, 7.6), layout=None if solid else "constrained")
+    figure = Figure(figsize=(9.2, 8.8), layout=None if solid else "constrained")
     for place, (loss, (title, _, _)) in enumerate(LOSSES.items(), start=1):
-        axes = figure.add_subplot(2, 4, place, **(SOLID if solid else {}))
+        axes = figure.add_subplot(3, 3, place, **(SOLID if solid else {}))
         surface = make_surface(loss, truth, "logits", -reach, reach, steps)
         top = 4.0 if loss in UNBOUNDED else 1.0
         if solid:
@@ -390,14 +388,14 @@ def plot_losses(
         axes.set(title=title, xlabel="logit $d_1$", ylabel="logit $d_2$")
         axes.set_xticks([-3, 0, 3])
         axes.set_yticks([-3, 0, 3])
-    axes = figure.add_subplot(2, 4, 8)
+    axes = figure.add_subplot(3, 3, (8, 9))
     _draw_cut(axes, truth, reach)
     if solid:
-        figure.subplots_adjust(0.03, 0.06, 0.98, 0.88, wspace=0.1, hspace=0.2)
+        figure.subplots_adjust(0.02, 0.06, 0.95, 0.89, wspace=0.1, hspace=0.22)
         box = axes.get_position()
-        axes.set_position((box.x0 + 0.035, box.y0 + 0.03, box.width - 0.035, box.height - 0.05))
+        axes.set_position((box.x0 + 0.07, box.y0, box.width - 0.07, box.height))
     figure.suptitle(
-        f"Seven losses of the foreground over the same logits, {_truth_name(truth)}\n"
+        f"Seven losses of the foreground over the same logits, {truth_name(truth)}\n"
         "hinges and cross-entropy reach up to 4, the others to 1"
     )
     return figure
@@ -421,7 +419,7 @@ def _draw_cut(axes: Any, truth: Truth, reach: float) -> None:
         ylim=(-0.05, 2.75),  # room for the legend above the lines
         xticks=[-3, 0, 3],
     )
-    axes.legend(fontsize=7, loc="upper left", frameon=False, handlelength=2.6)
+    axes.legend(fontsize=8, loc="upper left", frameon=False, handlelength=2.6, ncols=2)
 
 
 def describe_losses(truth: Truth = (0, 1)) -> str:
@@ -434,7 +432,7 @@ def describe_losses(truth: Truth = (0, 1)) -> str:
         words.append(f"{title} {good:.2f}, {middle:.2f}, {bad:.2f}")
     flat = "" if any(truth) else " Soft Jaccard and Dice are flat here: they teach nothing."
     return (
-        f"Seven losses of the foreground over the logits of two pixels, {_truth_name(truth)}, and "
+        f"Seven losses of the foreground over the logits of two pixels, {truth_name(truth)}, and "
         "a cut through all of them. The discrete Jaccard loss is a stair of flat quadrants; all "
         "others are continuous. Their values with both pixels right by a logit of 3, with both "
         f"logits 0, and with both wrong by 3: {'; '.join(words)}.{flat}"
@@ -443,7 +441,7 @@ def describe_losses(truth: Truth = (0, 1)) -> str:
 
 def plot_gradients(steps: int = 61, num_arrows: int = 9) -> Figure:
     """Draw the steepest descent on the contours of both Lovász losses, and their kinks."""
-    figure = Figure(figsize=(14, 7.9), layout="constrained")
+    figure = Figure(figsize=(9.4, 6.4), layout="constrained")
     panels = figure.subplots(2, 4)
     rows: tuple[tuple[str, Over, float, float, float], ...] = (
         ("lovasz_hinge", "margins", -1, 2, 2),
@@ -465,10 +463,13 @@ def plot_gradients(steps: int = 61, num_arrows: int = 9) -> Figure:
             letter = "r" if over == "margins" else "d"
             name = "relative margin" if over == "margins" else "logit"
             axes.set(
-                title=f"{LOSSES[loss][0]}\n{_truth_name(truth)}",
+                title=f"{LOSSES[loss][0]}\n{truth_name(truth)}",
                 xlabel=f"{name} ${letter}_1$",
                 ylabel=f"{name} ${letter}_2$",
+                xticks=[low, 0, high],
+                yticks=[low, 0, high],
             )
+            axes.title.set_fontsize(10)
     figure.legend(
         handles=[
             Line2D([], [], color=KINK_COLOR, linewidth=2.5,
@@ -480,7 +481,7 @@ def plot_gradients(steps: int = 61, num_arrows: int = 9) -> Figure:
             Line2D([], [], color="0.15", marker=r"$\rightarrow$", markersize=14, linestyle="",
                    label="steepest descent, length = slope"),
         ],
-        loc="outside lower center", ncols=4, frameon=False,
+        loc="outside lower center", ncols=2, frameon=False,
     )  # fmt: skip
     figure.suptitle(
         "Descent on the Lovász losses: darker is larger; a contour every 0.2 above, every 0.1 below"
@@ -505,12 +506,10 @@ def describe_gradients() -> str:
     for truth in TRUTHS:
         one, two = greedy_vertex(truth, (0, 1)), greedy_vertex(truth, (1, 0))
         if np.array_equal(one, two):
-            words.append(
-                f"{_truth_name(truth)}: {_point(one)} in either order, so no kink between."
-            )
+            words.append(f"{truth_name(truth)}: {_point(one)} in either order, so no kink between.")
         else:
             words.append(
-                f"{_truth_name(truth)}: {_point(one)} where the first pixel's error is the larger, "
+                f"{truth_name(truth)}: {_point(one)} where the first pixel's error is the larger, "
                 f"{_point(two)} where the second's is."
             )
     return (
@@ -534,11 +533,11 @@ def plot_base_polytope(errors: tuple[float, float] = (0.9, 0.4)) -> Figure:
             f"plot_base_polytope: found errors {errors}, expected two from 0, not both"
         )
     order = (0, 1) if m[0] >= m[1] else (1, 0)
-    figure = Figure(figsize=(14, 4.6), layout="constrained")
+    figure = Figure(figsize=(9.4, 4.1), layout="constrained")
     for axes, truth in zip(figure.subplots(1, 4), TRUTHS, strict=True):
         _draw_polytope(axes, truth, m, order)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(
         f"Base polytopes of the Jaccard loss, errors m = {_point(m)}: "
         f"pixel {order[0] + 1} joins first"
@@ -571,10 +570,11 @@ def _draw_polytope(axes: Any, truth: Truth, m: np.ndarray, order: tuple[int, int
     )
     axes.text(*(tip + 0.05), "m", color="0.25", ha="center", va="center", path_effects=HALO)
     axes.set(
-        title=f"{_truth_name(truth)}\n$g = {_point(best)}$,  $L(m) = {m @ best:.3g}$",
+        title=f"{truth_name(truth)}\n$g = {_point(best)}$\n$L(m) = {m @ best:.3g}$",
         xlabel="$g_1$", ylabel="$g_2$", xlim=(low, high), ylim=(low, high), aspect="equal",
         xticks=[0, 0.5, 1], yticks=[0, 0.5, 1],
     )  # fmt: skip
+    axes.title.set_fontsize(10)
     axes.grid(alpha=0.3)
 
 
@@ -590,7 +590,7 @@ def describe_base_polytope(errors: tuple[float, float] = (0.9, 0.4)) -> str:
         if not np.array_equal(one, two):
             shape = f"the segment from {_point(one)} to {_point(two)}"
         words.append(
-            f"{_truth_name(truth)}: {shape}; greedy vertex {_point(best)}, value {m @ best:.3g}."
+            f"{truth_name(truth)}: {shape}; greedy vertex {_point(best)}, value {m @ best:.3g}."
         )
     return (
         "Four panels with the base polytope of the Jaccard loss of two pixels, one for each truth. "
@@ -614,7 +614,7 @@ def plot_convexity(truth: Truth = (0, 1), seed: int = 0, num: int = 4000) -> Fig
         seed: of the random chords.
         num: of chords that are tried for each surface.
     """
-    figure = Figure(figsize=(12.5, 7.6), layout="constrained")
+    figure = Figure(figsize=(9.4, 6.2), layout="constrained")
     for column, case in enumerate(CHORD_CASES):
         loss, over, title, label, low, high = case
         rng = torch.Generator().manual_seed(seed)
@@ -642,7 +642,7 @@ def plot_convexity(truth: Truth = (0, 1), seed: int = 0, num: int = 4000) -> Fig
             + ("none beyond rounding" if convex else f"{worst:.2f}"),
             fontsize="medium",
         )
-    figure.suptitle(f"Convex in what? {_truth_name(truth)}")
+    figure.suptitle(f"Convex in what? {truth_name(truth)}")
     return figure
 
 
@@ -678,10 +678,10 @@ def describe_convexity(truth: Truth = (0, 1), seed: int = 0, num: int = 4000) ->
         if max(found.values()) < 1e-9:
             words.append(f"{title}: never, beyond rounding, for any truth, so convex.")
         else:
-            listed = ", ".join(f"{excess:.2f} for {_truth_name(t)}" for t, excess in found.items())
+            listed = ", ".join(f"{excess:.2f} for {truth_name(t)}" for t, excess in found.items())
             words.append(f"{title}: by up to {listed}, so not convex.")
     return (
-        f"Three contour maps with a chord from A to B, {_truth_name(truth)}, and below each the "
+        f"Three contour maps with a chord from A to B, {truth_name(truth)}, and below each the "
         "loss along the chord beside the straight line between its ends. Does the loss rise above "
         f"any of {num:,} random chords? " + " ".join(words)
     )
@@ -689,7 +689,7 @@ def describe_convexity(truth: Truth = (0, 1), seed: int = 0, num: int = 4000) ->
 
 def plot_absent_class(error: float = 0.9, rest: float = 0.01) -> Figure:
     """Draw what a class costs that the truth does not contain: its single largest error."""
-    figure = Figure(figsize=(13, 4.4), layout="constrained")
+    figure = Figure(figsize=(9.4, 3.5), layout="constrained")
     left = figure.add_subplot(1, 3, 1, **SOLID)
     middle, right = figure.add_subplot(1, 3, 2), figure.add_subplot(1, 3, 3)
     surface = make_surface("lovasz_softmax", (0, 0), "errors", 0, 1)
@@ -736,6 +736,8 @@ def plot_absent_class(error: float = 0.9, rest: float = 0.01) -> Figure:
         ylim=(0, 1),
     )
     right.legend(frameon=False, loc="center right")
+    for axes in (left, middle, right):
+        axes.title.set_fontsize(10)
     figure.suptitle("A class that the truth does not contain costs its largest error")
     return figure
 
@@ -771,7 +773,7 @@ def draw_surface(axes: Any, surface: Surface, top: float) -> None:
     turns = {(0, 0): 0, (0, 1): -90, (1, 0): 90, (1, 1): 180}
     axes.view_init(elev=27, azim=-122 + (turns[surface.truth] if surface.over == "logits" else 0))
     axes.patch.set_visible(False)  # it would cover the labels of the panel beside it
-    axes.set_box_aspect((1, 1, 0.75), zoom=0.88)
+    axes.set_box_aspect((1, 1, 0.75), zoom=0.95)
     axes.tick_params(labelsize=8, pad=0)
 
 
@@ -813,7 +815,7 @@ def _solid_panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[F
     # No layout engine: none of them sees how far the labels of 3-D axes reach.
     figure = Figure(figsize=size)
     panels = figure.subplots(rows, columns, subplot_kw=SOLID)
-    figure.subplots_adjust(0.03, 0.09, 0.98, 0.88, wspace=0.1)
+    figure.subplots_adjust(0.04, 0.07, 0.95, 0.9, wspace=0.05, hspace=0.2)
     return figure, panels
 
 
@@ -830,7 +832,7 @@ def _signs(truth: Truth) -> Float[np.ndarray, " 2"]:
     return 2.0 * np.asarray(truth) - 1
 
 
-def _truth_name(truth: Truth) -> str:
+def truth_name(truth: Truth) -> str:
     """Write the truth as the paper does, with -1 for background and +1 for foreground."""
     return f"truth [{', '.join('+1' if value else '-1' for value in truth)}]"
 

@@ -1,0 +1,384 @@
+"""Loss landscapes: the loss of a trained network on a plane through its weights.
+
+The surfaces of `plot.surface` live over the scores of two pixels. Here the same losses live over
+the weights of the network that makes the scores: from the trained weights, a step along one random
+direction and along another, and the loss of the semantic branch on one fixed batch at each point.
+
+Fair directions. A network does not change when the weights before a norm layer are scaled, so the
+length of a plain random direction means nothing. Each filter of a direction is therefore given the
+length of the filter of the network that it is added to; biases and the weights of norm layers do
+not move. Then 1 on an axis is "every filter is moved by its own length".
+
+Batch norm. "kept": the running statistics stay those of the trained network, as in inference and in
+the published code, so the middle is the loss of the network as shipped. "batch": each point
+computes its statistics from the batch, as training does; scaled weights then make no difference.
+
+What such a picture can say: how fast the loss grows around the weights, how one loss looks beside
+another on the same plane. What it cannot: these are two directions of millions. A random direction
+is almost surely not where training walks, a plane can look convex where the loss is not, and a bump
+that is not in the plane is not in the picture.
+
+Source: Li, Xu, Taylor, Studer, Goldstein, "Visualizing the loss landscape of neural nets",
+NeurIPS 2018, section 4.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from pfpn.data.files import write_atomically
+from pfpn.data.transforms import to_label_map
+from pfpn.losses.lovasz import lovasz_softmax_from_logits
+from pfpn.losses.segmentation import pixel_cross_entropy
+from pfpn.model import PanopticFPN, stack_label_maps
+from pfpn.plot.surface import DOT_COLOR, PALE_COLORS, SURFACE_COLORS
+from pfpn.quality import SemanticQuality
+from pfpn.semantic import upsample_logits
+from pfpn.structures import IGNORE, Sample
+
+Statistics = Literal["kept", "batch"]
+Direction = dict[str, Tensor]  # by the name of the parameter
+
+# Title, and the largest value that is drawn
+LANDSCAPE_LOSSES: dict[str, tuple[str, float]] = {
+    "cross_entropy": ("cross-entropy", 4.0),
+    "lovasz_softmax": ("Lovász-Softmax", 1.0),
+    "miou_loss": ("1 - mIoU", 1.0),
+}
+MOVED = ("backbone", "fpn", "semantic_head")  # what the semantic branch is computed by
+DEFAULT_STEPS = 31  # points along each axis: 961 in all, a minute and a half on one core
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Landscape:
+    """Losses over a square grid of the plane: row i is the second direction, column j the first."""
+
+    axis: Float[np.ndarray, " k"]  # of both directions
+    values: dict[str, Float[np.ndarray, "k k"]]  # by the keys of LANDSCAPE_LOSSES
+    statistics: Statistics
+    num_weights: int  # of the network, moved along the directions
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticBatch:
+    """What is evaluated at every point: pictures and the semantic branch's truth."""
+
+    images: Float[Tensor, "b 3 h w"]  # as the network takes them
+    labels: Int[Tensor, "b h w"]
+
+
+# Directions -------------------------------------------------------------------------------------
+
+
+def random_direction(model: nn.Module, rng: torch.Generator) -> Direction:
+    """Draw a direction in weight space, each filter as long as the network's own.
+
+    Only the parameters under MOVED; those of one axis (biases, norm layers) get zeros.
+    """
+    direction = {}
+    for name, weight in moved_parameters(model).items():
+        if weight.ndim < 2:
+            direction[name] = torch.zeros_like(weight)
+            continue
+        noise = torch.randn(weight.shape, generator=rng).to(weight)
+        direction[name] = normalize_filters(noise, weight.detach())
+    return direction
+
+
+def normalize_filters(
+    direction: Float[Tensor, "n *rest"], weight: Float[Tensor, "n *rest"]
+) -> Float[Tensor, "n *rest"]:
+    """Scale each filter (row) of a direction to the Euclidean length of that filter of a weight."""
+    rest = (1,) * (weight.ndim - 1)
+    lengths = [tensor.flatten(1).norm(dim=1).view(-1, *rest) for tensor in (direction, weight)]
+    return direction * (lengths[1] / lengths[0].clamp(min=1e-12))
+
+
+def moved_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that the semantic branch depends on, by name."""
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if name.split(".")[0] in MOVED
+    }
+
+
+@contextmanager
+def moved(
+    model: nn.Module, first: Direction, second: Direction, x: float, y: float
+) -> Iterator[None]:
+    """Move the weights by x along one direction and by y along another, for a while."""
+    parameters = moved_parameters(model)
+    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    try:
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.add_(x * first[name] + y * second[name])
+        yield
+    finally:
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(before[name])
+
+
+# Evaluation -------------------------------------------------------------------------------------
+
+
+def semantic_batch(model: PanopticFPN, samples: Sequence[Sample]) -> SemanticBatch:
+    """Bring samples of a data set into the form that `semantic_losses` takes."""
+    images, _ = model.stack([sample.image for sample in samples])
+    maps = [to_label_map(sample.panoptic, model.config.num_things) for sample in samples]
+    return SemanticBatch(images, stack_label_maps(maps, (images.shape[2], images.shape[3])))
+
+
+@torch.no_grad()
+def semantic_losses(model: PanopticFPN, batch: SemanticBatch) -> dict[str, float]:
+    """Return every loss of LANDSCAPE_LOSSES of the semantic branch, at the resolution of the truth.
+
+    Lovász-Softmax and 1 - mIoU run over the whole batch at once; the mean IoU over the classes that
+    are in the truth or found.
+    """
+    logits = upsample_logits(model.semantic_head(model.pyramid(batch.images)))
+    quality = SemanticQuality([str(label) for label in range(logits.shape[1])])
+    quality.update(batch.labels.flatten(0, 1), logits.argmax(1).flatten(0, 1))
+    miou = quality.result().miou
+    return {
+        "cross_entropy": float(pixel_cross_entropy(logits, batch.labels)),
+        "lovasz_softmax": float(lovasz_softmax_from_logits(logits, batch.labels, ignore=IGNORE)),
+        "miou_loss": 1 - miou if miou is not None else 0.0,
+    }
+
+
+@contextmanager
+def _norms(model: nn.Module, statistics: Statistics) -> Iterator[None]:
+    """Let norm layers use the running or the batch's statistics; leave nothing behind."""
+    training = {name: module.training for name, module in model.named_modules()}
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model.eval()
+    if statistics == "batch":
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.train()
+    try:
+        yield
+    finally:
+        for name, module in model.named_modules():
+            module.training = training[name]
+        for name, buffer in model.named_buffers():
+            buffer.copy_(buffers[name])
+
+
+def evaluate_landscape(
+    model: PanopticFPN,
+    batch: SemanticBatch,
+    *,
+    steps: int = DEFAULT_STEPS,
+    reach: float = 1.0,
+    seed: int = 0,
+    statistics: Statistics = "kept",
+    out: Path | str | None = None,
+    progress: bool = False,
+) -> Landscape:
+    """Evaluate the losses on a square grid of a random plane through the weights.
+
+    Args:
+        model: its weights and buffers are the same afterwards, to the bit.
+        batch: one for all points.
+        steps: points along each axis; odd, so that the network itself is the middle one.
+        reach: of the axes, in lengths of the filters.
+        seed: of the two directions.
+        statistics: of batch norm; see the top of this file.
+        out: a file that holds each finished row. A second call goes on after the last one; one for
+            another model, batch or plane is refused.
+        progress: show a bar.
+    """
+    if steps < 1 or steps % 2 == 0:
+        raise ValueError(f"evaluate_landscape: found steps {steps}, expected an odd number")
+    if statistics not in ("kept", "batch"):
+        raise ValueError(
+            f"evaluate_landscape: found statistics {statistics!r}, expected kept or batch"
+        )
+    axis = np.linspace(-reach, reach, steps)
+    axis[steps // 2] = 0.0
+    rng = torch.Generator().manual_seed(seed)
+    first, second = random_direction(model, rng), random_direction(model, rng)
+    header = {
+        "format": FORMAT,
+        "axis": axis.tolist(),
+        "statistics": statistics,
+        "seed": seed,
+        "num_weights": sum(weight.numel() for weight in moved_parameters(model).values()),
+        "model": _digest(model.state_dict().values()),
+        "batch": _digest([batch.images, batch.labels]),
+    }
+    path = None if out is None else Path(out)
+    rows = _read_rows(path, header) if path else []
+    with _norms(model, statistics), tqdm(total=steps**2, disable=not progress) as bar:
+        bar.update(len(rows) * steps)
+        for y in axis[len(rows) :].tolist():
+            row: dict[str, list[float]] = {loss: [] for loss in LANDSCAPE_LOSSES}
+            for x in axis.tolist():
+                with moved(model, first, second, x, y):
+                    for loss, value in semantic_losses(model, batch).items():
+                        row[loss].append(value)
+                bar.update()
+            rows.append(row)
+            if path:
+                lines = [json.dumps(line, allow_nan=True) for line in (header, *rows)]
+                write_atomically(path, ("\n".join(lines) + "\n").encode())
+    return _landscape(header, rows)
+
+
+def load_landscape(path: Path | str) -> Landscape:
+    """Read a landscape that `evaluate_landscape` wrote; refuse one that is not finished."""
+    header, *rows = _read_lines(Path(path))
+    if header.get("format") != FORMAT or len(rows) != len(header.get("axis", ())):
+        raise ValueError(
+            f"{path}: found format {header.get('format')} and {len(rows)} rows, expected format "
+            f"{FORMAT} and {len(header.get('axis', ()))} rows. "
+            "evaluate_landscape(..., out=...) finishes it."
+        )
+    return _landscape(header, rows)
+
+
+def _landscape(header: dict[str, Any], rows: list[dict[str, list[float]]]) -> Landscape:
+    values = {loss: np.array([row[loss] for row in rows]) for loss in LANDSCAPE_LOSSES}
+    return Landscape(np.array(header["axis"]), values, header["statistics"], header["num_weights"])
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: found no readable landscape ({error})") from None
+
+
+def _read_rows(path: Path, header: dict[str, Any]) -> list[dict[str, list[float]]]:
+    if not path.is_file():
+        return []
+    found, *rows = _read_lines(path)
+    differing = [key for key in header if found.get(key) != header[key]]
+    if differing:
+        raise ValueError(
+            f"{path}: found a landscape with other {', '.join(differing)}, expected to go on with "
+            "this one. Try another file."
+        )
+    return rows
+
+
+def _digest(tensors: Any) -> str:
+    """Tell one set of tensors from another, by their bytes."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+# Figures ----------------------------------------------------------------------------------------
+
+
+def plot_landscapes(landscape: Landscape) -> Figure:
+    """Draw the losses of one plane: as surfaces above, as contours below."""
+    figure = Figure(figsize=(9, 6.6))
+    axis = landscape.axis
+    x, y = np.meshgrid(axis, axis)
+    for column, (loss, (title, top)) in enumerate(LANDSCAPE_LOSSES.items()):
+        value = np.nan_to_num(landscape.values[loss], nan=top, posinf=top).clip(0, top)
+        left = 0.02 + 0.33 * column
+        above: Any = figure.add_axes(
+            (left, 0.47, 0.29, 0.46), projection="3d", computed_zorder=False
+        )
+        above.plot_surface(
+            x, y, value, cmap=SURFACE_COLORS, vmin=0, vmax=top, rstride=1, cstride=1,
+            linewidth=0.2, edgecolor=(1, 1, 1, 0.4),
+        )  # fmt: skip
+        above.set(zlim=(0, top), xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+        above.set_xlabel("direction 1", fontsize=8, labelpad=-6)
+        above.set_ylabel("direction 2", fontsize=8, labelpad=-6)
+        above.tick_params(labelsize=8, pad=-3)
+        above.set_title(title if loss != "cross_entropy" else f"{title}, cut at {top:g}", y=0.99)
+        above.view_init(elev=32, azim=-60)
+        below = figure.add_axes((left + 0.045, 0.085, 0.24, 0.33))
+        levels = np.linspace(0, top, 17)
+        drawn = below.contourf(axis, axis, value, levels, cmap=PALE_COLORS, vmin=0, vmax=1.5 * top)
+        below.contour(axis, axis, value, levels[1:-1], colors="#4a6a8a", linewidths=0.6)
+        below.plot(0, 0, "o", color=DOT_COLOR, markeredgecolor="white", markersize=7)
+        below.set(aspect="equal", xlabel="direction 1", ylabel="direction 2")
+        below.tick_params(labelsize=8)
+        figure.colorbar(drawn, ax=below, ticks=[0, top / 2, top], shrink=0.75, pad=0.03)
+    figure.suptitle(
+        f"A plane in the space of {landscape.num_weights:,} weights; the trained ones: red dot",
+        fontsize=11,
+    )
+    return figure
+
+
+def plot_profiles(landscape: Landscape) -> Figure:
+    """Draw the losses along both axes of the plane, each as a share of its value at the edge."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    middle = len(landscape.axis) // 2
+    styles = {"cross_entropy": ("#0072b2", "-"), "lovasz_softmax": ("black", "-"),
+              "miou_loss": ("#d55e00", "--")}  # fmt: skip
+    for number, axes in enumerate(figure.subplots(1, 2, sharey=True)):
+        twin = axes.twinx()
+        for loss, (title, _) in LANDSCAPE_LOSSES.items():
+            grid = landscape.values[loss]
+            line = grid[middle] if number == 0 else grid[:, middle]
+            color, style = styles[loss]
+            place = twin if loss == "cross_entropy" else axes
+            place.plot(landscape.axis, line, color=color, linestyle=style, label=title)
+        axes.set(xlabel=f"way along direction {number + 1}", ylim=(0, 1.05), xticks=[-1, 0, 1])
+        twin.set_ylim(0, 1.05 * float(np.nanmax(landscape.values["cross_entropy"][middle])))
+        twin.set_ylabel("cross-entropy", color=styles["cross_entropy"][0])
+        if number == 0:
+            axes.set_ylabel("Lovász-Softmax, 1 - mIoU")
+            lines = [*axes.lines, *twin.lines]
+            axes.legend(handles=lines, frameon=False, fontsize=8, loc="upper center")
+    return figure
+
+
+def describe_landscapes(landscape: Landscape) -> str:
+    """Say in words what `plot_landscapes` shows."""
+    middle = len(landscape.axis) // 2
+    words = []
+    for loss, (title, _) in LANDSCAPE_LOSSES.items():
+        grid = landscape.values[loss]
+        ring = np.concatenate([grid[0], grid[-1], grid[1:-1, 0], grid[1:-1, -1]])
+        words.append(
+            f"{title}: {grid[middle, middle]:.3f} at the trained weights, {ring.min():.2f} to "
+            f"{ring.max():.2f} at the edge of the square"
+        )
+    bottoms = [str(count_basins(landscape.values[loss])) for loss in LANDSCAPE_LOSSES]
+    return (
+        f"Three losses of the semantic branch on one batch, over a plane through {MOVED_WORDS}, "
+        f"{landscape.num_weights:,} weights: as surfaces and as contours, with a red dot at the "
+        f"trained weights. {'; '.join(words)}. Grid points below all of their neighbors: "
+        f"{', '.join(bottoms)}. Two random directions out of millions can show no more."
+    )
+
+
+MOVED_WORDS = "the weights of backbone, pyramid and semantic head"
+
+
+def count_basins(values: Float[np.ndarray, "k k"]) -> int:
+    """Return the number of grid points below all of their neighbors: bottoms, at this step."""
+    padded = np.pad(values, 1, constant_values=np.inf)
+    around = [
+        padded[1 + dy : 1 + dy + values.shape[0], 1 + dx : 1 + dx + values.shape[1]]
+        for dy in (-1, 0, 1)
+        for dx in (-1, 0, 1)
+        if dy or dx
+    ]
+    return int((values < np.min(around, axis=0)).sum())

@@ -1,0 +1,240 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from pfpn.data.toy import ToyStreet
+from pfpn.engine.checkpoint import load_weights
+from pfpn.losses.lovasz import lovasz_softmax
+from pfpn.losses.segmentation import pixel_cross_entropy
+from pfpn.model import ModelConfig, PanopticFPN
+from pfpn.plot import landscape as ls
+from pfpn.semantic import upsample_logits
+from pfpn.structures import IGNORE
+
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "data" / "checkpoints"
+STORED = CHECKPOINTS / "toy.landscape.jsonl"
+
+
+def small_model(norm: str = "batch") -> PanopticFPN:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        num_things=6, num_semantic=6, depth=18, width=0.125, norm=norm, stride_in_1x1=False,
+        frozen_stages=0, pyramid_channels=8, semantic_channels=8, box_hidden=8, mask_channels=8,
+        mask_convs=1, channel_order="RGB", pixel_std=(58.0, 57.0, 57.0),
+    )  # fmt: skip
+    return PanopticFPN(config).eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> PanopticFPN:
+    return small_model()
+
+
+@pytest.fixture(scope="module")
+def batch(model: PanopticFPN) -> ls.SemanticBatch:
+    street = ToyStreet(num=2, seed=1, size=(64, 96))
+    return ls.semantic_batch(model, [street[0], street[1]])
+
+
+def state(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def test_every_filter_of_a_direction_is_as_long_as_the_filter_it_moves(model, rng):
+    direction = ls.random_direction(model, rng)
+    weights = ls.moved_parameters(model)
+    assert direction.keys() == weights.keys()
+    for name, weight in weights.items():
+        if weight.ndim < 2:
+            assert (direction[name] == 0).all(), name
+        else:
+            lengths = [t.detach().flatten(1).norm(dim=1) for t in (direction[name], weight)]
+            assert_close(*lengths)
+
+
+def test_filters_are_normalized_as_by_hand():
+    weight = torch.tensor([[3.0, 4.0], [0.0, 2.0]])
+    direction = torch.tensor([[1.0, 0.0], [3.0, 4.0]])
+    expected = torch.tensor([[5.0, 0.0], [1.2, 1.6]])
+    assert_close(ls.normalize_filters(direction, weight), expected)
+
+
+def test_only_what_the_semantic_branch_uses_moves(model):
+    names = ls.moved_parameters(model)
+    assert {name.split(".")[0] for name in names} == {"backbone", "fpn", "semantic_head"}
+
+
+def test_directions_depend_on_the_seed_alone(model):
+    one, same, other = (
+        ls.random_direction(model, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    name = next(name for name, tensor in one.items() if tensor.ndim > 1)
+    assert torch.equal(one[name], same[name])
+    assert not torch.equal(one[name], other[name])
+
+
+def test_the_losses_are_those_that_train(model, batch):
+    with torch.no_grad():
+        logits = upsample_logits(model.semantic_head(model.pyramid(batch.images)))
+    found = ls.semantic_losses(model, batch)
+    assert found["cross_entropy"] == pytest.approx(float(pixel_cross_entropy(logits, batch.labels)))
+    lovasz = lovasz_softmax(logits.softmax(1), batch.labels, ignore=IGNORE)
+    assert found["lovasz_softmax"] == pytest.approx(float(lovasz), abs=1e-5)
+    counts = batch.labels != IGNORE
+    answer = logits.argmax(1)
+    ious = []
+    for label in range(6):
+        one, two = (answer == label) & counts, batch.labels == label
+        if (one | two).any():
+            ious.append(float((one & two).sum() / (one | two).sum()))
+    assert found["miou_loss"] == pytest.approx(1 - sum(ious) / len(ious))
+
+
+@pytest.mark.parametrize("statistics", ["kept", "batch"])
+def test_nothing_of_the_model_changes_and_the_middle_is_the_model(model, batch, statistics):
+    before, training = state(model), [module.training for module in model.modules()]
+    found = ls.evaluate_landscape(model, batch, steps=3, statistics=statistics)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert [module.training for module in model.modules()] == training
+    here = ls.semantic_losses(model, batch)
+    middle = {loss: float(values[1, 1]) for loss, values in found.values.items()}
+    assert (middle == here) == (statistics == "kept")  # bits: 0 times a direction adds nothing
+
+
+def test_the_weights_come_back_after_an_error(model, rng):
+    before = state(model)
+    direction = ls.random_direction(model, rng)
+
+    def fail_on_the_way():
+        with ls.moved(model, direction, direction, 1.0, 0.5):
+            changed = ls.moved_parameters(model)
+            assert any(not torch.equal(before[name], weight) for name, weight in changed.items())
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail_on_the_way()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_with_the_batch_statistics_the_scale_of_weights_makes_no_difference(batch):
+    model = small_model()
+    losses = []
+    for factor in (1.0, 3.0):
+        with torch.no_grad():
+            for weight in model.backbone.parameters():
+                if weight.ndim == 4:
+                    weight.mul_(factor)
+        values = ls.evaluate_landscape(model, batch, steps=1, statistics="batch").values
+        losses.append(values["cross_entropy"][0, 0])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_frozen_norms_have_but_one_kind_of_statistics(batch):
+    model = small_model("frozen")
+    kept, own = (
+        ls.evaluate_landscape(model, batch, steps=1, statistics=kind).values["cross_entropy"]
+        for kind in ("kept", "batch")
+    )
+    assert np.array_equal(kept, own)
+
+
+def test_a_resumed_landscape_has_the_same_bits(model, batch, tmp_path, monkeypatch):
+    whole = ls.evaluate_landscape(model, batch, steps=3, out=tmp_path / "whole.jsonl")
+    out = tmp_path / "cut.jsonl"
+    calls = 0
+    losses = ls.semantic_losses
+
+    def losses_until_the_lights_go_out(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise KeyboardInterrupt
+        return losses(*arguments)
+
+    monkeypatch.setattr(ls, "semantic_losses", losses_until_the_lights_go_out)
+    with pytest.raises(KeyboardInterrupt):
+        ls.evaluate_landscape(model, batch, steps=3, out=out)
+    with pytest.raises(ValueError, match=r"1 rows, expected format 1 and 3 rows"):
+        ls.load_landscape(out)
+    calls = 100
+    ls.evaluate_landscape(model, batch, steps=3, out=out)
+    assert calls == 106  # the first row was not computed again
+    assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    again = ls.load_landscape(out)
+    for loss, values in whole.values.items():
+        assert np.array_equal(values, again.values[loss])
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_a_file_of_another_plane_is_refused(model, batch, tmp_path):
+    out = tmp_path / "one.jsonl"
+    ls.evaluate_landscape(model, batch, steps=1, out=out)
+    with pytest.raises(ValueError, match="with other seed, expected to go on"):
+        ls.evaluate_landscape(model, batch, steps=1, seed=5, out=out)
+    with pytest.raises(ValueError, match="model, expected to go on"):
+        ls.evaluate_landscape(small_model("frozen"), batch, steps=1, out=out)
+    out.write_text("{no json\n")
+    with pytest.raises(ValueError, match="no readable landscape"):
+        ls.load_landscape(out)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_grid_without_a_middle_is_refused(model, batch):
+    with pytest.raises(ValueError, match="expected an odd number"):
+        ls.evaluate_landscape(model, batch, steps=4)
+    with pytest.raises(ValueError, match="expected kept or batch"):
+        ls.evaluate_landscape(model, batch, steps=1, statistics="none")
+
+
+def test_a_bar_shows_the_progress(model, batch, capsys):
+    ls.evaluate_landscape(model, batch, steps=1, progress=True)
+    assert "1/1" in capsys.readouterr().err
+
+
+def test_bottoms_are_counted():
+    bowl = np.add.outer(np.arange(-2, 3) ** 2, np.arange(-2, 3) ** 2).astype(float)
+    assert ls.count_basins(bowl) == 1
+    two = np.minimum(bowl, 6.5)
+    two[0, 0] = -1
+    assert ls.count_basins(two) == 2
+    assert ls.count_basins(np.zeros((3, 3))) == 0
+
+
+def test_the_stored_landscape_is_that_of_the_stored_model():
+    stored = ls.load_landscape(STORED)
+    header = json.loads(STORED.read_text().splitlines()[0])
+    assert len(stored.axis) == ls.DEFAULT_STEPS
+    model = load_weights(CHECKPOINTS / "toy.safetensors").model
+    street = ToyStreet(num=4, seed=7)
+    batch = ls.semantic_batch(model, [street[i] for i in range(4)])
+    middle = len(stored.axis) // 2
+    first, second = (
+        ls.random_direction(model, rng)
+        for rng in [torch.Generator().manual_seed(header["seed"])]
+        for _ in range(2)
+    )
+    for row, column in ((middle, middle), (middle, 0), (middle + 4, middle - 3)):
+        y, x = float(stored.axis[row]), float(stored.axis[column])
+        with ls.moved(model, first, second, x, y):
+            here = ls.semantic_losses(model, batch)
+        for loss, values in stored.values.items():
+            assert values[row, column] == pytest.approx(here[loss], rel=2e-3, abs=2e-4)
+
+
+def test_figures_show_each_loss_and_are_told_with_numbers():
+    stored = ls.load_landscape(STORED)
+    titles = [axes.get_title() for axes in ls.plot_landscapes(stored).axes]
+    for title, _ in ls.LANDSCAPE_LOSSES.values():
+        assert any(name.startswith(title) for name in titles)
+    assert len(ls.plot_profiles(stored).axes) == 4
+    words = ls.describe_landscapes(stored)
+    middle = len(stored.axis) // 2
+    assert f"cross-entropy: {stored.values['cross_entropy'][middle, middle]:.3f} at" in words
+    assert "can show no more" in words
