@@ -28,7 +28,7 @@ unexport PYTHONPATH PYTHONHOME MPLBACKEND
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format package-tests notebook-tests lab bench clean distclean FORCE
+.PHONY: help setup demo test lint format package-tests notebook-tests lab notebooks bench clean distclean FORCE
 
 help:  ## show what can be made
 	@echo "Panoptic FPN and the Lovász losses. Usage: make TARGET"
@@ -41,6 +41,9 @@ test: lint package-tests notebook-tests  ## check everything: style, types, test
 
 lab: $(READY)  ## open the course in JupyterLab
 	@$(PY) -m jupyterlab $(if $(NOTEBOOKS),notebooks,.) $(LAB_FLAGS)
+
+notebooks: $(READY)  ## execute all notebooks anew and store what they show
+	@$(PY) notebooks/execute.py
 
 bench: $(READY)  ## measure speed, each claim beside its peer
 	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; $(PY) $$file; done
