@@ -19,10 +19,10 @@ from pfpn.plot.surface import (
     PALE_COLORS,
     UNBOUNDED,
     Truth,
-    truth_name,
     draw_contours,
     loss_at,
     make_surface,
+    truth_name,
     value_and_gradient,
 )
 

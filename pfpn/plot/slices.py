@@ -22,6 +22,7 @@ from torch import Tensor
 from pfpn.losses.lovasz import binned_gradient
 from pfpn.plot.surface import (
     DOT_COLOR,
+    HALO,
     LOSSES,
     PALE_COLORS,
     UNBOUNDED,
@@ -35,6 +36,7 @@ PLANES: tuple[Plane, ...] = get_args(Plane)
 MAX_PIXELS = 1000  # of a slice; a picture needs a loss for each of its points
 FG_COLOR, BG_COLOR, IGNORED_COLOR = "#e69f00", "#4a6a8a", "0.8"
 LOVASZ = ("lovasz_hinge", "lovasz_softmax")
+MAX_NAMED = 4  # pixels whose numbers stand at their bars
 REACH = 3.0  # scores of a slice, to both sides
 
 
@@ -55,6 +57,9 @@ class Slice:
     @property
     def labels(self) -> tuple[str, str]:
         """What the two axes move."""
+        if len(self.truth) == 2:
+            kinds = ["foreground" if kind else "background" for kind in self.truth]
+            return f"score of pixel 1, {kinds[0]}", f"score of pixel 2, {kinds[1]}"
         return {
             "two pixels": ("score of one foreground pixel", "score of one background pixel"),
             "two groups": ("score of all foreground", "score of all background"),
@@ -115,7 +120,9 @@ def make_slice(
     noise = rng.standard_normal((2, num_pixels))
     ranks = rng.permutation(num_pixels)
     moved = np.arange(num_pixels) == 0, np.arange(num_pixels) == num_fg
-    counts = (ranks >= round(ignored_share * num_pixels)) | moved[0] | moved[1]
+    others = ranks[~(moved[0] | moved[1])[ranks]]
+    counts = np.ones(num_pixels, bool)
+    counts[others[: round(ignored_share * num_pixels)]] = False
     if plane == "random":
         first, second = noise
         second = second - first * (first @ second) / (first @ first)
@@ -126,6 +133,16 @@ def make_slice(
         spread = middle - np.where(truth, middle[truth].mean(), middle[~truth].mean())
         middle = np.where(places[0] | places[1], 0.0 if plane == "two pixels" else spread, middle)
     return Slice(truth, counts, middle, directions[0], directions[1], plane)
+
+
+def make_pair(truth: Sequence[int]) -> Slice:
+    """Return the whole space of two pixels as a slice."""
+    if len(truth) != 2:
+        raise ValueError(f"make_pair: found {len(truth)} labels, expected two")
+    return Slice(
+        np.array(truth, dtype=bool), np.ones(2, bool), np.zeros(2), np.array([1.0, 0.0]),
+        np.array([0.0, 1.0]), "two pixels",
+    )  # fmt: skip
 
 
 def cut(
@@ -222,17 +239,23 @@ def bin_gaps(
     found, and 1 / K.
     """
     axis = np.linspace(-reach, reach, steps)
-    exact = cut(piece, loss, axis)
-    scale = np.ones_like(exact)
-    if loss == "lovasz_hinge":
-        x, y = np.meshgrid(axis, axis)
-        kept = piece.counts
-        points = piece.middle + x[..., None] * piece.first + y[..., None] * piece.second
-        errors = errors_of(loss, torch.from_numpy(points[..., kept]), piece.truth[kept].tolist())
-        scale = errors.amax(-1).clamp(min=1e-30).numpy()
+    exact, scale = cut(piece, loss, axis), _largest_errors(piece, loss, axis)
     return {
         num: (float(((exact - cut(piece, loss, axis, num)) / scale).max()), 1 / num) for num in bins
     }
+
+
+def _largest_errors(
+    piece: Slice, loss: str, axis: Float[np.ndarray, " k"]
+) -> float | Float[np.ndarray, "k k"]:
+    """What a gap is measured by: the largest hinge error at each point; 1 for probabilities."""
+    if loss != "lovasz_hinge":
+        return 1.0
+    x, y = np.meshgrid(axis, axis)
+    points = piece.middle + x[..., None] * piece.first + y[..., None] * piece.second
+    kept = piece.counts
+    errors = errors_of(loss, torch.from_numpy(points[..., kept]), piece.truth[kept].tolist())
+    return errors.amax(-1).clamp(min=1e-30).numpy()
 
 
 # Figures ----------------------------------------------------------------------------------------
@@ -310,8 +333,9 @@ def draw_point(
     scores = piece.scores(*point)[torch.from_numpy(kept)]
     value = float(evaluate(loss, scores, piece.truth[kept].tolist(), bins))
     note = f", {bins} bins" if bins else ""
-    artists = [left.set_title(f"{LOSSES[loss][0]}{note}: {value:.3f}", size=10)]
     slope = plane_gradient(piece, loss, point)
+    title = f"{LOSSES[loss][0]}{note}: {value:.3f}, slope ({slope[0]:.2f}, {slope[1]:.2f})"
+    artists = [left.set_title(title, size=9.5)]
     length = float(np.hypot(*slope))
     if length > 1e-6:
         step = -slope / length * (0.6 + 0.9 * min(length, 1.0))
@@ -331,6 +355,14 @@ def draw_point(
         artists.append(right.stairs(height, edge, fill=True, color=color))
     jaccard = 1 - read.intersection / np.maximum(read.union, 1)
     artists.append(right.stairs(jaccard, edge, baseline=None, color="black", linewidth=1.5))
+    if len(read.order) <= MAX_NAMED:
+        artists += [
+            right.text(
+                place + 0.5, 0.12, f"pixel {number + 1}", fontsize=8.5, ha="center", weight="bold",
+                path_effects=HALO,
+            )
+            for place, number in enumerate(read.order.tolist())
+        ]  # fmt: skip
     num, inter, union = count_wrong(read)
     artists.append(
         right.set_title(f"{num} of {len(read.order)} wrong: I = {inter}, U = {union}", size=10)
@@ -464,6 +496,36 @@ def describe_bins(
         f"allowed 1/K, in units of the largest error: {listed}. With more bins the contours become "
         "the exact ones."
     )
+
+
+def plot_bin_pair(
+    piece: Slice, loss: str = "lovasz_softmax", bins: int = 8, steps: int = 25
+) -> Figure:
+    """Draw the exact loss, the binned one, and what the bins lose: few strokes, for a slider."""
+    figure = Figure(figsize=(7.4, 2.75))
+    axis = np.linspace(-REACH, REACH, steps)
+    exact, binned = cut(piece, loss, axis), cut(piece, loss, axis, bins)
+    gap = float(((exact - binned) / _largest_errors(piece, loss, axis)).max())
+    left, middle, right = (figure.add_axes((x, 0.16, 0.26, 0.7)) for x in (0.07, 0.395, 0.72))
+    _draw_map(left, axis, exact, loss)
+    _draw_map(middle, axis, binned, loss, contour_levels(exact))
+    right.imshow(
+        exact - binned, cmap="magma_r", vmin=0, vmax=0.3 * (1 if loss == "lovasz_softmax" else 4),
+        origin="lower", extent=(-REACH, REACH, -REACH, REACH), interpolation="bilinear",
+    )  # fmt: skip
+    right.set(xticks=[-3, 0, 3], yticks=[-3, 0, 3])
+    right.tick_params(labelsize=8)
+    for axes, title in (
+        (left, "exact"),
+        (middle, f"{bins} bins"),
+        (right, f"gap: at most {gap:.3f} of {1 / bins:.3f}"),
+    ):
+        axes.set_title(title, size=10)
+        axes.set_xlabel(piece.labels[0], fontsize=8)
+    left.set_ylabel(piece.labels[1], fontsize=8)
+    middle.set_yticks([])
+    right.set_yticks([])
+    return figure
 
 
 def plot_planes(loss: str = "lovasz_hinge", num_pixels: int = 200, steps: int = 61) -> Figure:
