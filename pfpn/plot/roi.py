@@ -221,12 +221,12 @@ def plot_pooling(
     """Draw where RoIPool and RoIAlign read a box at (x, y), over the cells of a map."""
     figure = Figure(figsize=(8.6, 3.4))  # no layout engine: this is redrawn while a slider moves
     left, right = figure.subplots(1, 2)
-    figure.subplots_adjust(0.05, 0.07, 0.99, 0.92, wspace=0.1)
+    figure.subplots_adjust(0.05, 0.07, 0.975, 0.92, wspace=0.1)
     box = (x, y, x + width, y + height)
     for axes in (left, right):
         axes.set(
             xlim=(0, size[1] * stride), ylim=(size[0] * stride, 0), aspect="equal",
-            xticks=range(0, size[1] * stride + 1, 2 * stride),
+            xticks=range(0, size[1] * stride + 1, stride),
             yticks=range(0, size[0] * stride + 1, stride),
         )  # fmt: skip
         axes.tick_params(labelsize=8)
