@@ -55,6 +55,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     from pfpn.engine.config import override
+    from pfpn.engine.distributed import LostProcessError
     from pfpn.engine.train import NonFiniteError, log_rows, train
 
     config = override(_read_preset(arguments.preset), arguments.settings)
@@ -67,11 +68,29 @@ def _train(arguments: argparse.Namespace) -> int:
         except NonFiniteError as error:
             print(f"pfpn train: {error}", file=sys.stderr)
             return 1
+        except LostProcessError as error:
+            print(f"pfpn train: {error}. {_way_on(arguments.out)}", file=sys.stderr, flush=True)
+            return 1
     if is_main:
         done = "stopped" if last["stopped"] else "done"
         hint = "; the same command with --resume goes on" if last["stopped"] else ""
         print(f"{done} after step {last['step']}: {arguments.out}{hint}")
     return 128 + stop[0] if last["stopped"] and stop else 0
+
+
+def _way_on(out: str) -> str:
+    """Say what is left of a run that broke off, and how it goes on."""
+    from pathlib import Path
+
+    from pfpn.engine.checkpoint import LAST, load_checkpoint
+
+    path = Path(out) / LAST
+    if not path.exists():
+        return "There is no checkpoint yet."
+    return (
+        f"{path} holds step {load_checkpoint(path)['step']}; the same command with --resume goes "
+        "on, and torchrun --max-restarts 3 with it does so by itself."
+    )
 
 
 def _read_preset(name: str) -> "TrainConfig":
@@ -122,6 +141,8 @@ def _show_progress(rows: Iterator[dict[str, Any]], is_main: bool) -> Iterator[di
                 max_steps = row["max_steps"]
                 bar.n = first = row["progress"]
                 bar.last_print_n = bar.initial = first
+                for note in row.get("notes", []):
+                    bar.write(note, file=sys.stdout)
             elif row["kind"] == "train":
                 losses = "  ".join(
                     f"{name.removeprefix('loss_').replace('_', ' ')} {value:.3f}"

@@ -71,6 +71,7 @@ class OptimConfig:
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: float = 0.02  # for the whole batch (16 images as published), after warm-up
+    reference_batch: int = 0  # images that lr is for: other batches change it in proportion; 0: not
     momentum: float = 0.9  # sgd only
     betas: tuple[float, float] = (0.9, 0.999)  # adamw only
     weight_decay: float = 1e-4  # of weights; norm layers never decay
@@ -98,6 +99,7 @@ class OptimConfig:
         _require(self, "momentum", 0 <= self.momentum < 1, "a number in [0, 1)")
         _require(self, "betas", all(0 <= b < 1 for b in self.betas), "two numbers in [0, 1)")
         _require(self, "weight_decay", self.weight_decay >= 0, "0 or more")
+        _require(self, "reference_batch", self.reference_batch >= 0, "0 or more")
         _require(self, "warmup_steps", self.warmup_steps >= 0, "0 or more")
         for name in ("warmup_factor", "gamma", "decay_start", "final_factor"):
             _require(self, name, 0 <= getattr(self, name) <= 1, "a number in [0, 1]")
@@ -121,6 +123,8 @@ class TrainConfig:
     lovasz_start: float = 0.0  # share of the run before which model.lovasz_weight is not applied
     device: str = "auto"  # "auto", "cpu" or "cuda"
     threads: int = 0  # of the CPU, per process; 0 leaves torch's own choice
+    gradient_checkpointing: bool = False  # less memory, a third more time, the same gradients
+    compile: bool = False  # by torch.compile: minutes at the start, then less time a step on GPUs
 
     log_every: int = 20  # steps
     save_every: int = 1000  # steps

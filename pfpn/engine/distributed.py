@@ -44,6 +44,10 @@ def choose_device(wanted: str, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", local_rank)
 
 
+class LostProcessError(ConnectionError):
+    """Another process of the run has gone, so this one cannot go on either."""
+
+
 @contextmanager
 def join(device: str = "auto") -> Iterator[Place]:
     """Join the other processes that torchrun started, if it did; leave them at the end."""
@@ -55,11 +59,34 @@ def join(device: str = "auto") -> Iterator[Place]:
     chosen = choose_device(device, local_rank)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    store, own, _ = next(dist.rendezvous("env://"))
+    fresh = dist.PrefixStore(_start_name(world), store)
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=fresh, rank=own, world_size=world)
     try:
         yield Place(dist.get_rank(), world, chosen)
+    except RuntimeError as error:
+        # gloo raises plain RuntimeErrors, which only their text tells from others.
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        raise LostProcessError(
+            f"process {rank()} of {world}: lost the connection to another one, expected all to go "
+            f"on ({str(error).splitlines()[0][:200]}). Look for the first error above"
+        ) from error
     finally:
         dist.destroy_process_group()
+
+
+def _start_name(world: int) -> str:
+    """Return what tells this start from those before a restart, alike on all processes.
+
+    torchrun keeps its store when it restarts its processes (seen in torch 2.14): they would find
+    the addresses of the dead and wait for them for half an hour. Its count of restarts is that of
+    one machine, so with several machines it is no common name.
+    """
+    if os.environ.get("LOCAL_WORLD_SIZE") != str(world):
+        return "start"
+    return f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
 
 
 def rank() -> int:

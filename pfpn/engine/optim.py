@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from pfpn.engine.config import OptimConfig
+from pfpn.engine.config import OptimConfig, TrainConfig
 
 NORM_LAYERS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
@@ -59,6 +59,34 @@ def learning_rate(config: OptimConfig, step: int, progress: float) -> float:
             fallen = (1 - math.cos(math.pi * fallen)) / 2
         rate *= 1 + (config.final_factor - 1) * fallen
     return rate
+
+
+def batch_factor(config: TrainConfig) -> float:
+    """Return what the rate is multiplied by, because the batch is not the one that it is for.
+
+    In proportion: k times the images have k times the step in one direction. It holds while the
+    batch is small, and warm-up gets it over the beginning.
+    """
+    return config.batch_size / (config.optim.reference_batch or config.batch_size)
+
+
+def describe_factor(config: TrainConfig) -> str:
+    """Say what `batch_factor` does, and which schedule would show as many images; "" if nothing."""
+    factor, optim = batch_factor(config), config.optim
+    if factor == 1:
+        return ""
+    settings = {"max_steps": str(round(config.max_steps / factor))}
+    if optim.schedule == "step":
+        steps = ",".join(str(round(step / factor)) for step in optim.milestones)
+        settings["optim.milestones"] = steps
+    if optim.warmup_steps:
+        settings["optim.warmup_steps"] = str(round(optim.warmup_steps / factor))
+    more = " ".join(f"{key}={value}" for key, value in settings.items())
+    return (
+        f"learning rate: {optim.lr * factor:g} instead of {optim.lr:g}, for batch_size="
+        f"{config.batch_size} instead of {optim.reference_batch} (optim.reference_batch=0 leaves "
+        f"it as it is). The steps stay as they are; for as many images in all: {more}"
+    )
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

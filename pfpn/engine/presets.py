@@ -131,6 +131,7 @@ def coco_r50_1x() -> TrainConfig:
             workers=4,
         ),
         model=_imagenet_model(50),
+        optim=OptimConfig(reference_batch=16),
     )
 
 
@@ -178,7 +179,7 @@ def cityscapes_r50() -> TrainConfig:
             workers=4,
         ),
         model=replace(_imagenet_model(50), semantic_weight=1.0),
-        optim=OptimConfig(lr=0.01, milestones=(40_000, 55_000)),
+        optim=OptimConfig(lr=0.01, reference_batch=32, milestones=(40_000, 55_000)),
         predict=PredictConfig(shortest_edge=1024, longest_edge=2048, min_stuff_area=2048),
     )
 

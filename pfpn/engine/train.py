@@ -44,10 +44,13 @@ from pfpn.engine.config import (
 )
 from pfpn.engine.distributed import Place
 from pfpn.engine.evaluate import evaluate
+from pfpn.engine.memory import describe_memory, estimate_memory, largest_size, recompute_blocks
 from pfpn.engine.optim import (
     WeightAverage,
+    batch_factor,
     build_optimizer,
     clip_gradients,
+    describe_factor,
     learning_rate,
     set_learning_rate,
 )
@@ -101,6 +104,10 @@ def train(
         model = build_model(config).to(place.device)
         if optim.channels_last:
             model = model.to(memory_format=torch.channels_last)
+        if config.gradient_checkpointing:
+            recompute_blocks(model)
+        if config.compile:
+            compile_parts(model)
         optimizer = build_optimizer(model, optim)
         average = WeightAverage(model, optim.ema_decay) if optim.ema_decay else None
         precision = amp_dtype(config, place.device)
@@ -124,13 +131,14 @@ def train(
             )
         batches = iter(training_batches(config, train_set, place, share, run.step * parts))
 
-        yield {"kind": "start", "step": run.step, "max_steps": config.max_steps} | run.facts()
+        row = {"kind": "start", "step": run.step, "max_steps": config.max_steps} | run.facts()
+        yield row | {"notes": notes(config, train_set, place, share, precision)}
         model.train()
         meter = Meter()
         stopped, ends = False, run.progress() >= 1
         while not ends:
             began = time.perf_counter()
-            rate = learning_rate(optim, run.step, run.progress())
+            rate = learning_rate(optim, run.step, run.progress()) * batch_factor(config)
             set_learning_rate(optimizer, rate)
             begun = run.progress() >= config.lovasz_start
             model.lovasz_weight = config.model.lovasz_weight if begun else 0.0
@@ -434,6 +442,34 @@ def fit_to_categories(model: ModelConfig, categories: Sequence[Category]) -> Mod
         )
     num_semantic = num_stuff + (1 if model.instance_branch else num_things)
     return replace(model, num_things=num_things, num_semantic=num_semantic)
+
+
+def compile_parts(model: PanopticFPN) -> None:
+    """Let torch.compile translate what has no data-dependent shapes, for images of any size.
+
+    The modules are compiled in place: names of weights stay, and copies are not compiled.
+    """
+    parts: list[torch.nn.Module] = [model.backbone, model.fpn]
+    if model.config.semantic_branch:
+        parts.append(model.semantic_head)
+    for part in parts:
+        part.compile(dynamic=True)
+
+
+def notes(
+    config: TrainConfig,
+    dataset: PanopticDataset,
+    place: Place,
+    share: int,
+    precision: torch.dtype | None,
+) -> list[str]:
+    """Return lines that a user should see at the start: what the batch does to the rate, memory."""
+    if not place.is_main:
+        return []
+    size = largest_size(config.data, dataset)
+    memory = estimate_memory(config, share, size, precision=precision, world=place.world)
+    lines = [describe_factor(config), describe_memory(memory, share, size)]
+    return [line for line in lines if line]
 
 
 def amp_dtype(config: TrainConfig, device: torch.device) -> torch.dtype | None:

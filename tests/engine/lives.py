@@ -20,10 +20,10 @@ from tests.engine.conftest import TINY, Blocks
 SLICES = 8  # that a file is written in
 CONFIG = dataclasses.replace(
     TINY,
-    max_steps=8,
+    max_steps=24,
     log_every=1,
-    save_every=1,
-    eval_every=4,
+    save_every=2,
+    eval_every=12,
     threads=1,
     model=dataclasses.replace(TINY.model, width=0.125),
 )
@@ -38,7 +38,7 @@ def begin(
         out: run folder.
         pause: seconds between the slices of a file that is written.
         fatal_write: number of the write, from 1, in the middle of which the process dies.
-        max_steps: of the run.
+        max_steps: of the run, if it is not CONFIG's.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -65,7 +65,7 @@ def _live(out: Path, pause: float, fatal_write: int, max_steps: int) -> None:
 
     Path.write_bytes = write_bytes  # type: ignore[method-assign]
     torch.set_num_threads(1)
-    config = dataclasses.replace(CONFIG, max_steps=max_steps)
+    config = dataclasses.replace(CONFIG, max_steps=max_steps or CONFIG.max_steps)
     datasets = Blocks(5), Blocks(2, first=100)
     rows = train(config, out, resume=True, datasets=datasets)
     for _ in log_rows(rows, out, events=False):

@@ -5,16 +5,21 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from pfpn.data.coco import write_coco_panoptic
+from pfpn.data.toy import ToyStreet
 from pfpn.engine import distributed
-from pfpn.engine.checkpoint import LAST, load_checkpoint
+from pfpn.engine.checkpoint import LAST, load_checkpoint, load_weights
 from pfpn.engine.distributed import Place, choose_device
+from pfpn.engine.record import read_record
 from pfpn.engine.train import read_rows
+from pfpn.structures import Panoptic
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -110,6 +115,71 @@ def test_two_processes_score_as_one(tmp_path):
         scores.append(json.loads(file.read_text()))
         del scores[-1]["seconds_per_image"]
     assert scores[0] == scores[1]
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_run_which_goes_on_by_a_restart(tmp_path):
+    settings = ["optim.schedule=constant", "max_steps=6", "eval_images=1"]
+    whole = train_with(2, tmp_path / "whole", *settings)
+    out = tmp_path / "cut"
+
+    def torchrun(*flags: str, step: int) -> subprocess.CompletedProcess:
+        launch = ["--standalone", "--nproc-per-node", "2", *flags, "-m", "tests.engine.mortal"]
+        words = [str(step), "train", "toy", *SETTINGS, *settings, "--out", str(out), "--resume"]
+        return subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", *launch, *words],
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    done = torchrun(step=3)
+    assert done.returncode == 1
+    assert "process 0 of 2: lost the connection to another one" in done.stderr
+    assert f"{out / LAST} holds step 2; the same command with --resume goes on" in done.stderr
+    assert load_checkpoint(out / LAST)["step"] == 2
+    load_weights(out)
+
+    done = torchrun("--max-restarts", "1", step=3)  # dies in step 5
+    assert done.returncode == 0, done.stderr
+    assert [start["step"] for start in read_record(out)] == [0, 2, 4]
+    cut = load_checkpoint(out / LAST)
+    for key in whole["model"]:
+        assert_close(whole["model"][key], cut["model"][key], rtol=0, atol=0, msg=key)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_from_images_without_things_or_truth(tmp_path):
+    """One process has nothing for its instance branch to learn, or nothing at all."""
+    streets = ToyStreet(4, size=(64, 96))
+    stuff_only, void, crowd = (replace(streets[i], image_id=i) for i in range(3))
+    kept = tuple(s for s in stuff_only.panoptic.segments if not s.is_thing)
+    id_map = stuff_only.panoptic.id_map.clone()
+    id_map[~torch.isin(id_map, torch.tensor([s.id for s in kept]))] = 0
+    samples = [
+        replace(stuff_only, panoptic=Panoptic(id_map, kept)),
+        replace(void, panoptic=Panoptic(torch.zeros_like(id_map), ())),
+        replace(
+            crowd,
+            panoptic=replace(
+                crowd.panoptic,
+                segments=tuple(replace(s, is_crowd=s.is_thing) for s in crowd.panoptic.segments),
+            ),
+        ),
+        replace(streets[3], image_id=3),
+        replace(streets[3], image_id=4),
+    ]
+    for split in ("train", "val"):
+        write_coco_panoptic(tmp_path / "data", split, samples, streets.categories)
+    settings = [f"data={tmp_path / 'data'}", "max_steps=5", "optim.schedule=constant"]
+    one = train_with(1, tmp_path / "one", *settings, "optim.accumulate=2")
+    two = train_with(2, tmp_path / "two", *settings)
+    for key in one["model"]:
+        if not key.endswith(("_mean", "_var", "_tracked")):
+            assert_close(one["model"][key], two["model"][key], rtol=1e-4, atol=1e-5, msg=key)
+            assert bool(torch.isfinite(one["model"][key]).all())
 
 
 def test_one_process_needs_no_one_else():
