@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,7 +27,7 @@ CHAPTERS = (
 STORED = [*CHAPTERS, *(f"solutions/{name}" for name in CHAPTERS)]
 
 # What a cell may be tagged with. `source=module:name` promises the package's own code.
-TAGS = re.compile(r"exercise|raises-exception|nbval-ignore-output|source=[a-z_.0-9]+:\w+")
+TAGS = re.compile(r"exercise|raises-exception|nbval-ignore-output|source=[a-z_.0-9]+:[\w.]+")
 MAX_IGNORED = 0.1  # of all code cells may go uncompared
 MAX_BYTES = 1_000_000
 MAX_LINES, MAX_SOURCE_LINES = 25, 60  # of a code cell; of one that shows the package's own code
@@ -186,7 +187,8 @@ def test_code_that_is_shown_is_the_code_of_the_package(name):
         for tag in tags(cell):
             if tag.startswith("source="):
                 module, _, wanted = tag.removeprefix("source=").partition(":")
-                original = getattr(importlib.import_module(module), wanted)
+                original = attrgetter(wanted)(importlib.import_module(module))
+                wanted = wanted.rpartition(".")[2]  # a method is shown as a function
                 original = inspect.unwrap(original)
                 theirs = ast.parse(textwrap.dedent(inspect.getsource(original))).body[0]
                 ours = {
