@@ -69,5 +69,6 @@ def pool(
                 sampling_ratio=sampling_ratio,
                 aligned=aligned,
             )
-            pooled.index_copy_(0, here, features.to(p2.dtype))  # in place, or all moves each time
+            # Assigned in place: index_copy would move all rows, and keep these for the backward.
+            pooled[here] = features.to(p2.dtype)
     return pooled

@@ -108,7 +108,7 @@ class Sample:
 
     image: UInt8[Tensor, "3 h w"]  # RGB
     panoptic: Panoptic
-    image_id: int
+    image_id: int | str  # Cityscapes has names
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Batch:
     images: list[UInt8[Tensor, "3 _h _w"]]  # RGB
     instances: list[Instances]
     label_maps: list[Int[Tensor, "_h _w"]]  # int64; 0 other, 1..S stuff, IGNORE
-    image_ids: list[int]
+    image_ids: list[int | str]
 
     def __len__(self) -> int:
         return len(self.images)

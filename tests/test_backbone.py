@@ -78,6 +78,21 @@ def test_frozen_norm_is_batch_norm_in_eval_mode():
     assert_close(frozen.train()(x), learned.eval()(x))
 
 
+def test_frozen_norm_has_the_gradient_of_batch_norm_and_keeps_no_input(rng):
+    torch.manual_seed(0)
+    frozen = FrozenBatchNorm2d(3).double()
+    for value in (frozen.weight, frozen.bias, frozen.running_mean):
+        value.normal_()
+    frozen.running_var.uniform_(0.5, 2)
+    x = torch.randn((2, 3, 4, 5), generator=rng, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(frozen, x)
+    assert torch.autograd.gradgradcheck(frozen, x)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()), lambda t: t):
+        frozen(x)
+    assert kept == [3]  # one factor for each channel
+
+
 def test_frozen_norm_has_nothing_to_learn_and_training_leaves_it_alone():
     torch.manual_seed(0)
     backbone = ResNet(18, width=0.125, frozen_stages=0).train()

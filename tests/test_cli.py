@@ -169,7 +169,9 @@ def test_a_signal_stops_after_the_step_and_the_run_can_go_on(sent, trained, tmp_
         text=True,
     )
     assert process.stdout is not None
-    assert "step 1/" in process.stdout.readline()
+    notes, first = [process.stdout.readline() for _ in range(2)]  # of memory, of a step
+    assert notes.startswith("memory: ")
+    assert "step 1/" in first
     process.send_signal(sent)
     told, _ = process.communicate(timeout=600)
     assert process.returncode == 128 + sent

@@ -216,6 +216,7 @@ def test_every_promised_target_has_a_line_of_help():
         "demo",
         "test",
         "lab",
+        "notebooks",
         "bench",
         "lint",
         "format",

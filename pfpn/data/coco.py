@@ -4,6 +4,8 @@
     ROOT/annotations/panoptic_SPLIT/*.png   segment id = R + 256 G + 65536 B, 0 is void
     ROOT/SPLIT/*.jpg                        photographs; .jpeg and .png will do
 
+Cityscapes is read where its own tools leave it, see `annotation_paths`.
+
 A data set is read one image at a time and written so that its JSON appears last: a folder with a
 JSON file is a whole data set.
 """
@@ -235,7 +237,7 @@ def parse_segments(annotation: Mapping[str, Any], labels: LabelMap) -> tuple[Seg
 
 
 def make_annotation(
-    panoptic: Panoptic, image_id: int, file_name: str, labels: LabelMap
+    panoptic: Panoptic, image_id: int | str, file_name: str, labels: LabelMap
 ) -> dict[str, Any]:
     """Describe a panoptic map as an entry of "annotations".
 
@@ -299,8 +301,15 @@ def _short(value: Any) -> str:
 
 
 def annotation_paths(root: Path, split: str) -> tuple[Path, Path, Path]:
-    """Return where a split keeps its JSON file, its PNGs and its images."""
+    """Return where a split keeps its JSON file, its PNGs and its images.
+
+    In a Cityscapes folder these are what cityscapesscripts' createPanopticImgs writes,
+    gtFine/cityscapes_panoptic_SPLIT.json and the folder of its name, and leftImg8bit/SPLIT.
+    """
     annotations = root / "annotations"
+    if not annotations.is_dir() and (root / "gtFine").is_dir():
+        truth = root / "gtFine" / f"cityscapes_panoptic_{split}"
+        return truth.with_suffix(".json"), truth, root / "leftImg8bit" / split
     return annotations / f"panoptic_{split}.json", annotations / f"panoptic_{split}", root / split
 
 
@@ -324,9 +333,8 @@ def open_annotations(root: Path, split: str) -> dict[str, Any]:
     """Read the JSON file of a split; if there is none, say which splits there are."""
     path, _, _ = annotation_paths(root, split)
     if not path.is_file():
-        names = sorted(
-            p.stem.removeprefix("panoptic_") for p in path.parent.glob("panoptic_*.json")
-        )
+        kind = path.name.removesuffix(f"{split}.json")  # what stands before the split's name
+        names = sorted(p.stem.removeprefix(kind) for p in path.parent.glob(f"{kind}*.json"))
         tip = (
             f"there are the splits {', '.join(names)}" if names else "is the folder the right one?"
         )
@@ -335,10 +343,16 @@ def open_annotations(root: Path, split: str) -> dict[str, Any]:
 
 
 def find_image(folder: Path, file_name: str) -> Path:
-    """Return the path of an image; it may have another of the usual suffixes than the JSON says."""
+    """Return the path of an image; it may have another of the usual suffixes than the JSON says.
+
+    The JSON of Cityscapes leaves out the city's folder and has "_gtFine" in names that have not.
+    """
     path = folder / file_name
     if path.is_file():
         return path
+    if "_gtFine_" in file_name:
+        city = file_name.partition("_")[0]
+        return folder / city / file_name.replace("_gtFine_", "_")
     others = [path.with_suffix(suffix) for suffix in IMAGE_SUFFIXES]
     return next((other for other in others if other.is_file()), path)
 

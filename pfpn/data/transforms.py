@@ -5,7 +5,7 @@ so that image and truth can't drift apart. `to_targets` then splits the panoptic
 each branch learns: instances for one, a label map for the other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,9 +14,9 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from pfpn.boxes import masks_to_boxes
+from pfpn.data.coco import segment_extents
 from pfpn.predict import resize_image, resize_size
-from pfpn.structures import IGNORE, Category, Instances, Panoptic, Sample, things
+from pfpn.structures import IGNORE, VOID, Category, Instances, Panoptic, Sample, things
 
 Transform = Callable[[Sample, torch.Generator], Sample]
 
@@ -120,32 +120,49 @@ def to_targets(
         all_classes: for a model that has the semantic branch alone: things 0..T-1, then stuff, and
             no "other".
     """
-    id_map = sample.panoptic.id_map
-    present = present_ids(id_map)
+    present = present_ids(sample.panoptic.id_map)
     instances = [
         segment
         for segment in sample.panoptic.segments
         if segment.is_thing and not segment.is_crowd and segment.id in present
     ]
-    ids = torch.tensor([segment.id for segment in instances], dtype=id_map.dtype)
-    masks = id_map == ids.view(-1, 1, 1)
+    # Numbered 1, 2, ... in the smallest type: comparing bytes takes an eighth of the time.
+    numbers = {segment.id: number for number, segment in enumerate(instances, start=1)}
+    numbered = _renumber(sample.panoptic.id_map, numbers, VOID).numpy()
+    numbered = numbered.astype(np.min_scalar_type(len(instances)))
+    masks = numbered == np.arange(1, len(instances) + 1, dtype=numbered.dtype)[:, None, None]
+    extents = segment_extents(numbered)
+    boxes = torch.tensor([extents[n][1] for n in numbers.values()], dtype=torch.float32)
+    boxes = boxes.reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
     labels = torch.tensor([segment.label for segment in instances], dtype=torch.int64)
     label_map = to_label_map(sample.panoptic, len(things(categories)), all_classes=all_classes)
-    return Instances(masks_to_boxes(masks), labels, masks), label_map
+    return Instances(boxes, labels, torch.from_numpy(masks)), label_map
 
 
 def to_label_map(
     panoptic: Panoptic, num_things: int, *, all_classes: bool = False
 ) -> Int[Tensor, "h w"]:
     """Return each pixel's label; see `to_targets`. Void is IGNORE."""
-    label_map = torch.full_like(panoptic.id_map, IGNORE)
+    labels = {}
     for segment in panoptic.segments:
         if all_classes:
-            label = segment.label if segment.is_thing else num_things + segment.label - 1
+            labels[segment.id] = segment.label + (0 if segment.is_thing else num_things - 1)
         else:
-            label = 0 if segment.is_thing else segment.label
-        label_map[panoptic.id_map == segment.id] = label
-    return label_map
+            labels[segment.id] = 0 if segment.is_thing else segment.label
+    return _renumber(panoptic.id_map, labels, IGNORE)
+
+
+def _renumber(
+    id_map: Int[Tensor, "h w"], new: Mapping[int, int], otherwise: int
+) -> Int[Tensor, "h w"]:
+    """Give every id its new number, run by run of equal pixels: there are few."""
+    flat = id_map.numpy().ravel()
+    starts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1])[: flat.size])
+    ids, index = np.unique(flat[starts], return_inverse=True)
+    numbers = np.array([new.get(i, otherwise) for i in ids.tolist()], dtype=flat.dtype)
+    renumbered = np.repeat(numbers[index], np.diff(starts, append=flat.size))
+    return torch.from_numpy(renumbered.reshape(id_map.shape))
 
 
 def resize_id_map(id_map: Int[Tensor, "_h _w"], size: tuple[int, int]) -> Int[Tensor, "h w"]:

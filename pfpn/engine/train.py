@@ -145,7 +145,7 @@ def train(
 
             # -- one step: losses and their gradient, in parts; then the weights move
             optimizer.zero_grad(set_to_none=True)
-            seen: list[int] = []
+            seen: list[int | str] = []
             values: dict[str, Tensor] = {}
             for part in range(parts):
                 batch = next(batches).to(place.device)
@@ -325,7 +325,7 @@ class Meter:
 
 
 def check_finite(
-    values: dict[str, Tensor], norm: Tensor, step: int, image_ids: list[int], scaled: bool
+    values: dict[str, Tensor], norm: Tensor, step: int, image_ids: list[int | str], scaled: bool
 ) -> Row:
     """Return the losses as numbers, averaged over all processes; raise if one is not finite.
 
@@ -444,7 +444,7 @@ def fit_to_categories(model: ModelConfig, categories: Sequence[Category]) -> Mod
     return replace(model, num_things=num_things, num_semantic=num_semantic)
 
 
-def compile_parts(model: PanopticFPN) -> None:
+def compile_parts(model: PanopticFPN, backend: str = "inductor") -> None:
     """Let torch.compile translate what has no data-dependent shapes, for images of any size.
 
     The modules are compiled in place: names of weights stay, and copies are not compiled.
@@ -453,7 +453,7 @@ def compile_parts(model: PanopticFPN) -> None:
     if model.config.semantic_branch:
         parts.append(model.semantic_head)
     for part in parts:
-        part.compile(dynamic=True)
+        part.compile(dynamic=True, backend=backend)
 
 
 def notes(

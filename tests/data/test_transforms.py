@@ -3,6 +3,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
+from pfpn.boxes import masks_to_boxes
 from pfpn.data.transforms import (
     Compose,
     Photometric,
@@ -237,3 +238,28 @@ def test_an_image_resizes_as_pil_does(rng):
         (20, 15), Image.Resampling.BILINEAR
     )
     assert small.image.permute(1, 2, 0).numpy().tobytes() == pil.tobytes()
+
+
+@pytest.mark.parametrize("all_classes", [False, True])
+def test_targets_are_what_their_definition_says(rng, all_classes):
+    categories = [Category(i, f"thing {i}", True, (i, 0, 0)) for i in range(2)]
+    categories += [Category(9 + i, f"stuff {i}", False, (0, i, 0)) for i in range(3)]
+    ids = [7, 300, 70_000, 5, 16_000_000, 12]  # the last is nowhere painted
+    id_map = torch.tensor([VOID, *ids[:-1]])[torch.randint(6, (9, 11), generator=rng)]
+    segments = (
+        Segment(7, 1, True),
+        Segment(300, 0, True, is_crowd=True),
+        Segment(70_000, 0, True),
+        Segment(5, 3, False),
+        Segment(16_000_000, 1, False),
+        Segment(12, 1, True),
+    )
+    sample = Sample(torch.zeros((3, 9, 11), dtype=torch.uint8), Panoptic(id_map, segments), 0)
+    found, label_map = to_targets(sample, categories, all_classes=all_classes)
+    assert found.labels.tolist() == [1, 0]
+    assert torch.equal(found.masks, torch.stack([id_map == 7, id_map == 70_000]))
+    assert torch.equal(found.boxes, masks_to_boxes(found.masks))
+    labels = {VOID: IGNORE, 7: 0, 300: 0, 70_000: 0, 5: 3, 16_000_000: 1}
+    if all_classes:  # things 0 and 1, then stuff 1..3 from 2 on
+        labels = {VOID: IGNORE, 7: 1, 300: 0, 70_000: 0, 5: 4, 16_000_000: 2}
+    assert label_map.tolist() == [[labels[i] for i in row] for row in id_map.tolist()]

@@ -24,6 +24,7 @@ from pfpn.engine.optim import build_optimizer
 from pfpn.engine.presets import PRESETS
 from pfpn.engine.train import fit_to_categories, train, training_set
 from pfpn.model import PanopticFPN, total_loss
+from tests.engine.conftest import Blocks
 
 FACTOR = 1.25  # by which estimate and measurement may differ, either way
 
@@ -116,8 +117,9 @@ def test_estimating_draws_no_random_numbers():
     assert torch.equal(before, torch.get_rng_state())
 
 
-class Sized:
+class Sized(Blocks):
     def __init__(self, *sizes):
+        super().__init__(len(sizes))
         self._sizes = sizes
 
     def sizes(self):
@@ -128,7 +130,7 @@ class Sized:
     ("changes", "expected"),
     [
         ({}, (640, 640)),  # both orientations meet in a batch
-        ({"group_by_aspect": True}, (480, 640)),
+        ({"group_by_aspect": True}, (640, 480)),
         (
             {"shortest_edges": (240, 800), "longest_edge": 1333, "group_by_aspect": True},
             (1088, 800),
@@ -161,7 +163,7 @@ def test_recomputing_gives_the_same_gradients_and_keeps_less(norm, tiny, blocks)
             loss = total_loss(model(batch, torch.Generator().manual_seed(0)), config.model)
         kept.append(sum(saved.values()))
         loss.backward()
-    assert kept[1] < 0.75 * kept[0]
+    assert kept[1] < 0.8 * kept[0]
     for (name, one), two in zip(plain.named_parameters(), saving.parameters(), strict=True):
         assert (one.grad is None) == (two.grad is None)
         if one.grad is not None:
