@@ -123,7 +123,7 @@ def plot_abstaining(
     beliefs: tuple[Beliefs, Beliefs] = (MOSTLY_EMPTY, MOSTLY_FULL), steps: int = 81
 ) -> Figure:
     """Draw the expected hinge of two beliefs, what each labelling costs, and all such beliefs."""
-    figure = Figure(figsize=(9, 6.6), layout="constrained")
+    figure = Figure(figsize=(8.4, 6.2), layout="constrained")
     grid = figure.add_gridspec(2, 3, width_ratios=(1, 0.72, 1.15))
     for row, belief in enumerate(beliefs):
         verdict = judge(belief)
@@ -175,7 +175,7 @@ def _draw_costs(axes: Any, verdict: Verdict, name: str) -> None:
     axes.invert_yaxis()
     listed = ", ".join(f"{belief:g}" for belief in verdict.beliefs)
     axes.set(
-        title=f"{name}: P(truth) = {listed}", xlim=(0, 1), xticks=[0, 0.5, 1],
+        title=f"{name}: P = {listed}", xlim=(0, 1), xticks=[0, 0.5, 1],
         xlabel="expected Jaccard loss", ylabel="labelling",
     )  # fmt: skip
     axes.title.set_fontsize(9)

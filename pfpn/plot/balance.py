@@ -133,7 +133,7 @@ def plot_pull(instance: float, semantic: float, cosine: float, weight: float) ->
         cosine: of the angle between them.
         weight: of the semantic loss.
     """
-    figure = Figure(figsize=(3.1, 2.9), layout="constrained")
+    figure = Figure(figsize=(3.4, 2.9), layout="constrained")
     axes = figure.subplots()
     angle = math.acos(max(-1.0, min(1.0, cosine)))
     first = (instance, 0.0)

@@ -32,7 +32,7 @@ DESCENT_LOSSES = (
 STARTS: tuple[tuple[float, float], ...] = (
     (2.5, -2.5), (2.5, 0.5), (0.7, -2.7), (-2.0, -2.5), (2.6, 2.2), (-0.5, -0.2)
 )  # fmt: skip
-START_COLORS = ("#e69f00", "#cc79a7", "#0072b2", "#009e73", "#d55e00", "black")
+START_COLORS = ("#e69f00", "#7a1f5c", "#0072b2", "#009e73", "#d55e00", "black")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def plot_descents(
     truth: Truth = (0, 1), rate: float = 0.5, steps: int = 60, grid: int = 41
 ) -> Figure:
     """Draw the descent paths of six losses from the same starts, on their contours."""
-    figure = Figure(figsize=(9, 6.7), layout="constrained")
+    figure = Figure(figsize=(7.4, 5.7), layout="constrained")
     for axes, loss in zip(figure.subplots(2, 3).flat, DESCENT_LOSSES, strict=True):
         draw_descents(axes, loss, truth, rate, steps, grid)
     right = ["above" if label else "below" for label in truth]
@@ -103,7 +103,7 @@ def draw_descents(
     axes.axvline(0, color="0.5", linewidth=0.8, linestyle=":")
     for start, color in zip(STARTS, START_COLORS, strict=True):
         path = descend(loss, start, truth, rate, steps)
-        axes.plot(*path.points.T, ".-", color=color, markersize=3, linewidth=1)
+        axes.plot(*path.points.T, "-", color=color, linewidth=1.8)
         axes.plot(*start, "o", color=color, markeredgecolor="white", markersize=6)
         axes.plot(
             *path.points[-1], "s", color=color, markeredgecolor="white", markersize=6, clip_on=False

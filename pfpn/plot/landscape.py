@@ -291,31 +291,34 @@ def _digest(tensors: Any) -> str:
 
 def plot_landscapes(landscape: Landscape) -> Figure:
     """Draw the losses of one plane: as surfaces above, as contours below."""
-    figure = Figure(figsize=(9, 6.6))
+    figure = Figure(figsize=(7.6, 5.4))
     axis = landscape.axis
     x, y = np.meshgrid(axis, axis)
     for column, (loss, (title, top)) in enumerate(LANDSCAPE_LOSSES.items()):
         value = np.nan_to_num(landscape.values[loss], nan=top, posinf=top).clip(0, top)
-        left = 0.02 + 0.33 * column
+        left = 0.025 + 0.325 * column
         above: Any = figure.add_axes(
             (left, 0.47, 0.29, 0.46), projection="3d", computed_zorder=False
         )
         above.plot_surface(
             x, y, value, cmap=SURFACE_COLORS, vmin=0, vmax=top, rstride=1, cstride=1,
-            linewidth=0.2, edgecolor=(1, 1, 1, 0.4),
+            linewidth=0, antialiased=False,
         )  # fmt: skip
-        above.set(zlim=(0, top), xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+        above.set(zlim=(0, top), xticks=[-1, 0, 1], yticks=[-1, 0, 1], zticks=[0, top / 2, top])
         above.set_xlabel("direction 1", fontsize=8, labelpad=-6)
         above.set_ylabel("direction 2", fontsize=8, labelpad=-6)
         above.tick_params(labelsize=8, pad=-3)
         above.set_title(title if loss != "cross_entropy" else f"{title}, cut at {top:g}", y=0.99)
         above.view_init(elev=32, azim=-60)
         below = figure.add_axes((left + 0.045, 0.085, 0.24, 0.33))
-        levels = np.linspace(0, top, 17)
+        levels = np.linspace(0, top, 11)
         drawn = below.contourf(axis, axis, value, levels, cmap=PALE_COLORS, vmin=0, vmax=1.5 * top)
         below.contour(axis, axis, value, levels[1:-1], colors="#4a6a8a", linewidths=0.6)
         below.plot(0, 0, "o", color=DOT_COLOR, markeredgecolor="white", markersize=7)
-        below.set(aspect="equal", xlabel="direction 1", ylabel="direction 2")
+        below.set(
+            aspect="equal", xlabel="direction 1", xticks=[-1, 0, 1], yticks=[-1, 0, 1],
+            ylabel="direction 2" if column == 0 else "",
+        )  # fmt: skip
         below.tick_params(labelsize=8)
         figure.colorbar(drawn, ax=below, ticks=[0, top / 2, top], shrink=0.75, pad=0.03)
     figure.suptitle(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from pfpn.engine.config import TrainConfig
@@ -13,7 +13,7 @@ RATE_COLOR = "#0072b2"
 REFERENCE_COLOR = "0.6"
 
 
-def rates(config: TrainConfig, steps: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+def rates(config: TrainConfig, steps: Int[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
     """Return the learning rate at each step, the batch's factor included."""
     factor = batch_factor(config)
     values = [

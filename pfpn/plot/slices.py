@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -389,19 +390,21 @@ def _draw_map(
 ) -> None:
     """Color by the loss itself, contour its own range: far from a corner a slice is nearly flat."""
     top = 4.0 if loss in UNBOUNDED else 1.0
-    axes.imshow(
-        value, cmap=PALE_COLORS, vmin=0, vmax=1.3 * top, origin="lower", aspect="equal",
-        extent=(axis[0], axis[-1], axis[0], axis[-1]), interpolation="bilinear",
-    )  # fmt: skip
     if levels is None:
         levels = contour_levels(value)
+    middles = np.concatenate([value.min(keepdims=True)[0], levels, value.max(keepdims=True)[0]])
+    colors = colormaps[PALE_COLORS]((middles[:-1] + middles[1:]) / 2 / (1.3 * top))
     if np.ptp(value) > 1e-9:
+        axes.contourf(axis, axis, value, levels, colors=list(colors), extend="both")
         axes.contour(axis, axis, value, levels, colors="#4a6a8a", linewidths=0.7)
+    else:
+        axes.set_facecolor(colors[0])
+    axes.set_aspect("equal")
     axes.set(xticks=[-3, 0, 3], yticks=[-3, 0, 3])
     axes.tick_params(labelsize=8)
 
 
-def contour_levels(value: Float[np.ndarray, "k k"], num: int = 11) -> Float[np.ndarray, " num"]:
+def contour_levels(value: Float[np.ndarray, "k k"], num: int = 9) -> Float[np.ndarray, " num"]:
     """Return levels that divide the range of a surface evenly, without its ends."""
     return np.linspace(value.min(), value.max(), num + 2)[1:-1]
 
@@ -446,7 +449,7 @@ def plot_bins(
     piece: Slice, loss: str = "lovasz_softmax", bins: Sequence[int] = (2, 8, 32), steps: int = 61
 ) -> Figure:
     """Draw the exact and the binned loss over a slice, and their difference below."""
-    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    figure = Figure(figsize=(8.4, 4.9), layout="constrained")
     panels = figure.subplots(2, len(bins) + 1)
     axis = np.linspace(-REACH, REACH, steps)
     exact = cut(piece, loss, axis)
@@ -509,11 +512,10 @@ def plot_bin_pair(
     left, middle, right = (figure.add_axes((x, 0.16, 0.26, 0.7)) for x in (0.07, 0.395, 0.72))
     _draw_map(left, axis, exact, loss)
     _draw_map(middle, axis, binned, loss, contour_levels(exact))
-    right.imshow(
-        exact - binned, cmap="magma_r", vmin=0, vmax=0.3 * (1 if loss == "lovasz_softmax" else 4),
-        origin="lower", extent=(-REACH, REACH, -REACH, REACH), interpolation="bilinear",
-    )  # fmt: skip
-    right.set(xticks=[-3, 0, 3], yticks=[-3, 0, 3])
+    most = 0.3 * (1 if loss == "lovasz_softmax" else 4)
+    shown = (exact - binned).clip(0, most)
+    right.contourf(axis, axis, shown, np.linspace(0, most, 13), cmap="magma_r")
+    right.set(xticks=[-3, 0, 3], aspect="equal")
     right.tick_params(labelsize=8)
     for axes, title in (
         (left, "exact"),
@@ -530,7 +532,7 @@ def plot_bin_pair(
 
 def plot_planes(loss: str = "lovasz_hinge", num_pixels: int = 200, steps: int = 61) -> Figure:
     """Draw one loss over three planes, with few and with half of the pixels foreground."""
-    figure = Figure(figsize=(9, 6.2), layout="constrained")
+    figure = Figure(figsize=(8.2, 5.8), layout="constrained")
     panels = figure.subplots(2, len(PLANES))
     axis = np.linspace(-REACH, REACH, steps)
     for row, share in zip(panels, (0.05, 0.5), strict=True):

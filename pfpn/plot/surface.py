@@ -283,12 +283,12 @@ def _foreground_loss(probs: Tensor, labels: Tensor) -> float:
 # Figures ----------------------------------------------------------------------------------------
 
 
-def plot_hinge_surfaces(steps: int = 49) -> Figure:
+def plot_hinge_surfaces(steps: int = 13) -> Figure:
     """Draw the Lovász hinge over the relative margins for the four truths of two pixels.
 
     Source: [LS] Fig. 1.
     """
-    figure, panels = _solid_panels(2, 2, (8.6, 7.4))
+    figure, panels = _solid_panels(2, 2, (6.4, 6.1))
     for axes, truth in zip(panels.flat, TRUTHS, strict=True):
         draw_surface(axes, make_surface("lovasz_hinge", truth, "margins", -1, 2, steps), 2)
         corners, heights = jaccard_corners(truth)
@@ -324,12 +324,12 @@ def describe_hinge_surfaces() -> str:
     )
 
 
-def plot_softmax_surfaces(steps: int = 49, reach: float = 6.0) -> Figure:
+def plot_softmax_surfaces(steps: int = 17, reach: float = 6.0) -> Figure:
     """Draw the Lovász-Softmax of the foreground over differences of logits, for the four truths.
 
     Source: [LS] Fig. 2.
     """
-    figure, panels = _solid_panels(2, 2, (8.6, 7.4))
+    figure, panels = _solid_panels(2, 2, (6.4, 6.1))
     for axes, truth in zip(panels.flat, TRUTHS, strict=True):
         surface = make_surface("lovasz_softmax", truth, "logits", -reach, reach, steps)
         draw_surface(axes, surface, 1)
@@ -340,10 +340,12 @@ def plot_softmax_surfaces(steps: int = 49, reach: float = 6.0) -> Figure:
             xlabel="$F_1(1) - F_1(0)$",
             ylabel="$F_2(1) - F_2(0)$",
         )
+        axes.set_xticks([-reach, 0, reach])
+        axes.set_yticks([-reach, 0, reach])
         axes.set_zticks([0, 0.5, 1])
     _crown(
         figure,
-        "Lovász-Softmax of the foreground over the differences of logits, "
+        "Lovász-Softmax over the differences of logits,\n"
         "each seen from where both pixels are right",
     )
     return figure
@@ -367,14 +369,14 @@ def describe_softmax_surfaces(reach: float = 6.0) -> str:
 
 
 def plot_losses(
-    truth: Truth = (0, 1), kind: Literal["surface", "contour"] = "surface", steps: int = 49
+    truth: Truth = (0, 1), kind: Literal["surface", "contour"] = "surface", steps: int = 25
 ) -> Figure:
     """Draw seven losses of the foreground over the same logits, and one cut through them all."""
     if kind not in ("surface", "contour"):
         raise ValueError(f"plot_losses: found kind {kind!r}, expected surface or contour")
     reach = 3.0
     solid = kind == "surface"
-    figure = Figure(figsize=(9.2, 8.8), layout=None if solid else "constrained")
+    figure = Figure(figsize=(7.4, 7), layout=None if solid else "constrained")
     for place, (loss, (title, _, _)) in enumerate(LOSSES.items(), start=1):
         axes = figure.add_subplot(3, 3, place, **(SOLID if solid else {}))
         surface = make_surface(loss, truth, "logits", -reach, reach, steps)
@@ -439,9 +441,9 @@ def describe_losses(truth: Truth = (0, 1)) -> str:
     )
 
 
-def plot_gradients(steps: int = 61, num_arrows: int = 9) -> Figure:
+def plot_gradients(steps: int = 61, num_arrows: int = 8) -> Figure:
     """Draw the steepest descent on the contours of both Lovász losses, and their kinks."""
-    figure = Figure(figsize=(9.4, 6.4), layout="constrained")
+    figure = Figure(figsize=(9, 6), layout="constrained")
     panels = figure.subplots(2, 4)
     rows: tuple[tuple[str, Over, float, float, float], ...] = (
         ("lovasz_hinge", "margins", -1, 2, 2),
@@ -614,7 +616,7 @@ def plot_convexity(truth: Truth = (0, 1), seed: int = 0, num: int = 4000) -> Fig
         seed: of the random chords.
         num: of chords that are tried for each surface.
     """
-    figure = Figure(figsize=(9.4, 6.2), layout="constrained")
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
     for column, case in enumerate(CHORD_CASES):
         loss, over, title, label, low, high = case
         rng = torch.Generator().manual_seed(seed)
@@ -623,7 +625,8 @@ def plot_convexity(truth: Truth = (0, 1), seed: int = 0, num: int = 4000) -> Fig
         below = figure.add_subplot(2, 3, column + 4)
         top = 4 if loss in UNBOUNDED else 1
         surface = make_surface(loss, truth, over, low, high)
-        figure.colorbar(draw_contours(above, surface, top), ax=above, label="loss")
+        bar = figure.colorbar(draw_contours(above, surface, top), ax=above, shrink=0.6)
+        bar.set_ticks([0, top / 2, top])
         ends = np.stack([chord.start, chord.end])
         above.plot(*ends.T, color=DOT_COLOR, linewidth=2, marker="o", path_effects=HALO)
         for end, name in zip(ends, "AB", strict=True):
@@ -632,10 +635,11 @@ def plot_convexity(truth: Truth = (0, 1), seed: int = 0, num: int = 4000) -> Fig
             )
         convex = worst < 1e-9
         above.set(
-            title=f"{title}\n{'convex' if convex else 'not convex'}",
+            title=f"{title}:\n{'convex' if convex else 'not convex'}",
             xlabel=label.format(1),
             ylabel=label.format(2),
         )
+        above.title.set_fontsize(10)
         _draw_chord(below, chord, convex)
         below.set_title(
             f"largest rise above {num:,} chords:\n"
@@ -689,18 +693,9 @@ def describe_convexity(truth: Truth = (0, 1), seed: int = 0, num: int = 4000) ->
 
 def plot_absent_class(error: float = 0.9, rest: float = 0.01) -> Figure:
     """Draw what a class costs that the truth does not contain: its single largest error."""
-    figure = Figure(figsize=(9.4, 3.5), layout="constrained")
-    left = figure.add_subplot(1, 3, 1, **SOLID)
-    middle, right = figure.add_subplot(1, 3, 2), figure.add_subplot(1, 3, 3)
+    figure = Figure(figsize=(7.4, 3.5), layout="constrained")
+    middle, right = figure.subplots(1, 2)
     surface = make_surface("lovasz_softmax", (0, 0), "errors", 0, 1)
-    draw_surface(left, surface, 1)
-    corners, heights = jaccard_corners((0, 0))
-    draw_dots(left, corners, heights)
-    left.set(title="$L(m) = \\max(m_1, m_2)$", xlabel="error $m_1$", ylabel="error $m_2$")
-    left.set_xticks([0, 0.5, 1])
-    left.set_yticks([0, 0.5, 1])
-    left.set_zticks([0, 0.5, 1])
-
     drawn = draw_contours(middle, surface, 1, PALE_COLORS)
     figure.colorbar(drawn, ax=middle, label="loss")
     points = arrow_points(0, 1, 7)
@@ -711,7 +706,7 @@ def plot_absent_class(error: float = 0.9, rest: float = 0.01) -> Figure:
     )  # fmt: skip
     _draw_crease(middle, *find_creases((0, 0), "errors", 0, 1))
     middle.set(
-        title="descent moves the worst pixel only",
+        title="$L(m) = \\max(m_1, m_2)$:\ndescent moves the worst pixel only",
         xlabel="error $m_1$",
         ylabel="error $m_2$",
         aspect="equal",
@@ -730,13 +725,13 @@ def plot_absent_class(error: float = 0.9, rest: float = 0.01) -> Figure:
         )
     right.set_xscale("log", base=2)
     right.set(
-        title=f"one pixel of error {error:g}, all others {rest:g}",
+        title=f"one pixel of error {error:g},\nall others {rest:g}",
         xlabel="number of pixels",
         ylabel="loss",
         ylim=(0, 1),
     )
     right.legend(frameon=False, loc="center right")
-    for axes in (left, middle, right):
+    for axes in (middle, right):
         axes.title.set_fontsize(10)
     figure.suptitle("A class that the truth does not contain costs its largest error")
     return figure
@@ -746,9 +741,9 @@ def describe_absent_class(error: float = 0.9, rest: float = 0.01) -> str:
     """Say in words what `plot_absent_class` shows."""
     costs = absent_class_costs([16384], error, rest)
     return (
-        "Left: the loss of a class without a true pixel over the errors of two pixels, a roof with "
-        "one edge: the larger of the two. Middle: its contours are corners, and descent moves only "
-        "the pixel with the larger error. Right: one pixel of error "
+        "Left: the loss of a class without a true pixel, over the errors of two pixels, is the "
+        "larger of the two: its contours are corners, and descent moves only the pixel with the "
+        "larger error. Right: one pixel of error "
         f"{error:g} among others of {rest:g}, by the number of pixels. With 16,384 pixels the "
         f"absent class still costs {costs['absent'][0]:.2g}, a class on half of the pixels "
         f"{costs['half'][0]:.2g}, the mean error is {costs['mean'][0]:.2g}."
@@ -766,7 +761,7 @@ def draw_surface(axes: Any, surface: Surface, top: float) -> None:
     first, second = np.meshgrid(surface.axis, surface.axis)
     axes.plot_surface(
         first, second, surface.value, cmap=SURFACE_COLORS, vmin=0, vmax=top, rstride=1, cstride=1,
-        linewidth=0.15, edgecolor=(1, 1, 1, 0.35), alpha=0.95, zorder=1,
+        linewidth=0.4, edgecolor=(1, 1, 1, 0.35), antialiased=False, zorder=1,
     )  # fmt: skip
     axes.set(zlim=(0, top), zlabel="loss")
     # Logits are seen from the corner where both pixels are right, or slopes hide behind plateaus.
@@ -815,12 +810,12 @@ def _solid_panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[F
     # No layout engine: none of them sees how far the labels of 3-D axes reach.
     figure = Figure(figsize=size)
     panels = figure.subplots(rows, columns, subplot_kw=SOLID)
-    figure.subplots_adjust(0.04, 0.07, 0.95, 0.9, wspace=0.05, hspace=0.2)
+    figure.subplots_adjust(0.04, 0.08, 0.93, 0.87, wspace=0.08, hspace=0.28)
     return figure, panels
 
 
 def _crown(figure: Figure, title: str) -> None:
-    figure.suptitle(title, y=0.98)
+    figure.suptitle(title, y=0.985, fontsize=11)
     dot = Line2D(
         [], [], color=DOT_COLOR, marker="o", linestyle="", markersize=7, markeredgecolor="white",
         label="discrete Jaccard loss",

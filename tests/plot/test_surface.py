@@ -15,7 +15,7 @@ FIGURES = {
     "gradients": (sf.plot_gradients, sf.describe_gradients, 8),
     "polytope": (sf.plot_base_polytope, sf.describe_base_polytope, 4),
     "convexity": (sf.plot_convexity, sf.describe_convexity, 6),
-    "absent": (sf.plot_absent_class, sf.describe_absent_class, 3),
+    "absent": (sf.plot_absent_class, sf.describe_absent_class, 2),
 }
 SMOOTH = [loss for loss in sf.LOSSES if loss != "jaccard"]
 
