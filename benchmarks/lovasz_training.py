@@ -14,8 +14,8 @@ and in the loss during it; the control spends both parts on cross-entropy. Runs 
 share their beginning, which changes no result.
 
 Equal steps, and equal time: processor time of a step, measured with the arms taking turns, tells
-how many steps an arm gets in the time of the control. An arm that costs less than 2 % more has one
-result for both. A neighbor on the machine changes neither.
+how many steps an arm gets in the time of the control. An arm whose whole run costs less than 5 %
+more has one result for both. A neighbor on the machine changes neither.
 """
 
 import argparse
@@ -52,7 +52,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("PFPN_SHARED", ROOT.parent / "shared"))
 RESULTS = ROOT / "benchmarks" / "results" / "lovasz_training.json"
 PICTURE = ROOT / "docs" / "images" / "lovasz_training.png"
-SAME_COST = 1.02  # below, steps and time are not told apart
+SAME_COST = 1.05  # of a whole run; below, equal steps and equal time are not told apart
 
 Row = dict[str, Any]
 
@@ -131,6 +131,10 @@ class Budget:
         after = round(self.steps * self.fall)
         before = self.steps - after
         return round(before / cost) if whole else before, round(after / cost)
+
+    def total(self, cost: float, *, whole: bool) -> float:
+        """Return the time of an arm at equal steps, that of the control being 1."""
+        return cost if whole else 1 - self.fall + self.fall * cost
 
 
 @dataclass(frozen=True)
@@ -429,7 +433,7 @@ def run_repeat(repeat: Repeat, data: Data, budget: Budget, log: Log) -> None:
     for name, arm in ARMS.items():
         cost = costs["costs"][arm.after]
         whole = arm.before == arm.after
-        cheap = cost < SAME_COST
+        cheap = budget.total(cost, whole=whole) < SAME_COST
         # Shorter beginnings first, so that longer ones go on from them.
         for compare in ("steps",) if cheap else ("time", "steps"):
             if log.find(kind="run", **key, arm=name, compare=compare):
@@ -626,7 +630,7 @@ def repeats(world: str, seeds: int) -> list[Repeat]:
 
 
 BUDGETS = {"toy": Budget(1000), "camvid": Budget(1000)}
-SEEDS = {"toy": 4, "camvid": 3}
+SEEDS = {"toy": 3, "camvid": 2}
 
 
 def main() -> None:
@@ -634,7 +638,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--worlds", nargs="+", choices=list(BUDGETS), default=list(BUDGETS))
-    parser.add_argument("--seeds", type=int, help="of an arm; 4 on toy, 3 for each drive of CamVid")
+    parser.add_argument("--seeds", type=int, help="of an arm; 3 on toy, 2 for each drive of CamVid")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "lovasz_training")
     parser.add_argument("--report", action="store_true", help="of what is there; trains nothing")
     args = parser.parse_args()
