@@ -42,7 +42,7 @@ AROUND = [
     "plot.palette", "plot.panoptic", "plot.overview", "plot.pyramid", "plot.semantic",
     "plot.instances", "plot.roi", "plot.sets", "plot.surface", "plot.abstain",
     "plot.slices", "plot.descent", "plot.web", "plot.landscape", "plot.merging", "plot.quality",
-    "plot.curves", "plot.schedule", "plot.balance", "plot",
+    "plot.curves", "plot.schedule", "plot.timing", "plot.balance", "plot",
     "exercises",
     "widgets",
     "report",
