@@ -7,7 +7,7 @@ lock in everything that is long here, so plain threads share the work.
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -46,10 +46,10 @@ def _errors(
     codes, values = work.codes[image, pixels], work.values[image, channel, pixels]
     np.equal(codes, channel, out=is_fg)
     if work.offset:
-        np.multiply(is_fg, -2, out=errors)
-        errors += 1
-        errors *= values
-        errors += 1
+        signs = is_fg.astype(np.uint32)
+        signs <<= 31  # the bit that turns a float's sign
+        signs ^= values.view(np.uint32)
+        np.add(signs.view(np.float32), 1, out=errors)
         np.maximum(errors, 0, out=errors)
     else:
         np.subtract(values, is_fg, out=errors)
@@ -73,23 +73,27 @@ def _row_errors(work: Work, row: Row) -> tuple[Array, Array]:
 def sorted_loss(work: Work, num_threads: int) -> float:
     """Return the exact loss, write its gradient.
 
-    Two facts save most of the sorting. A background pixel with a smaller error than every
-    foreground pixel has weight 0 (no intersection is left to lose), so it need not be sorted. And
-    a row may be cut into ranges of error that are sorted apart, in the cache, one per thread: all
-    that a range has to know of the others is how many pixels lie above it.
+    Three facts save most of the sorting. A background pixel with a smaller error than every
+    foreground pixel has weight 0 (no intersection is left to lose), so it need not be sorted. A
+    row may be cut into ranges of error that are sorted apart, in the cache, one per thread: all
+    that a range has to know of the others is how many pixels lie above it. And rows whose errors
+    are the same, as those of two classes, are sorted together.
     """
     num = num_threads if work.codes.size * len(work.rows) > SMALL else 1
+    groups = work.twins()
     with _threads(num) as spread:
-        if len(work.rows) >= 2 * num:
-            return math.fsum(spread(lambda row: _sorted_row(work, row, map), work.rows))
-        return math.fsum(_sorted_row(work, row, spread) for row in work.rows)
+        if len(groups) >= 2 * num:
+            return math.fsum(spread(lambda rows: _sorted_rows(work, rows, map), groups))
+        return math.fsum(_sorted_rows(work, rows, spread) for rows in groups)
 
 
 @np.errstate(all="ignore")  # a score that is not finite shows in the loss
-def _sorted_row(work: Work, row: Row, spread: Spread) -> float:
+def _sorted_rows(work: Work, rows: Sequence[Row], spread: Spread) -> float:
+    """Weigh one row, or twins: one's foreground is the other's background, errors are the same."""
+    row = rows[0]
     errors, is_fg = _row_errors(work, row)
     for image in row.images:
-        work.grad[image, row.channel] = 0
+        work.grad[image, [row.channel for row in rows]] = 0
     largest = float(errors.max())
     if math.isnan(largest):
         return largest  # comparing would lose it
@@ -98,7 +102,7 @@ def _sorted_row(work: Work, row: Row, spread: Spread) -> float:
             _write(work, row, np.array([errors.argmax()]), np.array([row.share]))
         return row.share * largest
 
-    least = errors[is_fg].min()
+    least = errors[is_fg].min() if len(rows) == 1 else np.float32(0)
     floor = max(np.float32(0), np.nextafter(least, np.float32(-1)))  # the least itself is above it
     cuts = _cuts(errors, floor)
     dtype = np.float32 if errors.size < FLOAT32_COUNTS else np.float64
@@ -107,32 +111,51 @@ def _sorted_row(work: Work, row: Row, spread: Spread) -> float:
     def sort_range(cut: int) -> float:
         """Weigh the pixels with cuts[cut] >= error > cuts[cut + 1]."""
         above = errors > cuts[cut]
-        num_above, fg_above = np.count_nonzero(above), np.count_nonzero(above & is_fg)
+        num_above, fg_above = (int(np.count_nonzero(x)) for x in (above, above & is_fg))
         pixels = np.flatnonzero((errors > cuts[cut + 1]) > above)  # of booleans: a and not b
         del above
         sizes, is_fg_here = errors.take(pixels), is_fg.take(pixels)
         order = _decreasing(sizes)
         sizes, fg = sizes.take(order), is_fg_here.take(order)
-        # Union and intersection once this pixel and all before it are wrong:
-        fg_seen = fg.cumsum(dtype=np.int32).astype(dtype)
-        union: Array = np.arange(len(pixels), dtype=dtype)
-        union -= fg_seen
-        union += row.num_fg + num_above - fg_above + 1
-        intersection = np.subtract(row.num_fg - fg_above, fg_seen, out=fg_seen)
-        # The rise of 1 - intersection / union in closed form, so that no difference loses digits:
-        # 1 / union for a foreground pixel, intersection / (union - 1) / union for a background one.
-        # (0 / 0 if the first pixel is all there is of the truth, but then that one is foreground.)
-        weights = np.divide(intersection, union - 1, out=intersection)
-        np.copyto(weights, 1, where=fg)
-        weights /= union
-        loss = float(np.multiply(weights, sizes, out=sizes).sum())
-        # Back to the pixels' own order, so that memory is written from left to right.
-        sizes[order] = weights
-        sizes *= row.share * (1 - 2 * is_fg_here.astype(np.float32))  # value up, fg error down
-        _write(work, row, pixels, sizes)
-        return row.share * loss
+        loss = 0.0
+        for row in rows:
+            if row is not rows[0]:  # the twin: no ignored pixel gets here, for its error is 0
+                fg, is_fg_here, fg_above = ~fg, ~is_fg_here, num_above - fg_above
+            weights = _rises(fg, row.num_fg, num_above, fg_above, dtype)
+            own = np.multiply(weights, sizes)
+            loss += row.share * float(own.sum())
+            # Back to the pixels' own order, so that memory is written from left to right.
+            own[order] = weights
+            own *= row.share * (1 - 2 * is_fg_here.astype(np.float32))  # value up, fg error down
+            _write(work, row, pixels, own)
+        return loss
 
     return math.fsum(spread(sort_range, range(len(cuts) - 1)))
+
+
+def _rises(fg: Array, num_fg: int, num_above: int, fg_above: int, dtype: Any) -> Array:
+    """Return the weights of sorted pixels: how much the Jaccard loss rises with each.
+
+    Args:
+        fg: whether each is foreground, in decreasing order of errors.
+        num_fg: foreground pixels of the whole row.
+        num_above: pixels with larger errors than these.
+        fg_above: how many of these are foreground.
+        dtype: in which the counts are exact.
+    """
+    # Union and intersection once this pixel and all before it are wrong:
+    fg_seen = fg.cumsum(dtype=np.int32).astype(dtype)
+    union: Array = np.arange(len(fg), dtype=dtype)
+    union -= fg_seen
+    union += num_fg + num_above - fg_above + 1
+    intersection = np.subtract(num_fg - fg_above, fg_seen, out=fg_seen)
+    # The rise of 1 - intersection / union in closed form, so that no difference loses digits:
+    # 1 / union for a foreground pixel, intersection / (union - 1) / union for a background one.
+    # (0 / 0 if the first pixel is all there is of the truth, but then that one is foreground.)
+    weights: Array = np.divide(intersection, union - 1, out=intersection)
+    np.copyto(weights, 1, where=fg)
+    weights /= union
+    return weights
 
 
 def _cuts(errors: Array, floor: np.float32) -> Array:
@@ -180,7 +203,8 @@ def binned_loss(work: Work, bins: int, weigh: Weigh, num_threads: int) -> float:
     """Return the binned loss, write its gradient.
 
     Two walks through the pixels, in blocks that fit the cache: one that counts, one that looks the
-    weights up. In between, the gradient's own memory keeps the number of each pixel's bin.
+    weights up. In between, the gradient's own memory keeps the number of each pixel's bin (and
+    before that the hinge's errors, whose largest is not known beforehand).
     """
     num = num_threads if work.codes.size * len(work.rows) > SMALL else 1
     blocks = _blocks(work, num)
@@ -188,7 +212,7 @@ def binned_loss(work: Work, bins: int, weigh: Weigh, num_threads: int) -> float:
     with _threads(num) as spread:
         tops = np.ones(len(work.rows), np.float32)
         if work.offset:  # the hinge's errors have no bound
-            tops[:] = list(spread(lambda row: _row_errors(work, row)[0].max(), work.rows))
+            tops = np.max(list(spread(lambda part: _find_tops(work, part), parts)), axis=0)
         steps = np.float32(bins) / np.maximum(tops, np.float32(TINY))  # bins per unit of error
         counts = np.sum(list(spread(lambda part: _count(work, part, bins, steps), parts)), axis=0)
         # Bin 0 holds the errors of 0, which come last. Of these only the foreground counts.
@@ -206,6 +230,19 @@ def binned_loss(work: Work, bins: int, weigh: Weigh, num_threads: int) -> float:
 
 
 @np.errstate(all="ignore")
+def _find_tops(work: Work, blocks: Iterable[Block]) -> Array:
+    """Return the largest error of each row; leave the errors where the gradient will be."""
+    tops = np.zeros(len(work.rows), np.float32)
+    for block in blocks:
+        is_fg = np.empty(work.codes[block.image, block.pixels].shape, np.bool_)
+        for r in block.rows:
+            errors = work.grad[block.image, work.rows[r].channel, block.pixels]
+            _errors(work, work.rows[r].channel, block.image, block.pixels, errors, is_fg)
+            tops[r] = np.maximum(tops[r], errors.max())
+    return tops
+
+
+@np.errstate(all="ignore")
 def _count(work: Work, blocks: Iterable[Block], bins: int, steps: Array) -> Array:
     """Return (rows, 2, bins + 1): the background and foreground pixels in each bin of each row.
 
@@ -217,8 +254,13 @@ def _count(work: Work, blocks: Iterable[Block], bins: int, steps: Array) -> Arra
         is_fg = np.empty(scaled.shape, np.bool_)
         for r in block.rows:
             channel = work.rows[r].channel
-            _errors(work, channel, block.image, block.pixels, scaled, is_fg)
-            scaled *= steps[r]
+            if work.offset:
+                found = work.grad[block.image, channel, block.pixels]
+                np.equal(work.codes[block.image, block.pixels], channel, out=is_fg)
+            else:
+                found = scaled
+                _errors(work, channel, block.image, block.pixels, scaled, is_fg)
+            np.multiply(found, steps[r], out=scaled)
             np.ceil(scaled, out=scaled)
             np.fmin(scaled, bins, out=scaled)  # nan too goes into a bin, and from there to the loss
             scaled += np.multiply(is_fg, bins + 1, dtype=np.float32)

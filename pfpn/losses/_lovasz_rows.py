@@ -7,7 +7,7 @@ gradient.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -36,10 +36,24 @@ class Work:
     offset: float
     rows: Sequence[Row]
     has_ignored: bool
+    sums_to_one: bool  # over the channels, for certain
 
     def numpy(self) -> "Work":
         values, codes, grad = (x.numpy() for x in (self.values, self.codes, self.grad))
-        return Work(values, codes, grad, self.offset, self.rows, self.has_ignored)
+        return replace(self, values=values, codes=codes, grad=grad)
+
+    def twins(self) -> list[list[Row]]:
+        """Group the rows; the two of a softmax over two classes have the same error everywhere."""
+        rows = list(self.rows)
+        both = self.sums_to_one and self.values.shape[1] == 2
+        groups: list[list[Row]] = []
+        for row in rows:
+            last = groups[-1][-1] if groups else None
+            if both and last and row.num_fg and last.num_fg and last.images == row.images:
+                groups[-1].append(row)
+            else:
+                groups.append([row])
+        return groups
 
     def without_row(self) -> list[tuple[int, int]]:
         """List the (image, channel) that no loss looks at."""

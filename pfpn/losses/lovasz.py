@@ -299,7 +299,8 @@ def _loss_and_gradient(
                 "Are these logits? Try lovasz_softmax_from_logits."
             )
     grad = torch.empty_like(values)
-    work = Work(values, codes, grad, float(kind == "hinge"), rows, ignore is not None)
+    offset, has_ignored = float(kind == "hinge"), ignore is not None
+    work = Work(values, codes, grad, offset, rows, has_ignored, sums_to_one=kind == "logits")
     for image, channel in work.without_row():
         grad[image, channel] = 0
     if not rows:

@@ -423,6 +423,29 @@ def test_fast_and_plain_agree_in_many_ranges_blocks_and_threads(
         assert (gradient - plain).norm() <= 1e-4 * plain.norm()
 
 
+@pytest.mark.parametrize("per_image", [False, True])
+@pytest.mark.parametrize("classes", ["present", "all"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_two_classes_sorted_together_have_the_losses_of_each(
+    per_image, classes, weighted, rng, monkeypatch
+):
+    for name, size in {"RANGE": 300, "SMALL": 100, "SAMPLE": 64}.items():
+        monkeypatch.setattr(fast, name, size)
+    logits = torch.randn(3, 2, 37, 41, generator=rng)
+    _, labels = random_case(rng, (3, 2, 37, 41), present=2)
+    labels[1] = labels[1].clamp(min=1)  # an image without the first class
+    labels[2] = IGNORE
+    options = {"per_image": per_image, "ignore": IGNORE, "classes": classes}
+    if weighted:
+        options["class_weights"] = torch.tensor([3.0, 1.0])
+    loss = lovasz_softmax_from_logits
+    value, gradient = value_and_gradient(loss, logits, labels, **options)
+    expected, plain = value_and_gradient(loss, logits.double(), labels, **options)
+    assert_close(value.double(), expected, rtol=1e-5, atol=1e-6)
+    assert (gradient - plain).norm() <= 1e-4 * plain.norm()
+    assert gradient[labels[:, None].expand_as(gradient) == IGNORE].eq(0).all()
+
+
 @pytest.mark.parametrize("bins", [None, 33])
 def test_fast_and_plain_hinge_agree_in_many_ranges_blocks_and_threads(bins, rng, monkeypatch):
     for name, size in {"RANGE": 300, "BLOCK": 500, "SMALL": 100, "SAMPLE": 64}.items():
