@@ -9,13 +9,15 @@ with its name.
 
 Three kinds of files are read: a plain pickle of NumPy arrays (detectron2's Model Zoo), and torch's
 .pth, which is a pickle that refers to raw storages, in a zip archive or, until 2020, behind each
-other. Memory stays below about twice the file's size: every length is held against the bytes that
-are there before anything is allocated.
+other. Memory stays below about twice the file's size, beside what MAX_STEPS small objects take:
+every length is held against the bytes that are there before anything is allocated, and nothing is
+copied before it becomes a tensor.
 """
 
 import io
 import mmap
 import pickletools
+import re
 import struct
 import zipfile
 from collections.abc import Callable
@@ -29,6 +31,8 @@ from torch import Tensor
 MAX_BYTES = 4 << 30  # of a file; the largest one published for this model is below 300 MB
 MAX_STEPS = 250_000  # instructions; a checkpoint of ResNet-101 has about 20,000
 MAX_DIMS = 8  # axes of an array
+MAX_MEMBERS = 10_000  # of an archive; one of ResNet-101 has about 600
+MAX_WIDE_TEXT = 1000  # bytes; only a shorter text may hold characters beyond Latin-1
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first value in a .pth that is no zip archive
 LEGACY_PROTOCOL = 1001
@@ -91,6 +95,9 @@ _PUSH_NEW: dict[str, Callable[[], Any]] = {
 }
 
 
+_TEXT_LENGTH = {"SHORT_BINUNICODE": 1, "BINUNICODE": 4, "BINUNICODE8": 8}  # bytes of the length
+_BEYOND_LATIN_1 = re.compile(rb"[\xc4-\xff]")  # first bytes of such characters in UTF-8
+
 _BY_CODE = {instruction.code: instruction for instruction in pickletools.opcodes}
 # fmt: off
 _INSTRUCTIONS = _PUSH_ARGUMENT | _PUSH_NEW.keys() | {
@@ -130,7 +137,7 @@ class _Array:
     dtype: torch.dtype | None = None
     shape: tuple[int, ...] = ()
     is_fortran: bool = False
-    content: bytes | bytearray = b""
+    content: bytes | bytearray | str = b""
 
 
 class _Ordered(dict[str, Any]):
@@ -170,6 +177,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if data[:4] == b"PK\x03\x04":
+                _require_few_members(data)
                 return _read_zip(file, size)
             first = _run(data, words=_NUMPY_WORDS)
             if type(first) is int and first == LEGACY_MAGIC:
@@ -182,6 +190,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path}: {error}. Nothing in the file was executed. Did its download stop early, or "
             "is it not a file of weights?"
         ) from None
+
+
+def _require_few_members(data: mmap.mmap) -> None:
+    """Count what may be entries of the directory, each of which takes zipfile some 500 bytes."""
+    place, count = data.find(b"PK\x01\x02"), 0
+    while place >= 0:
+        count += 1
+        if count > MAX_MEMBERS:
+            raise _Refused(f"found more than {MAX_MEMBERS} members in the archive")
+        place = data.find(b"PK\x01\x02", place + 4)
 
 
 def _read_zip(file: IO[bytes], size: int) -> dict[str, Tensor]:
@@ -286,7 +304,7 @@ def _tensors(tree: Any, size: int, read: Callable[[_Storage], bytes] | None) -> 
         if not isinstance(key, str):
             raise _Refused(f"found an array named {key}, expected text")
         if isinstance(value, _Array) and value.dtype is not None:
-            tensors[key] = _array_to_tensor(value)
+            tensors[key] = _array_to_tensor(key, value)
         elif isinstance(value, _View) and read is not None:
             name = value.storage.key
             if name not in storages:
@@ -300,12 +318,19 @@ def _tensors(tree: Any, size: int, read: Callable[[_Storage], bytes] | None) -> 
     return tensors
 
 
-def _array_to_tensor(array: _Array) -> Tensor:
+def _array_to_tensor(key: str, array: _Array) -> Tensor:
     assert array.dtype is not None
     if not array.content:
         return torch.empty(array.shape, dtype=array.dtype)
     # The copy into a bytearray is aligned and writable, which the bytes in the pickle are not.
-    flat = torch.frombuffer(bytearray(array.content), dtype=array.dtype)
+    if isinstance(array.content, str):
+        try:
+            copy = bytearray(array.content, "latin-1")
+        except UnicodeEncodeError:
+            raise _Refused(f"{key!r}: found text where bytes are expected") from None
+    else:
+        copy = bytearray(array.content)
+    flat = torch.frombuffer(copy, dtype=array.dtype)
     if array.is_fortran:
         return (
             flat.reshape(array.shape[::-1]).permute(*reversed(range(len(array.shape)))).contiguous()
@@ -346,10 +371,12 @@ def _run(stream: mmap.mmap | io.BytesIO, words: tuple[str, ...]) -> Any:
             raise _Refused(
                 f"byte {place}: found instruction {instruction.name}, which arrays do not need"
             )
-        argument = None
+        argument: Any = None
         if instruction.name == "GLOBAL":  # two lines: module and name
             lines = (stream.readline(), stream.readline())
             argument = tuple(line.removesuffix(b"\n").decode("latin-1") for line in lines)
+        elif instruction.name in _TEXT_LENGTH:
+            argument = _read_text(stream, _TEXT_LENGTH[instruction.name], place)
         elif instruction.arg is not None:
             try:
                 # Lengths are held against what the stream still has.
@@ -360,6 +387,20 @@ def _run(stream: mmap.mmap | io.BytesIO, words: tuple[str, ...]) -> Any:
             return machine.result()
         machine.step(instruction.name, argument, place)
     raise _Refused(f"found more than {MAX_STEPS} instructions")
+
+
+def _read_text(stream: mmap.mmap | io.BytesIO, width: int, place: int) -> str:
+    """Read text behind its length; one wide character in it would make each of them wide."""
+    length = int.from_bytes(stream.read(width), "little")
+    encoded = stream.read(min(length, MAX_BYTES))
+    if len(encoded) < length:
+        raise _Refused(f"byte {place}: found {len(encoded)} bytes of text, expected {length}")
+    if length > MAX_WIDE_TEXT and _BEYOND_LATIN_1.search(encoded):
+        raise _Refused(f"byte {place}: found {length} bytes of text that is no Latin-1")
+    try:
+        return encoded.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise _Refused(f"byte {place}: found no readable text ({error.reason})") from None
 
 
 class _Machine:
@@ -472,7 +513,7 @@ def _understand(word: Any, arguments: Any, place: int) -> Any:
             _fill(array, (1, shape, dtype, order == "F", content), place)
             return array
         case "_codecs.encode", (str(text), "latin1" | "latin-1"):
-            return _to_bytes(text, place)
+            return text  # stands for its bytes until they are needed: a copy per call is a bomb
         case "collections.OrderedDict", ():
             return _Ordered()
         case "torch._utils._rebuild_parameter", (_View() as view, *_):
@@ -498,7 +539,7 @@ def _fill(target: Any, state: Any, place: int) -> None:
                 raise _Refused(
                     f"byte {place}: found an array of type {code[:20]!r}, expected numbers"
                 )
-            dtype, raw = _NUMPY_DTYPES[code], _to_bytes(content, place)
+            dtype, raw = _NUMPY_DTYPES[code], _raw(content, place)
             wanted = _product(shape) * dtype.itemsize
             if wanted != len(raw):
                 raise _Refused(
@@ -526,13 +567,12 @@ def _storage(reference: Any, place: int) -> _Storage:
     raise _Refused(f"byte {place}: found a reference to something that is no storage of numbers")
 
 
-def _to_bytes(value: Any, place: int) -> bytes | bytearray:
-    if isinstance(value, str):  # Python 2 had one type for both
-        try:
-            return value.encode("latin-1")
-        except UnicodeEncodeError:
-            raise _Refused(f"byte {place}: found text where bytes are expected") from None
-    if not isinstance(value, bytes | bytearray):
+def _raw(value: Any, place: int) -> bytes | bytearray | str:
+    """Return an array's content: bytes, or text of a character per byte.
+
+    Python 2 had one type for both, and protocols before 3 write bytes as encoded text.
+    """
+    if not isinstance(value, bytes | bytearray | str):
         raise _Refused(f"byte {place}: found {_kind(value)}, expected bytes")
     return value
 

@@ -382,6 +382,8 @@ def bombs(folder: Path) -> dict[str, Path]:
         "a storage of 10 GB": legacy_storage(10 * GIGABYTE // 4),
         "a storage of negative size": legacy_storage(-1),
         "a long decimal": b"I" + b"9" * 1_000_000 + b"\n.",
+        "one text encoded again and again": encoded_again_and_again(),
+        "an emoji in a long text": wide_text(),
     }
     paths = {name: write(folder / f"{i}.pkl", data) for i, (name, data) in enumerate(files.items())}
     for name, make in ZIP_BOMBS.items():
@@ -401,6 +403,19 @@ def repeated_array() -> bytes:
     entries = b"".join(b"\x8c\x03%03d" % i + reconstruct + state for i in range(500))
     content = b"B" + struct.pack("<I", 1_000_000) + bytes(1_000_000)
     return b"\x80\x04" + content + b"\x94" + b"0" + dtype + b"\x94" + b"0}(" + entries + b"u."
+
+
+def encoded_again_and_again() -> bytes:
+    """One megabyte of text, and 1,000 calls that each turn it into bytes of their own."""
+    text = b"X" + struct.pack("<I", 1_000_000) + b"a" * 1_000_000
+    arguments = text + b"X\x06\x00\x00\x00latin1\x86q\x01"
+    return b"\x80\x02]c_codecs\nencode\nq\x000(" + arguments + b"0" + b"h\x00h\x01R" * 1000 + b"e."
+
+
+def wide_text() -> bytes:
+    """Python gives each character of a text the room that the largest one needs: four bytes."""
+    text = b"a" * 40_000_000 + "\U0001f600".encode()
+    return b"\x80\x02X" + struct.pack("<I", len(text)) + text + b"."
 
 
 def legacy_storage(count: int) -> bytes:
@@ -452,7 +467,15 @@ def short_storage(path: Path) -> None:
     saved_zip(path, lambda name, data: (data[:8] if name.endswith("/data/0") else data,))
 
 
+def endless_directory(path: Path) -> None:
+    """An archive that lists 100,000 members, each of which takes Python ten times its entry."""
+    with zipfile.ZipFile(path, "w") as packed:
+        for number in range(100_000):
+            packed.writestr(str(number), b"")
+
+
 ZIP_BOMBS = {
+    "a zip of 100,000 members": endless_directory,
     "a zip bomb as storage": compressed_zeros,
     "a zip bomb as program": compressed_program,
     "a zip of terabytes": header_of_terabytes,
