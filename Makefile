@@ -40,7 +40,7 @@ demo: $(READY)  ## train a Panoptic FPN from scratch, score it, draw what it see
 test: lint package-tests notebook-tests  ## check everything: style, types, tests, notebooks
 
 lab: $(READY)  ## open the course in JupyterLab
-	@$(PY) -m jupyterlab $(if $(NOTEBOOKS),notebooks,.) $(LAB_FLAGS)
+	@$(PY) -m jupyterlab notebooks/00_panoptic_segmentation.ipynb $(LAB_FLAGS)
 
 notebooks: $(READY)  ## execute all notebooks anew and store what they show
 	@$(PY) notebooks/execute.py
