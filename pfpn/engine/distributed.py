@@ -5,10 +5,12 @@ reads the same.
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -41,6 +43,11 @@ def choose_device(wanted: str, local_rank: int = 0) -> torch.device:
             f"device={wanted}: found no GPU that torch can use. Try device=cpu, or install a build "
             "of torch with GPU support."
         )
+    if local_rank >= torch.cuda.device_count():
+        raise ValueError(
+            f"process {local_rank} of this machine: found {torch.cuda.device_count()} GPUs, "
+            f"expected at least {local_rank + 1}, one per process. Try a smaller --nproc-per-node"
+        )
     return torch.device("cuda", local_rank)
 
 
@@ -60,7 +67,7 @@ def join(device: str = "auto") -> Iterator[Place]:
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     store, own, _ = next(dist.rendezvous("env://"))
-    fresh = dist.PrefixStore(_start_name(world), store)
+    fresh = dist.PrefixStore(agree_on_start(store, own, world), store)
     backend = "nccl" if chosen.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=fresh, rank=own, world_size=world)
     try:
@@ -77,16 +84,41 @@ def join(device: str = "auto") -> Iterator[Place]:
         dist.destroy_process_group()
 
 
-def _start_name(world: int) -> str:
-    """Return what tells this start from those before a restart, alike on all processes.
+def agree_on_start(store: dist.Store, own_rank: int, world: int, timeout: float = 600) -> str:
+    """Return a name that tells this start from those before a restart, alike on all processes.
 
     torchrun keeps its store when it restarts its processes (seen in torch 2.14): they would find
-    the addresses of the dead and wait for them for half an hour. Its count of restarts is that of
-    one machine, so with several machines it is no common name.
+    the addresses of the dead and wait for them. Its count of restarts is that of one machine, so it
+    is no common name. But whoever is alive can answer: each process asks process 0 under a name
+    that was never used, and process 0 goes on answering until all have heard it.
+
+    Args:
+        store: that all processes reach, and perhaps dead ones before them wrote to.
+        own_rank: of this process.
+        world: number of processes.
+        timeout: seconds until process 0 gives up.
     """
-    if os.environ.get("LOCAL_WORLD_SIZE") != str(world):
-        return "start"
-    return f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    if own_rank:
+        question = uuid4().hex
+        store.set(f"asks {own_rank}", question)
+        name = store.get(f"answer {question}").decode()
+        store.set(f"{name} heard {own_rank}", "")
+        return name
+    name, deaf = uuid4().hex, set(range(1, world))
+    end = time.monotonic() + timeout
+    while deaf:
+        for other in sorted(deaf):
+            if store.check([f"{name} heard {other}"]):
+                deaf.remove(other)
+            elif store.check([f"asks {other}"]):  # perhaps by a dead one, so ask again
+                store.set(f"answer {store.get(f'asks {other}').decode()}", name)
+        if deaf and time.monotonic() > end:
+            raise LostProcessError(
+                f"process 0 of {world}: heard nothing of {sorted(deaf)[:8]} for {timeout:.0f} s, "
+                "expected all to start. Look for the first error above"
+            )
+        time.sleep(0.05 if deaf else 0)
+    return name
 
 
 def rank() -> int:

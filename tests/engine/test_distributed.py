@@ -5,18 +5,20 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch.testing import assert_close
 
 from pfpn.data.coco import write_coco_panoptic
 from pfpn.data.toy import ToyStreet
 from pfpn.engine import distributed
 from pfpn.engine.checkpoint import LAST, load_checkpoint, load_weights
-from pfpn.engine.distributed import Place, choose_device
+from pfpn.engine.distributed import LostProcessError, Place, agree_on_start, choose_device
 from pfpn.engine.record import read_record
 from pfpn.engine.train import read_rows
 from pfpn.structures import Panoptic
@@ -180,6 +182,55 @@ def test_two_processes_learn_from_images_without_things_or_truth(tmp_path):
         if not key.endswith(("_mean", "_var", "_tracked")):
             assert_close(one["model"][key], two["model"][key], rtol=1e-4, atol=1e-5, msg=key)
             assert bool(torch.isfinite(one["model"][key]).all())
+
+
+@pytest.mark.slow
+def test_two_machines_restart_together(tmp_path):
+    """Here two agents of torchrun play the machines; each counts restarts for itself."""
+    out, port = tmp_path / "run", free_port()
+    settings = ["optim.schedule=constant", "max_steps=4", "eval_images=1"]
+    launch = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "1", "--rdzv-backend"]
+    launch += ["c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", "127.0.0.1"]
+    words = ["-m", "tests.engine.mortal", "3", "train", "toy", *SETTINGS, *settings]
+    words += ["--out", str(out), "--resume"]
+    agents = [
+        subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", *launch, *words],
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    told = [agent.communicate(timeout=600)[0] for agent in agents]
+    assert load_checkpoint(out / LAST)["step"] == 4, told
+    assert [start["step"] for start in read_record(out)] == [0, 2]
+
+
+def test_a_start_is_told_from_those_before_it():
+    """What dead processes left in the store is answered in vain."""
+    store, names = dist.HashStore(), []
+    for _ in range(3):  # a start and two restarts
+        with ThreadPoolExecutor(3) as pool:
+            found = list(pool.map(lambda rank: agree_on_start(store, rank, 3), [1, 0, 2]))
+        assert len(set(found)) == 1
+        names.append(found[0])
+    assert len(set(names)) == 3
+
+
+def test_processes_that_never_come_are_named():
+    with pytest.raises(LostProcessError, match=r"process 0 of 3: heard nothing of \[1, 2\]"):
+        agree_on_start(dist.HashStore(), 0, 3, timeout=0.1)
+
+
+def test_more_processes_than_gpus_are_told(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert choose_device("auto", 3) == torch.device("cuda", 3)
+    with pytest.raises(ValueError, match=r"found 4 GPUs, expected at least 5.*nproc-per-node"):
+        choose_device("auto", 4)
 
 
 def test_one_process_needs_no_one_else():
