@@ -4,6 +4,7 @@ Blocks and names are torchvision's, so that its ImageNet weights load as they ar
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -175,9 +176,17 @@ def _stage(
 def load_imagenet(backbone: ResNet, depth: Depth) -> None:
     """Download torchvision's ImageNet weights of this depth and load all but the classifier.
 
-    They expect RGB in [0, 1] minus mean over std, and the stride in the 3x3.
+    They expect RGB in [0, 1] minus mean over std, and the stride in the 3x3. Of the two versions it
+    is the first one, which torchvision's own Mask R-CNN of the same schedule began with.
     """
-    weights = get_model_weights(f"resnet{depth}").DEFAULT
-    state = weights.get_state_dict(progress=False, check_hash=True)
+    weights = get_model_weights(f"resnet{depth}")["IMAGENET1K_V1"]
+    try:
+        state = weights.get_state_dict(progress=False, check_hash=True)
+    except OSError as error:  # which URLError is, too
+        place = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
+        raise ValueError(
+            f"ImageNet weights: the download of {weights.url} failed ({error}). Without a network: "
+            f"fetch it by hand and put it at {place}"
+        ) from error
     own = backbone.state_dict()
     backbone.load_state_dict({key: value for key, value in state.items() if key in own})

@@ -1,4 +1,7 @@
 import copy
+import re
+import socket
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -163,11 +166,31 @@ def test_imagenet_weights_are_taken_over_but_for_the_classifier(norm, monkeypatc
         if value.is_floating_point():
             value.uniform_(0.5, 1)
 
-    class Weights:
-        DEFAULT = type("W", (), {"get_state_dict": staticmethod(lambda **_: state)})
-
-    monkeypatch.setattr("pfpn.backbone.get_model_weights", lambda name: {"resnet18": Weights}[name])
+    first = SimpleNamespace(get_state_dict=lambda **_: state)
+    versions = {"resnet18": {"IMAGENET1K_V1": first}}
+    monkeypatch.setattr("pfpn.backbone.get_model_weights", versions.__getitem__)
     backbone = ResNet(18, norm=norm, stride_in_1x1=False)
     load_imagenet(backbone, 18)
     for key, value in backbone.state_dict().items():
         assert torch.equal(value, state[key]), key
+
+
+@pytest.mark.parametrize(
+    ("depth", "file"), [(50, "resnet50-0676ba61"), (101, "resnet101-63fe2227")]
+)
+def test_without_a_network_the_weights_to_fetch_and_their_place_are_told(
+    depth, file, monkeypatch, tmp_path
+):
+    """The nodes that compute often have none."""
+
+    def nobody(*args, **kwargs):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    place = tmp_path / "hub" / "checkpoints" / f"{file}.pth"
+    with pytest.raises(ValueError, match=re.escape(f"put it at {place}")) as caught:
+        load_imagenet(ResNet(depth, width=0.125), depth)
+    assert f"https://download.pytorch.org/models/{file}.pth" in str(caught.value)

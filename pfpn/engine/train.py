@@ -77,8 +77,9 @@ def train(
     """Train, and yield a row at the start, every `log_every` steps, and at each evaluation.
 
     Run by torchrun, every process calls this and gets its rows; those of rank 0 are the ones to
-    keep. A run that was stopped at any step and is resumed ends with the same weights, bit for bit,
-    as one that was not, on the same machine with the same number of processes.
+    keep. A run that was stopped at any step and is resumed ends with the same weights as one that
+    was not, on the same machine with the same number of processes: on a CPU bit for bit, on GPUs as
+    nearly as two runs with one seed do, for some of their sums are made in no fixed order.
 
     Args:
         config: the whole recipe.
@@ -115,6 +116,7 @@ def train(
         run = Run(config, out, place, train_set.categories, model, optimizer, scaler, average)
         if resume:
             run.load()
+            require_same_step(run.step, out)
         started = record.describe_start(config, run.step, place, (train_set, val_set))
         if place.is_main:
             checkpoint.write(out / checkpoint.CONFIG, to_json(config).encode())
@@ -498,6 +500,17 @@ def open_run_folder(out: Path, place: Place, resume: bool) -> None:
         probe.unlink()
         for left in out.glob(".*.tmp"):  # by a run that was killed while it wrote
             left.unlink()
+
+
+def require_same_step(step: int, out: Path) -> None:
+    """Fail if processes go on from different steps: they would wait for each other for ever."""
+    steps = distributed.gather(step)
+    if len(set(steps)) > 1:
+        raise ValueError(
+            f"{out}: found the checkpoint of step {max(steps)} on {steps.count(max(steps))} of "
+            f"{len(steps)} processes and another or none on the rest, expected the same on all. "
+            "Is the folder on a disk that all machines share?"
+        )
 
 
 def require_same_recipe(before: TrainConfig, now: TrainConfig, path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from pfpn.engine import distributed
 from pfpn.engine import train as engine
 from pfpn.engine.checkpoint import (
     BEST,
@@ -167,6 +168,14 @@ def test_resuming_where_nothing_is_begins(tiny, blocks, tmp_path):
     rows = run(tiny(max_steps=1), tmp_path / "new", blocks, resume=True)
     assert rows[0]["step"] == 0
     assert rows[-1]["step"] == 1
+
+
+def test_machines_that_do_not_share_the_folder_are_told(tiny, blocks, tmp_path, monkeypatch):
+    list(train(tiny(max_steps=1), tmp_path, datasets=blocks))
+    plain = distributed.gather
+    monkeypatch.setattr(distributed, "gather", lambda value: [1, 0] if value == 1 else plain(value))
+    with pytest.raises(ValueError, match=r"step 1 on 1 of 2 processes.*machines share"):
+        list(train(tiny(max_steps=1), tmp_path, resume=True, datasets=blocks))
 
 
 def test_a_folder_with_a_run_is_not_overwritten(tiny, blocks, tmp_path):
