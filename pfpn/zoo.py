@@ -50,31 +50,35 @@ class Published:
     megabytes: int
     figures: dict[str, float]  # in percent on COCO val2017, as published, not measured by us
     sha256: str = ""  # as many of its first digits as were published
+    md5: str = ""  # likewise, where that is all that was published
 
 
 _DETECTRON2_HOST = "https://dl.fbaipublicfiles.com/detectron2/COCO-PanopticSegmentation"
 
-# The six digits in detectron2's file names are not the beginning of the SHA-256: a file of the same
-# naming, DensePose's model_final_162be9.pkl, has b8a73820... So there is no published sum to
-# check; the one of the first download is kept beside the file and checked from then on.
+# The six digits in detectron2's file names begin the file's MD5, says its MODEL_ZOO.md; they are
+# held against accidents. No SHA-256 is published: the one of the first download is kept beside the
+# file and checked from then on.
 MODELS = {
     "coco_panoptic_fpn_r50_1x": Published(
         f"{_DETECTRON2_HOST}/panoptic_fpn_R_50_1x/139514544/model_final_dbfeb4.pkl",
         DETECTRON2,
         184,
         {"PQ": 39.4, "box AP": 37.6, "mask AP": 34.7},
+        md5="dbfeb4",
     ),
     "coco_panoptic_fpn_r50_3x": Published(
         f"{_DETECTRON2_HOST}/panoptic_fpn_R_50_3x/139514569/model_final_c10459.pkl",
         DETECTRON2,
         184,
         {"PQ": 41.5, "box AP": 40.0, "mask AP": 36.5},
+        md5="c10459",
     ),
     "coco_panoptic_fpn_r101_3x": Published(
         f"{_DETECTRON2_HOST}/panoptic_fpn_R_101_3x/139514519/model_final_cafdb1.pkl",
         replace(DETECTRON2, depth=101),
         261,
         {"PQ": 43.0, "box AP": 42.4, "mask AP": 38.5},
+        md5="cafdb1",
     ),
     "coco_mask_rcnn_r50_torchvision": Published(
         "https://download.pytorch.org/models/maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
@@ -138,7 +142,13 @@ def weights_path(name: str) -> Path:
 def fetch_weights(name: str, *, progress: Progress | None = None) -> Path:
     """Return a published file's place in the cache folder, downloaded if it is not there."""
     published = find(name)
-    return fetch(published.url, weights_path(name), sha256=published.sha256, progress=progress)
+    return fetch(
+        published.url,
+        weights_path(name),
+        sha256=published.sha256,
+        md5=published.md5,
+        progress=progress,
+    )
 
 
 def convert(

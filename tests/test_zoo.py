@@ -1,5 +1,6 @@
 """Published weights find their places, whatever file they come in; all else is refused by name."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -7,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -241,7 +243,11 @@ def offline(monkeypatch) -> None:
 
 
 @pytest.fixture
-def cache(monkeypatch, tmp_path) -> Path:
+def cache(monkeypatch, tmp_path, keyed_pickle) -> Path:
+    """An empty cache folder; the file of our own weights counts as the published one."""
+    published = zoo.MODELS["coco_panoptic_fpn_r50_3x"]
+    md5 = hashlib.md5(keyed_pickle.read_bytes()).hexdigest()[:6]
+    monkeypatch.setitem(zoo.MODELS, "coco_panoptic_fpn_r50_3x", replace(published, md5=md5))
     monkeypatch.setenv("PFPN_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "zoo"
 
@@ -262,6 +268,25 @@ def test_a_file_put_there_by_hand_is_loaded(keyed, keyed_pickle, cache, offline)
     assert not model.training
     assert model.config == ModelConfig()
     assert_equal_states(model.state_dict(), zoo.rename_detectron2(keyed))
+
+
+def test_a_file_put_there_by_hand_that_was_damaged_on_its_way_is_refused(
+    keyed_pickle, cache, offline
+):
+    """Its first digits of MD5 are in its name, and one byte changes them."""
+    damaged = bytearray(keyed_pickle.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    cache.mkdir(parents=True)
+    (cache / "model_final_c10459.pkl").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"model_final_c10459.pkl: found MD5 .*damaged"):
+        zoo.load("coco_panoptic_fpn_r50_3x")
+
+
+def test_the_sums_in_the_files_names_are_checked():
+    for published in zoo.MODELS.values():
+        digits = re.search(r"[-_]([0-9a-f]{6,8})\.p", published.url)
+        assert digits is not None
+        assert digits[1] in (published.md5, published.sha256)
 
 
 def test_a_file_elsewhere_is_loaded_by_its_path(keyed_pickle):

@@ -52,6 +52,7 @@ def fetch(
     path: Path,
     *,
     sha256: str = "",
+    md5: str = "",
     size: int | None = None,
     progress: Progress | None = None,
     timeout: float = TIMEOUT,
@@ -67,6 +68,7 @@ def fetch(
         path: where the file belongs.
         sha256: of the content, 64 hex digits or as many of the first ones as are known. Without
             it the sum of the first download is kept in NAME.sha256 and checked from then on.
+        md5: likewise, where nothing better was published: against accidents, not against intent.
         size: in bytes, if known; asked from the disk before the download begins.
         progress: called with the bytes that are there and their final number (None: unknown).
         timeout: seconds without a byte after which the connection counts as broken.
@@ -75,10 +77,11 @@ def fetch(
     """
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"{url}: found no http or https address, expected one")
-    sha256 = sha256.lower()
+    sha256, md5 = sha256.lower(), md5.lower()
     kept = path.with_name(f"{path.name}.sha256")
     if path.exists():
-        check_sha256(path, sha256 or _kept_sum(kept))
+        found = sha256 or _kept_sum(kept)
+        check_sum(path, sha256=found, md5="" if found else md5)
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
@@ -89,14 +92,17 @@ def fetch(
         transfer = _Transfer(url, path, file, part, size, progress, timeout)
         for is_last in (False, True):
             _until_whole(transfer, attempts, pause)
-            found = _sum_of(part)
-            if found.startswith(sha256):
+            found, found_md5 = _sum_of(part), _sum_of(part, "md5") if md5 else ""
+            if found.startswith(sha256) and found_md5.startswith(md5):
                 break
             transfer.restart()
             if is_last:
                 _discard(part)
+                sums = f"SHA-256 {found}, expected {sha256}"
+                if found.startswith(sha256):
+                    sums = f"MD5 {found_md5}, expected {md5}..."
                 raise ValueError(
-                    f"{url}: found a file with SHA-256 {found}, expected {sha256}, twice. "
+                    f"{url}: found a file with {sums}, twice. "
                     "Nothing was kept. Is a proxy or a login page in the way, or has the file "
                     f"changed?{_by_hand(url, path)}"
                 )
@@ -110,13 +116,14 @@ def fetch(
     return path
 
 
-def check_sha256(path: Path, sha256: str) -> None:
-    """Raise if the file's SHA-256 does not begin with these hex digits."""
-    if sha256 and not (found := _sum_of(path)).startswith(sha256):
-        raise ValueError(
-            f"{path}: found SHA-256 {found}, expected {sha256}. The file is damaged or another "
-            "one: delete it, and it will be fetched again"
-        )
+def check_sum(path: Path, *, sha256: str = "", md5: str = "") -> None:
+    """Raise if one of the file's sums does not begin with these hex digits."""
+    for name, kind, wanted in (("SHA-256", "sha256", sha256), ("MD5", "md5", md5)):
+        if wanted and not (found := _sum_of(path, kind)).startswith(wanted):
+            raise ValueError(
+                f"{path}: found {name} {found}, expected {wanted}. The file is damaged or another "
+                "one: delete it, and it will be fetched again"
+            )
 
 
 def _until_whole(transfer: "_Transfer", attempts: int, pause: float) -> None:
@@ -292,9 +299,11 @@ def _discard(part: Path) -> None:
     _note_of(part).unlink(missing_ok=True)
 
 
-def _sum_of(path: Path) -> str:
+def _sum_of(path: Path, kind: str = "sha256") -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(
+            file, lambda: hashlib.new(kind, usedforsecurity=kind != "md5")
+        ).hexdigest()
 
 
 def _kept_sum(kept: Path) -> str:

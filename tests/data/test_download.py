@@ -21,7 +21,7 @@ from pfpn.data.download import (
     Archive,
     cache_folder,
     check_cityscapes,
-    check_sha256,
+    check_sum,
     download_coco,
     fetch,
     require_disk,
@@ -335,6 +335,16 @@ def test_a_damaged_file_is_fetched_once_more(site, target):
     assert len(site.requests) == 2
 
 
+def test_an_md5_is_checked_where_nothing_better_was_published(site, target):
+    md5 = hashlib.md5(CONTENT).hexdigest()
+    get(site, target, sha256="", md5=md5[:6].upper())
+    assert_alone(target, f"{target.name}.sha256")
+    target.unlink()
+    with pytest.raises(ValueError, match=f"found a file with MD5 {md5}, expected 012345.*twice"):
+        get(site, target, sha256="", md5="012345")
+    assert [p.name for p in target.parent.iterdir()] == [f"{target.name}.sha256"]
+
+
 def test_a_file_that_is_always_damaged_is_refused_and_not_kept(site, target):
     site.damages = 100
     with pytest.raises(ValueError, match=f"expected {SUM}, twice"):
@@ -364,7 +374,7 @@ def test_a_file_that_was_changed_on_disk_is_told(site, target):
     with pytest.raises(ValueError, match="delete it, and it will be fetched again"):
         get(site, target)
     with pytest.raises(ValueError, match="found SHA-256"):
-        check_sha256(target, SUM[:6])
+        check_sum(target, sha256=SUM[:6])
     assert target.read_bytes() == b"other"
 
 
