@@ -239,7 +239,11 @@ def recorded_config(start: Start, root: str = "") -> TrainConfig:
 
 
 def command(run: Path | str, out: Path | str, root: str = "") -> str:
-    """Return the shell command that does again what a run did, into the folder `out`."""
+    """Return the shell command that does again what a run did, into the folder `out`.
+
+    A run on several machines is started on each of them, with the name of one of them for
+    FIRST_MACHINE.
+    """
     start = read_record(run)[-1]
     config, machine = recorded_config(start, root), start["hardware"]
     # What the machine decided then, it must not decide anew.
@@ -255,7 +259,10 @@ def command(run: Path | str, out: Path | str, root: str = "") -> str:
     words = ["pfpn", "train", preset, *settings, "--out", str(out)]
     world, per_node = machine["world"], machine["per_node"]
     if world > 1:
-        nodes = ["--nnodes", str(world // per_node)] if world > per_node else []
+        nodes = []
+        if world > per_node:  # without a place to meet, each machine would wait for itself
+            meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "FIRST_MACHINE:29500"]
+            nodes = ["--nnodes", str(world // per_node), *meeting]
         words[:1] = ["torchrun", *nodes, "--nproc-per-node", str(per_node), "-m", "pfpn"]
     return shlex.join(words)
 

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import pytest
 
@@ -31,6 +32,15 @@ def test_every_preset_says_command_score_and_time(name):
     assert "Score" in text
     assert "Time" in text
     assert any(word in text.lower() for word in ("measured", "published", "unmeasured"))
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if "torchrun" in PRESETS[name].__doc__])
+def test_estimated_hours_are_steps_times_seconds(name):
+    text = " ".join(PRESETS[name].__doc__.split())
+    told = re.search(r"Time: estimated ([\d.]+) hours on 8 V100, by ([\d.]+) seconds a step", text)
+    assert told, text
+    hours = PRESETS[name]().max_steps * float(told[2]) / 3600
+    assert abs(float(told[1]) - hours) <= 0.051
 
 
 @pytest.mark.parametrize(

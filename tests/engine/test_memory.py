@@ -105,6 +105,25 @@ def test_the_estimate_grows_with_all_that_takes_memory():
     assert total(model=semantic_only) < plain
 
 
+@pytest.mark.parametrize(
+    ("name", "num_classes"),
+    [
+        ("coco_r50_1x", (80, 54)),
+        ("coco_r50_3x", (80, 54)),
+        ("coco_r101_3x", (80, 54)),
+        ("cityscapes_r50", (8, 12)),
+    ],
+)
+def test_presets_name_the_memory_that_is_counted(name, num_classes):
+    config = PRESETS[name]()
+    images = Sized((384, 640), (640, 384)) if "coco" in name else Sized((1024, 2048))
+    model = replace(config.model, num_things=num_classes[0], num_semantic=num_classes[1])
+    share, size = config.batch_size // 8, largest_size(config.data, images)
+    memory = estimate_memory(replace(config, model=model), share, size, world=8)
+    told = f"Memory: estimated {memory.total / GIB:.1f} GiB per GPU of {share} "
+    assert told in PRESETS[name].__doc__
+
+
 def test_memory_is_told_in_a_line():
     memory = StepMemory(2 * 2**30, 2**30, 3 * 2**30, 2**29)
     told = describe_memory(memory, 2, (800, 1344))

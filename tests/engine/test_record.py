@@ -100,7 +100,10 @@ def test_a_run_of_many_processes_is_started_by_torchrun(changed):
     starts = read_record(run)
     starts[-1]["hardware"]["per_node"] = 8
     (run / RECORD).write_text(json.dumps({"format": 1, "starts": starts}))
-    words = "torchrun --nnodes 2 --nproc-per-node 8 -m pfpn train toy batch_size=2 "
+    words = (
+        "torchrun --nnodes 2 --rdzv-backend c10d --rdzv-endpoint FIRST_MACHINE:29500 "
+        "--nproc-per-node 8 -m pfpn train toy batch_size=2 "
+    )
     assert record.command(run, "new").startswith(words)
 
 
