@@ -6,8 +6,8 @@ give away the labelling with the least expected Jaccard loss. For two pixels tha
 exactly, and the answer is no: for many beliefs about the truth the best scores are 0 for both
 pixels, whichever of the labellings is best. The hinge abstains.
 
-Why five candidates are enough: the expected hinge is convex, and linear between the lines s_i = 1,
-s_i = -1 (an error leaves 0), s_1 = s_2 and s_1 = -s_2 (two errors are equal). Outside of the
+Why five candidates are enough: the expected hinge is convex, and linear between the lines d_i = 1,
+d_i = -1 (an error leaves 0), d_1 = d_2 and d_1 = -d_2 (two errors are equal). Outside of the
 square [-1, 1]^2 it does not fall any more, so its minimum lies on a crossing of these lines: one of
 the four corners or the origin. At a corner the wrong pixels have a hinge error of 2 and the right
 ones 0, so its value is twice the expected Jaccard loss of the labelling; at the origin every error
@@ -160,7 +160,7 @@ def _draw_expected(figure: Figure, axes: Any, verdict: Verdict, name: str, steps
         fontsize=8, weight="bold", path_effects=HALO,
     )  # fmt: skip
     axes.set(
-        title=f"{name}: expected Lovász hinge", xlabel="score $s_1$", ylabel="score $s_2$",
+        title=f"{name}: expected Lovász hinge", xlabel="score $d_1$", ylabel="score $d_2$",
         xticks=[-1, 0, 1], yticks=[-1, 0, 1], aspect="equal",
     )  # fmt: skip
     axes.title.set_fontsize(10)
@@ -199,8 +199,8 @@ def _draw_map(axes: Any, beliefs: Sequence[Beliefs]) -> None:
     for name, belief in zip("AB", beliefs, strict=True):
         axes.plot(belief[0], belief[3], "o", color=DOT_COLOR, markeredgecolor="white", markersize=9)
         axes.annotate(
-            name, (belief[0], belief[3]), (8, 2), textcoords="offset points", weight="bold",
-            path_effects=HALO,
+            name, (belief[0], belief[3]), (0, 7), textcoords="offset points", weight="bold",
+            ha="center", path_effects=HALO,
         )  # fmt: skip
     axes.set(
         title="which labelling is best", xlabel="P(no foreground)", ylabel="P(both foreground)",
@@ -210,7 +210,7 @@ def _draw_map(axes: Any, beliefs: Sequence[Beliefs]) -> None:
         handles=[
             Patch(color=BEST_COLORS[0, 0], label="best: no pixel"),
             Patch(color=BEST_COLORS[1, 1], label="best: both pixels"),
-            Patch(facecolor="none", edgecolor="0.2", hatch="\\\\\\\\", label="hinge says 0, 0"),
+            Patch(facecolor="none", edgecolor="0.2", hatch="\\\\\\\\", label="hinge: (0, 0)"),
         ],
         loc="upper right", frameon=False, fontsize=9,
     )  # fmt: skip

@@ -291,7 +291,7 @@ def _digest(tensors: Any) -> str:
 
 def plot_landscapes(landscape: Landscape) -> Figure:
     """Draw the losses of one plane: as surfaces above, as contours below."""
-    figure = Figure(figsize=(7.6, 5.4))
+    figure = Figure(figsize=(7.4, 5.2))
     axis = landscape.axis
     x, y = np.meshgrid(axis, axis)
     for column, (loss, (title, top)) in enumerate(LANDSCAPE_LOSSES.items()):

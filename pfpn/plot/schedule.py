@@ -36,7 +36,7 @@ def plot_schedule(config: TrainConfig, batch_size: int) -> Figure:
         axes.set(xlabel="step", ylim=(0, None))
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set(ylabel="learning rate", title="the whole run")
-    figure.axes[1].set(title="its beginning: warm-up")
+    figure.axes[1].set(title="its beginning: warm-up", xticks=start[:: max(1, len(start) // 4)])
     figure.axes[1].legend(frameon=False, fontsize=9, loc="center right")
     figure.axes[0].set_ylim(0, 1.1 * max(rates(config, steps).max(), rates(other, steps).max()))
     return figure

@@ -357,8 +357,9 @@ def plot_square(errors: tuple[float, float] = (0.3, 0.8), truth: Sequence[int] =
         )  # fmt: skip
     square.plot(*errors, "*", color=LOVASZ_COLOR, markersize=17, markeredgecolor="white", zorder=6)
     square.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=[0.5], yticks=[0.5])
-    square.set_xlabel("error of pixel a", labelpad=10)
-    square.set_ylabel("error of pixel b")
+    kinds = ["foreground" if is_fg else "background" for is_fg in truth]
+    square.set_xlabel(f"error of pixel a, {kinds[0]}", labelpad=10)
+    square.set_ylabel(f"error of pixel b, {kinds[1]}")
     _draw_chain(bars, chain)
     return figure
 
@@ -423,8 +424,8 @@ def plot_thresholds(
     right.plot(axis, loss, color=JACCARD_COLOR, linewidth=2)
     now = thresholded_loss(torch.tensor([at]), errors, truth)[0]
     right.plot([at, at], [0, now], color=WRONG_COLOR, linewidth=1.5)
-    right.text(0.04, 0.08, f"area = L = {chain.extension:.3f}", color="black", fontsize=11)
-    right.set(xlabel="threshold", ylabel="Jaccard loss of the wrong set", ylim=(0, 1.06),
+    right.text(at + 0.04, 0.08, f"area = L = {chain.extension:.3f}", color="black", fontsize=11)
+    right.set(xlabel="threshold", ylabel="Jaccard loss", ylim=(0, 1.06),
               xlim=(0, 1), title="every threshold")  # fmt: skip
     right.spines[["top", "right"]].set_visible(False)
     return figure
@@ -514,9 +515,9 @@ def plot_algorithm(
     axes.axis("off")
     heads = (
         (1.0, "the pixels"),
-        (4.3, "1  sorted by error $m$"),
-        (7.6, "2  truth\nstill found"),
-        (9.6, "3  truth\nor found"),
+        (4.2, "1  sorted by error $m$"),
+        (7.15, "2  intersection\n(still found)"),
+        (9.5, "3  union\n(truth or found)"),
         (11.5, "4  Jaccard\nloss"),
         (13.6, "5  its rise:\nweight $g$"),
         (16.3, "6  $m \\cdot g$"),
@@ -537,8 +538,8 @@ def plot_algorithm(
         axes.add_patch(Rectangle((3.65, row - 0.27), 1.5 * errors[i], 0.54, color=color, alpha=0.5))
         axes.text(3.75, row, f"{errors[i]:.2f}", va="center", fontsize=9)
         for x, text in (
-            (7.6, str(steps.intersection[row])),
-            (9.6, str(steps.union[row])),
+            (7.15, str(steps.intersection[row])),
+            (9.5, str(steps.union[row])),
             (11.5, f"{steps.loss[row]:.3f}"),
         ):
             axes.text(x, row, text, ha="center", va="center", fontsize=10)
@@ -586,7 +587,7 @@ def plot_pixels(errors: Sequence[float], truth: Sequence[int] = EIGHT_TRUTH) -> 
     """Draw errors in their order and the weights that they get: a frame of an explorer."""
     steps = run_algorithm(errors, truth)
     figure = Figure(figsize=(7.2, 2.3))
-    figure.subplots_adjust(0.07, 0.12, 0.99, 0.86, wspace=0.2)
+    figure.subplots_adjust(0.09, 0.12, 0.99, 0.86, wspace=0.2)
     left, right = figure.subplots(1, 2)
     _draw_errors(left, errors, truth, steps.order)
     left.set_title(f"mean error {np.mean(errors):.3f}", fontsize=10)
@@ -644,6 +645,7 @@ def plot_polytope(
               markeredgecolor="white")  # fmt: skip
     axes.text(0.86, 0.62, "base\npolytope", ha="center", va="center", color=ENTROPY_COLOR)
     axes.set(xlim=(-0.25, 1.25), ylim=(-0.17, 1.05), aspect="equal")
+    axes.set_title("weights $g$: a point for each order")
     axes.axis("off")
     names = ["".join(LETTERS[i] for i in order) for order in vertices]
     values = [float(m @ np.asarray(g)) for g in vertices.values()]
@@ -785,20 +787,22 @@ CONSTANT_STYLES = {
 def plot_constant(share: float = 0.1, without: float = 0.0) -> Figure:
     """Draw what it costs to say the same probability everywhere, and where it costs least."""
     axis = torch.linspace(0.005, 0.995, 199)
-    figure = Figure(figsize=(4.5, 3.1))
-    figure.subplots_adjust(0.14, 0.16, 0.97, 0.86)
+    figure = Figure(figsize=(4.5, 3.5))
+    figure.subplots_adjust(0.14, 0.14, 0.97, 0.73)
     axes = figure.subplots()
     for name, (color, style, label) in CONSTANT_STYLES.items():
         values = constant_losses(axis, share, without)[name]
         axes.plot(axis, values, style, color=color, label=label, linewidth=2)
         best = int(values.argmin())
-        axes.plot(axis[best], values[best], "o", color=color, markersize=8)
+        size = 11 if name == "class" else 7  # two of them may share one place
+        axes.plot(axis[best], values[best], "o", color=color, markersize=size)
     axes.set(xlabel="foreground probability, the same at every pixel", ylabel="loss", ylim=(0, 1.7),
              xlim=(0, 1))  # fmt: skip
-    axes.set_title(
+    figure.suptitle(
         f"{100 * share:.0f}% foreground, {100 * without:.0f}% of batches without", fontsize=10
     )
-    axes.legend(frameon=False, fontsize=9, loc="upper center")
+    # Above the axes: cross-entropy may run anywhere within them.
+    axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 0.99))
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -1109,6 +1113,7 @@ def plot_bins(bins: int = 16, share: float = 0.3, num: int = 400, seed: int = 0)
         bottom.plot(errors[chosen], steps[chosen], color=color, linewidth=2, label=f"{name}ground",
                     drawstyle="steps-mid")  # fmt: skip
     bottom.set(xlabel="error", ylabel="weight (dots: exact)", xlim=(0, 1), ylim=(0, None))
+    bottom.legend(frameon=False, fontsize=8, loc="upper left")
     gap = float(exact) - binned
     top.set_title(
         f"exact {exact:.4f}, binned {binned:.4f}\ngap {gap:.5f}, bound {1 / bins:.5f}", fontsize=9
@@ -1169,10 +1174,10 @@ def plot_gains(table: Sequence[Mapping[str, Any]], judged: Mapping[tuple[str, st
             axes.barh(row, mean, color=color, alpha=0.35, height=0.55)
             axes.plot(gains[arm], [row] * len(gains[arm]), "o", color=color, markersize=5)
         axes.axvline(0, color="0.3", linewidth=1)
-        axes.set(title=title, xlabel="gain in mIoU (points)")
+        axes.set(title=title, xlabel="gain, mIoU points")
         axes.set_yticks(range(len(ARM_NAMES)), ARM_NAMES.values())
         axes.spines[["top", "right"]].set_visible(False)
-        axes.title.set_fontsize(10)
+        axes.title.set_fontsize(9.5)
     panels[0].invert_yaxis()
     return figure
 
@@ -1188,7 +1193,7 @@ def describe_gains(
             f"{name} {np.mean(gains[arm]):+.1f} ({min(gains[arm]):+.1f} to {max(gains[arm]):+.1f})"
             for arm, name in ARM_NAMES.items()
         )
-        words.append(f"{title}: {arms}")
+        words.append(f"{' '.join(title.split())}: {arms}")
     return (
         "Gains in mIoU points over cross-entropy alone, at equal steps, mean and range over seeds. "
         f"{'; '.join(words)}."

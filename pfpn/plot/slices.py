@@ -303,8 +303,7 @@ def prepare_slice(
     top = largest_error(piece, _sorted_loss(loss))
     right.set(xlim=(0, piece.counts.sum()), ylim=(0, 1.3 * top))
     right.set_xticks([0, int(piece.counts.sum())])
-    right.set_yticks([0, 1, top] if top > 1.2 else [0, 1])
-    right.set_yticklabels(["0", "1", f"{top:.1f}"][: 2 + (top > 1.2)])
+    right.set_yticks(range(int(top) + 1))
     right.set_xlabel("pixels, largest error first", fontsize=9)
     right.set_ylabel(f"error ({LOSSES[_sorted_loss(loss)][0]})", fontsize=9)
     right.tick_params(labelsize=8)
@@ -495,7 +494,7 @@ def describe_bins(
     )
     return (
         f"{LOSSES[loss][0]} over a slice through {int(piece.counts.sum())} pixels, exact and with "
-        f"{', '.join(map(str, bins))} bins, and below what bins lose. Largest gap found, of the "
+        f"{', '.join(map(str, bins))} bins, and what the bins lose. Largest gap found, of the "
         f"allowed 1/K, in units of the largest error: {listed}. With more bins the contours become "
         "the exact ones."
     )
@@ -520,7 +519,7 @@ def plot_bin_pair(
     for axes, title in (
         (left, "exact"),
         (middle, f"{bins} bins"),
-        (right, f"gap: at most {gap:.3f} of {1 / bins:.3f}"),
+        (right, f"lost: up to {gap:.3f}, bound {1 / bins:.3f}"),
     ):
         axes.set_title(title, size=10)
         axes.set_xlabel(piece.labels[0], fontsize=8)

@@ -6,9 +6,9 @@ come first, as functions of their own; the figures paint them, and each has a `d
 the same in words with the numbers that were computed.
 
 Coordinates ("over"):
-    logits: d_i = F_i(1) - F_i(0), the score of the foreground less that of the background; for the
-        hinge that has one score F_i, just that score
-    margins: r_i = 1 - F_i y_i, with y_i = +1 for foreground and -1 for background; [LS] Fig. 1
+    logits: d_i, the score of the foreground less that of the background, F_i(1) - F_i(0) in [LS];
+        for the hinge, which has one score a pixel, F_i in [LS], just that score
+    margins: r_i = 1 - d_i y_i, with y_i = +1 for foreground and -1 for background; [LS] Fig. 1
     errors: m_i in [0, 1], 1 - probability of the true class
 
 Source: [LS] Fig. 1 and 2, and what they leave out.
@@ -119,7 +119,7 @@ def loss_at(
     is_fg = torch.tensor(truth, dtype=points.dtype)
     sign = 2 * is_fg - 1
     margins = points if over == "margins" else 1 - sign * points
-    agreement = 1 - margins  # s * d: above 0 the pixel is right
+    agreement = 1 - margins  # y * d: above 0 the pixel is right
     if loss == "jaccard":
         return jaccard_loss(agreement <= 0, is_fg.bool().expand(points.shape)).to(points.dtype)
     if loss == "hinge":
@@ -215,7 +215,7 @@ def find_creases(truth: Truth, over: Over, low: float, high: float) -> list[Crea
     bends = bool(np.abs(one_first - two_first).max() > 0)
     if over == "errors":
         return [Crease((low, low), (high, high), True, bends)]
-    if over == "logits":  # errors are equal where s_1 d_1 = s_2 d_2
+    if over == "logits":  # errors are equal where y_1 d_1 = y_2 d_2
         rises = truth[0] == truth[1]
         ends = ((low, low), (high, high)) if rises else ((low, high), (high, low))
         return [Crease(*ends, True, bends)]
@@ -295,8 +295,8 @@ def plot_hinge_surfaces(steps: int = 13) -> Figure:
         draw_dots(axes, corners, heights)
         axes.set(
             title=truth_name(truth),
-            xlabel="$r_1 = 1 - F_1 y_1$",
-            ylabel="$r_2 = 1 - F_2 y_2$",
+            xlabel="$r_1 = 1 - d_1 y_1$",
+            ylabel="$r_2 = 1 - d_2 y_2$",
         )
         axes.set_xticks([-1, 0, 1, 2])
         axes.set_yticks([-1, 0, 1, 2])
@@ -337,15 +337,15 @@ def plot_softmax_surfaces(steps: int = 17, reach: float = 6.0) -> Figure:
         draw_dots(axes, reach * (1 - 2 * corners) * _signs(truth), heights)
         axes.set(
             title=truth_name(truth),
-            xlabel="$F_1(1) - F_1(0)$",
-            ylabel="$F_2(1) - F_2(0)$",
+            xlabel="logit $d_1$",
+            ylabel="logit $d_2$",
         )
         axes.set_xticks([-reach, 0, reach])
         axes.set_yticks([-reach, 0, reach])
         axes.set_zticks([0, 0.5, 1])
     _crown(
         figure,
-        "Lovász-Softmax over the differences of logits,\n"
+        "Lovász-Softmax as height over the differences of logits,\n"
         "each seen from where both pixels are right",
     )
     return figure
@@ -385,9 +385,9 @@ def plot_losses(
             draw_surface(axes, surface, top)
             axes.set_zticks([0, 2, 4] if top > 1 else [0, 0.5, 1])
         else:
-            drawn = draw_contours(axes, surface, top)
-            figure.colorbar(drawn, ax=axes, ticks=np.linspace(0, top, 5), shrink=0.8)
+            draw_contours(axes, surface, top)
         axes.set(title=title, xlabel="logit $d_1$", ylabel="logit $d_2$")
+        axes.title.set_fontsize(10.5)
         axes.set_xticks([-3, 0, 3])
         axes.set_yticks([-3, 0, 3])
     axes = figure.add_subplot(3, 3, (8, 9))
@@ -398,7 +398,8 @@ def plot_losses(
         axes.set_position((box.x0 + 0.07, box.y0, box.width - 0.07, box.height))
     figure.suptitle(
         f"Seven losses of the foreground over the same logits, {truth_name(truth)}\n"
-        "hinges and cross-entropy reach up to 4, the others to 1"
+        "from 0 (dark) to 4 (yellow) for hinges and cross-entropy, to 1 for the others",
+        fontsize=11,
     )
     return figure
 
@@ -602,7 +603,7 @@ def describe_base_polytope(errors: tuple[float, float] = (0.9, 0.4)) -> str:
 
 
 CHORD_CASES: tuple[tuple[str, Over, str, str, float, float], ...] = (
-    ("lovasz_hinge", "logits", "Lovász hinge over scores", "score $F_{}$", -3, 3),
+    ("lovasz_hinge", "logits", "Lovász hinge over scores", "score $d_{}$", -3, 3),
     ("lovasz_softmax", "errors", "Lovász-Softmax over errors", "error $m_{}$", 0, 1),
     ("lovasz_softmax", "logits", "Lovász-Softmax over logits", "logit $d_{}$", -6, 6),
 )
@@ -763,7 +764,8 @@ def draw_surface(axes: Any, surface: Surface, top: float) -> None:
         first, second, surface.value, cmap=SURFACE_COLORS, vmin=0, vmax=top, rstride=1, cstride=1,
         linewidth=0.4, edgecolor=(1, 1, 1, 0.35), antialiased=False, zorder=1,
     )  # fmt: skip
-    axes.set(zlim=(0, top), zlabel="loss")
+    axes.set(zlim=(0, top))
+    axes.set_zlabel("loss", labelpad=0)  # close, lest it be read as that of the panel beside
     # Logits are seen from the corner where both pixels are right, or slopes hide behind plateaus.
     turns = {(0, 0): 0, (0, 1): -90, (1, 0): 90, (1, 1): 180}
     axes.view_init(elev=27, azim=-122 + (turns[surface.truth] if surface.over == "logits" else 0))

@@ -29,8 +29,10 @@ def is_static() -> bool:
     return os.environ.get("PFPN_STATIC", "") == "1" or not live
 
 
-def show(figure: Figure, alt: str) -> None:
+def show(figure: Figure, alt: str, colors: int = 256) -> None:
     """Display a figure below the cell; `alt` says what is to be seen, numbers included.
+
+    Of the stored picture that many `colors` are kept: 64 make a surface in 3-D a third smaller.
 
     Raises:
         ValueError: `alt` is too short to say anything, or the figure too wide for the page.
@@ -42,7 +44,7 @@ def show(figure: Figure, alt: str) -> None:
             f"show: the figure is {width:.1f} inches wide, a page has {MAX_WIDTH}. "
             "Give it another figsize."
         )
-    publish(to_image(figure, SHARPNESS * PAGE_DPI), alt)
+    publish(to_image(figure, SHARPNESS * PAGE_DPI), alt, colors)
 
 
 def require_words(alt: str) -> None:
@@ -62,16 +64,23 @@ def to_image(figure: Figure, dpi: float) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-def to_png(image: Image.Image, small: bool = True) -> bytes:
-    """Encode a picture; a small one takes the 256 colors that fit best, and three times as long."""
+def to_png(image: Image.Image, small: bool = True, colors: int = 256) -> bytes:
+    """Encode a picture; a small one takes the 256 colors that fit best, and three times as long.
+
+    Fewer `colors` are chosen by area: the hues of a diagram stay, and its edges have fewer steps.
+    """
     buffer = io.BytesIO()
     if small:
-        image = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        by_area = {"method": Image.Quantize.MEDIANCUT, "kmeans": 2}
+        by_hue = {"method": Image.Quantize.MAXCOVERAGE}
+        image = image.quantize(
+            colors, dither=Image.Dither.NONE, **(by_hue if colors == 256 else by_area)
+        )
     image.save(buffer, format="png", optimize=small)
     return buffer.getvalue()
 
 
-def publish(image: Image.Image, alt: str) -> None:
+def publish(image: Image.Image, alt: str, colors: int = 256) -> None:
     """Hand a picture to the notebook at its size on the page, with its words."""
     place = {
         "alt": alt,
@@ -80,7 +89,7 @@ def publish(image: Image.Image, alt: str) -> None:
     }
     publish_display_data(
         {
-            "image/png": base64.b64encode(to_png(image)).decode("ascii"),
+            "image/png": base64.b64encode(to_png(image, colors=colors)).decode("ascii"),
             "text/plain": f"Figure: {alt}",
         },
         metadata={"image/png": place},

@@ -90,7 +90,7 @@ def test_bins_are_drawn_beside_the_exact_loss():
     assert isinstance(figure, Figure)
     piece = slices.make_slice(30, 0.2, "two groups")
     gap, bound = slices.bin_gaps(piece, "lovasz_softmax", [4], 25)[4]
-    assert figure.axes[2].get_title() == f"gap: at most {gap:.3f} of {bound:.3f}"
+    assert figure.axes[2].get_title() == f"lost: up to {gap:.3f}, bound {bound:.3f}"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from PIL import Image
 
 from pfpn.widgets import Explorer, ask, explore, is_static, show, tally
 from pfpn.widgets.explore import caption, contact_sheet
+from pfpn.widgets.show import to_png
 
 WORDS = "A straight line through the origin, of the slope that was chosen."
 
@@ -55,6 +56,18 @@ def test_a_figure_is_shown_once_with_its_words_and_its_size():
     assert output.data["text/plain"] == f"Figure: {WORDS}"
     assert output.metadata["image/png"] == {"alt": WORDS, "width": 288, "height": 192}
     json.dumps(output.data)  # a notebook can hold it
+
+
+def test_with_few_colors_large_areas_keep_theirs():
+    image = Image.new("RGB", (40, 30), "white")
+    image.paste((10, 200, 30), (0, 0, 20, 30))
+    for x in range(20):
+        image.putpixel((20 + x, 0), (200 + x, 255 - x, 7 * x))  # twenty small ones
+    small = Image.open(io.BytesIO(to_png(image, colors=4))).convert("RGB")
+    assert small.getpixel((5, 5)) == (10, 200, 30)
+    assert small.getpixel((35, 20)) == (255, 255, 255)
+    assert len(small.getcolors()) <= 4
+    assert len(to_png(image, colors=4)) < len(to_png(image))
 
 
 @pytest.mark.parametrize("words", ["", "A line."])
