@@ -13,6 +13,7 @@ from pfpn.data.transforms import build_transform
 from pfpn.engine.checkpoint import LAST, load_checkpoint
 from pfpn.engine.config import DataConfig
 from pfpn.engine.memory import (
+    GIB,
     StepMemory,
     count_saved,
     describe_memory,
