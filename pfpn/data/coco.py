@@ -155,13 +155,15 @@ def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
     """Read a photograph as RGB, upright as its EXIF orientation says."""
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
     except FileNotFoundError as error:
         raise FormatError(Finding(str(path), None, None, "no such file", "an image")) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         found = f"an image that cannot be read ({_first_line(error)})"
         raise FormatError(Finding(str(path), None, None, found, "a whole image")) from error
-    return torch.from_numpy(np.array(upright)).permute(2, 0, 1).contiguous()
+    # Colors stay interleaved in memory, for the next step is a resize by PIL, which has them so.
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _write_image(path: Path, pixels: np.ndarray, kind: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pfpn.data.categories import LabelMap
 from pfpn.data.coco import (
@@ -238,6 +238,18 @@ def test_a_photograph_is_upright_as_exif_says(tmp_path):
     assert image.shape == (3, 32, 16)
     assert image[0, :16].eq(255).all()
     assert image[:, 16:].eq(0).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_of_every_orientation_is_what_pil_makes_of_it(tmp_path, orientation):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 9, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as image:
+        upright = np.array(ImageOps.exif_transpose(image))
+    assert upright.shape == ((5, 9, 3) if orientation <= 4 else (9, 5, 3))
+    assert np.array_equal(read_image(tmp_path / "a.jpg").permute(1, 2, 0).numpy(), upright)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
