@@ -1,12 +1,16 @@
-"""README keeps its word: every command parses, every snippet runs, every picture is there."""
+"""README and docs keep their word: commands parse, snippets run, pictures and figures are there."""
 
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+from torch.distributed.run import get_args_parser
 
-from pfpn.cli import main
+from pfpn.cli import build_parser, main
+from pfpn.engine.config import override
+from pfpn.engine.optim import describe_factor
+from pfpn.engine.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,6 +24,70 @@ def commands(program: str) -> list[str]:
     text = "\n".join(blocks("console")).replace("\\\n", " ")
     lines = [line.split("  #")[0].strip() for line in text.splitlines()]
     return [line for line in lines if line.startswith(program)]
+
+
+def documents() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def pfpn_commands(path: Path) -> list[str]:
+    """The lines of a document's shell blocks that run pfpn, by itself or under torchrun."""
+    found = re.findall(
+        r"^```(?:console|bash)\n(.*?)^```",
+        path.read_text(encoding="utf-8"),
+        flags=re.DOTALL | re.MULTILINE,
+    )
+    text = re.sub(r"\s*\\\n\s*", " ", "\n".join(found))
+    return [line.strip() for line in text.splitlines() if re.search(r"(^|-m )pfpn ", line)]
+
+
+def test_every_pfpn_command_in_the_documents_parses():
+    """Also its settings, and what stands before it for torchrun."""
+    parser, num_train = build_parser(), 0
+    for path in documents():
+        for line in pfpn_commands(path):
+            words = shlex.split(line.split("  #")[0])
+            if words[0] != "pfpn":
+                words = words[words.index("torchrun") + 1 :]
+                launch = get_args_parser().parse_args(words)
+                assert (launch.training_script, launch.module) == ("pfpn", True), line
+                words = ["pfpn", *launch.training_script_args]
+            arguments, rest = parser.parse_known_args(words[1:])
+            assert not [word for word in rest if word.startswith("-")], line
+            if arguments.command == "train":
+                config = override(PRESETS[arguments.preset](), [*arguments.settings, *rest])
+                num_train += 1
+                images = config.batch_size / config.optim.accumulate
+                if line != " ".join(words):  # under torchrun
+                    nodes = {"1:1": 1, "$SLURM_JOB_NUM_NODES": 2}[launch.nnodes]
+                    images /= nodes * int(launch.nproc_per_node)
+                assert images == int(images) >= 1, line
+            else:
+                assert not rest, line
+    assert num_train >= 8
+
+
+def test_the_training_guide_tells_what_the_presets_tell():
+    rows = re.findall(
+        r"^\| `(\w+)` \| .*? \| (.*?) \| ([\d.]+ GiB for \d) .*? \| ([\d.]+) \|$",
+        (ROOT / "docs" / "training.md").read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    )
+    assert {row[0] for row in rows} == {n for n in PRESETS if n.startswith(("coco", "city"))}
+    for name, scores, memory, hours in rows:
+        told = " ".join(PRESETS[name].__doc__.split())
+        for score in re.findall(r"\d\d\.\d", scores):
+            assert score in told
+        assert f"estimated {memory.replace('for', 'per GPU of')}" in told
+        assert f"estimated {hours} hours" in told
+
+
+def test_the_slurm_script_shows_as_many_images_as_the_preset():
+    (line,) = (c for c in pfpn_commands(ROOT / "docs" / "training.md") if c.startswith("srun"))
+    preset, settings = PRESETS["coco_r50_3x"](), re.findall(r"[\w.]+=[\d,]+", line)
+    told = describe_factor(override(preset, [s for s in settings if s.startswith("batch_size")]))
+    assert all(s in told for s in settings)
+    assert "0.04 instead of 0.02" in told
 
 
 def test_every_make_target_in_the_readme_exists():
