@@ -223,7 +223,7 @@ EXERCISES = (
         hints=(
             "Start from the canonical box: 224 pixels, level 4. What does the logarithm have to "
             "give there, and what at 112 and 448?",
-            "k = floor(4 + log2(root of the area / 224)), then no lower than 2, no higher than 5.",
+            "Floor first, then no lower than 2 and no higher than 5.",
         ),
         reference=_level,
         cases=_level_cases,
@@ -342,8 +342,9 @@ EXERCISES = (
         hints=(
             "Four loops: bin row, bin column, sample row, sample column. Of two samples in a bin, "
             "one lies a quarter into it, one three quarters.",
-            "y = y0 + height * (i + (u + 0.5) / 2) / bins, all divided by the stride, minus 0.5: "
-            "the center of cell 0 lies half a cell into the map. Then the mean of the four reads.",
+            "Bin row i begins at the share i / bins of the box's height; sample u (0 or 1) lies "
+            "(u + 0.5) / 2 of a bin further down. Then from pixels to an index: the center of "
+            "cell 0 lies half a cell into the map. Last, the mean of the four reads.",
         ),
         reference=_roi_align,
         cases=_roi_align_cases,

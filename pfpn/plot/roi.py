@@ -391,6 +391,12 @@ def plot_class_boxes(
     right.barh(names, probs.numpy(), color=[*colors, "0.6"])
     for i, p in enumerate(probs.tolist()):
         right.text(p + 0.02, i, f"{p:.2f}", va="center", fontsize=8)
+    # Most bars are empty: the squares beside the names say which box is whose.
+    right.scatter(
+        [-0.03] * len(kinds), range(len(kinds)), marker="s", s=46, c=colors, edgecolors="black",
+        linewidths=0.6, clip_on=False, zorder=3,
+    )  # fmt: skip
+    right.tick_params(axis="y", length=0, pad=12)
     right.invert_yaxis()
     right.set(xlim=(0, 1.12), xlabel="probability")
     return figure
@@ -420,7 +426,7 @@ def draw_detections(
             taken |= mask
     show_pixels(axes, np.rint(pixels.clip(0, 255)).astype(np.uint8), title)
     order = scores.argsort().tolist()
-    words = [f"{kinds[labels[i]].name} {float(scores[i]):.2f}" for i in order] if names else []
+    words = [kinds[labels[i]].name for i in order] if names else []
     shown = [to_hex(instance_color(rgb[i], PALE)) for i in order]
     draw_boxes(axes, boxes[order], shown, names=words, width=1.3)
 
@@ -633,7 +639,9 @@ def plot_stages(
     )
     confident = (found.boxes[sure], found.labels[sure], found.scores[sure])
     number = int(sure.sum())
-    draw_detections(panels[3], image, *confident, categories, title=f"4  above 0.5 ({number})")
+    draw_detections(
+        panels[3], image, *confident, categories, title=f"4  score above 0.5 ({number})"
+    )
     draw_detections(
         panels[4], image, *confident, categories, masks=masks[sure], title="5  their masks",
         names=False,
