@@ -210,7 +210,12 @@ def _draw_map(axes: Any, beliefs: Sequence[Beliefs]) -> None:
         handles=[
             Patch(color=BEST_COLORS[0, 0], label="best: no pixel"),
             Patch(color=BEST_COLORS[1, 1], label="best: both pixels"),
-            Patch(facecolor="none", edgecolor="0.2", hatch="\\\\\\\\", label="hinge: (0, 0)"),
+            Patch(
+                facecolor="none",
+                edgecolor="0.2",
+                hatch="\\\\\\\\",
+                label="hinge least at (0, 0)",
+            ),
         ],
         loc="upper right", frameon=False, fontsize=9,
     )  # fmt: skip

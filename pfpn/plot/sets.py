@@ -979,7 +979,7 @@ RUN_COLORS = (ENTROPY_COLOR, LOVASZ_COLOR, WRONG_COLOR, "#009e73", DICE_COLOR, "
 def plot_histories(
     histories: Mapping[str, Sequence[tuple[int, float]]], score: str = "mIoU"
 ) -> Figure:
-    """Draw a score against the step for several trainings; dashes from the second half on."""
+    """Draw a score against the step for several trainings."""
     figure = Figure(figsize=(7.2, 3.3), layout="constrained")
     axes = figure.subplots()
     for (name, history), color in zip(histories.items(), RUN_COLORS, strict=False):
