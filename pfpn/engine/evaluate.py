@@ -23,11 +23,13 @@ from pfpn.paste import paste_masks
 from pfpn.predict import PredictConfig, Prediction, predict
 from pfpn.quality import (
     GroupQuality,
+    Matches,
     PanopticQuality,
     PanopticResult,
     SemanticQuality,
     SemanticResult,
     format_table,
+    match_segments,
 )
 from pfpn.structures import Panoptic, Sample, stuff, things
 
@@ -120,6 +122,7 @@ def evaluate(
     precision = PrecisionCollector() if with_ap and model.config.instance_branch else None
 
     num_images = min(len(dataset), max_images or len(dataset))
+    matches: list[tuple[int, Matches]] = []
     seconds = 0.0
     for index in range(distributed.rank(), num_images, distributed.world()):
         sample = dataset[index]
@@ -127,7 +130,7 @@ def evaluate(
         found = predict(model, [sample.image], config, all_detections=precision is not None)[0]
         found_map = Panoptic(found.panoptic.id_map.cpu(), found.panoptic.segments)
         seconds += time.perf_counter() - began
-        panoptic.update(sample.panoptic, found_map)
+        matches.append((index, match_segments(sample.panoptic, found_map)))
         semantic.update(
             to_label_map(sample.panoptic, num_things, all_classes=True),
             to_label_map(found_map, num_things, all_classes=True),
@@ -138,7 +141,11 @@ def evaluate(
             precision.update(index, sample, found)
         on_image(sample, found)
 
-    for collected in (panoptic, semantic, branch, precision):
+    # IoUs are added up in the order of one process: in another, the last bit would differ.
+    everyone = (entry for part in distributed.gather(matches) for entry in part)
+    for _, found_matches in sorted(everyone, key=lambda entry: entry[0]):
+        panoptic.add(found_matches)
+    for collected in (semantic, branch, precision):
         _merge_over_processes(collected)
     return Evaluation(
         panoptic.result(),

@@ -1,3 +1,4 @@
+import copy
 import json
 from dataclasses import replace
 
@@ -6,6 +7,7 @@ import torch
 
 from pfpn.boxes import masks_to_boxes
 from pfpn.data.transforms import to_label_map
+from pfpn.engine import distributed
 from pfpn.engine import evaluate as module
 from pfpn.engine.evaluate import PrecisionCollector, evaluate
 from pfpn.model import PanopticFPN
@@ -193,3 +195,44 @@ def test_shares_of_the_images_add_up_to_the_whole():
             collector.update(index, truth, as_found(guess))
     odd.merge(even)
     assert odd.result(["box"]) == whole.result(["box"])
+
+
+def sharded(model, pictures, guesses, world, monkeypatch):
+    """Evaluate as `world` processes would: first each alone, then with what the others gave."""
+    given = [[] for _ in range(world)]
+    results = []
+    for rank in range(world):
+        guessed = iter(guesses[rank::world])
+        monkeypatch.setattr(module, "predict", lambda *args, found=guessed, **kwargs: [next(found)])
+        monkeypatch.setattr(distributed, "world", lambda: world)
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+
+        def keep(value, own=given[rank]):
+            own.append(copy.deepcopy(value))
+            return [copy.deepcopy(value) for _ in range(world)]
+
+        monkeypatch.setattr(distributed, "gather", keep)
+        evaluate(model, pictures)
+    for rank in range(world):
+        guessed = iter(guesses[rank::world])
+        monkeypatch.setattr(module, "predict", lambda *args, found=guessed, **kwargs: [next(found)])
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        rounds = iter(copy.deepcopy(list(zip(*given, strict=True))))
+        monkeypatch.setattr(distributed, "gather", lambda value, all_=rounds: list(next(all_)))
+        results.append(evaluate(model, pictures))
+    return results
+
+
+def test_processes_score_as_one_to_the_last_bit(model, predicts, monkeypatch):
+    """Sums of fractions depend on their order, so the processes have to keep that of one."""
+    lefts = [(5 + i, 25 + 2 * i) for i in range(12)]
+    pictures = Pictures(picture(columns) for columns in lefts)
+    guesses = [
+        as_found(picture((left + 1 + i % 3, right))) for i, (left, right) in enumerate(lefts)
+    ]
+    predicts(*guesses)
+    whole = evaluate(model, pictures)
+    for world in (2, 3, 5, 16):  # 16: some have nothing to do
+        for result in sharded(model, pictures, guesses, world, monkeypatch):
+            assert result.summary() == whole.summary()
+            assert result.panoptic.as_dict() == whole.panoptic.as_dict()
