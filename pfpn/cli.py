@@ -229,7 +229,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from pfpn.data.loader import open_dataset
     from pfpn.engine import distributed
     from pfpn.engine.checkpoint import load_weights
-    from pfpn.engine.evaluate import evaluate
+    from pfpn.engine.evaluate import evaluate, require_same_categories
 
     if arguments.images < 0:
         raise ValueError(f"--images: found {arguments.images}, expected 0 or more")
@@ -238,6 +238,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         dataset = open_dataset(
             arguments.data, arguments.split, num=arguments.images or 100, seed=arguments.seed
         )
+        require_same_categories(trained.categories, dataset.categories)
         num_images = min(len(dataset), arguments.images or len(dataset))
         share = len(range(place.rank, num_images, place.world))
         with _image_bar(share, place.is_main) as on_image:

@@ -7,7 +7,7 @@ process takes its share of the images and all of them return the result of the w
 import contextlib
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ from pfpn.quality import (
     format_table,
     match_segments,
 )
-from pfpn.structures import Panoptic, Sample, stuff, things
+from pfpn.structures import Category, Panoptic, Sample, stuff, things
 
 # The first six numbers of COCO's summary
 AP_NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
@@ -155,6 +155,23 @@ def evaluate(
         num_images,
         sum(distributed.gather(seconds)),
     )
+
+
+def require_same_categories(ours: Sequence[Category], theirs: Sequence[Category]) -> None:
+    """Fail where one label means two things: numbers of classes may agree by accident.
+
+    Args:
+        ours: of the data that the model learned.
+        theirs: of the data that it is judged on; of each label, id or name must agree.
+    """
+    for kind in (things, stuff):
+        for one, other in zip(kind(ours), kind(theirs), strict=False):
+            if one.id != other.id and one.name != other.name:
+                raise ValueError(
+                    f"categories: found {other.name!r} (id {other.id}) where the model learned "
+                    f"{one.name!r} (id {one.id}), expected the same classes. Are both splits of "
+                    "one data set, and do their files list all categories?"
+                )
 
 
 class PrecisionCollector:

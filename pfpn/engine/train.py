@@ -43,7 +43,7 @@ from pfpn.engine.config import (
     to_json,
 )
 from pfpn.engine.distributed import Place
-from pfpn.engine.evaluate import evaluate
+from pfpn.engine.evaluate import evaluate, require_same_categories
 from pfpn.engine.memory import describe_memory, estimate_memory, largest_size, recompute_blocks
 from pfpn.engine.optim import (
     WeightAverage,
@@ -95,6 +95,7 @@ def train(
             training_set(config.data),
             validation_set(config.data),
         )
+        require_same_categories(train_set.categories, val_set.categories)
         config = replace(config, model=fit_to_categories(config.model, train_set.categories))
         seed_everything(config.seed)
         if config.threads:

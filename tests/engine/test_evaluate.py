@@ -9,10 +9,12 @@ from pfpn.boxes import masks_to_boxes
 from pfpn.data.transforms import to_label_map
 from pfpn.engine import distributed
 from pfpn.engine import evaluate as module
-from pfpn.engine.evaluate import PrecisionCollector, evaluate
+from pfpn.engine.evaluate import PrecisionCollector, evaluate, require_same_categories
+from pfpn.engine.train import train
 from pfpn.model import PanopticFPN
 from pfpn.predict import Prediction
 from pfpn.structures import Category, Detections, Panoptic, Sample, Segment
+from tests.engine.conftest import Blocks
 
 CATEGORIES = (Category(1, "ground", False), Category(2, "box", True))
 
@@ -171,6 +173,19 @@ def test_a_data_set_of_other_classes_is_refused(tiny, blocks):
     net = PanopticFPN(tiny(num_things=5, num_semantic=3).model)
     with pytest.raises(ValueError, match=r"2 thing and 2 stuff classes.*trained on 5 and 2"):
         evaluate(net, blocks[1])
+
+
+def test_labels_that_mean_something_else_are_refused(tiny, blocks, tmp_path):
+    """Two lists of as many classes: without this, every score would be of the wrong ones."""
+    ours = blocks[0].categories
+    renamed = [replace(c, name=f"{c.name} too") for c in ours]
+    numbered = [replace(c, id=c.id + 100) for c in ours]
+    require_same_categories(ours, renamed)
+    require_same_categories(ours, numbered)
+    other = Blocks(1)
+    other.categories = (*ours[:3], Category(8, "tree", True))
+    with pytest.raises(ValueError, match=r"found 'tree' \(id 8\) where the model learned 'dark'"):
+        next(train(tiny(), tmp_path, datasets=(blocks[0], other)))
 
 
 def test_results_read_as_a_table_and_as_json(model, predicts):
