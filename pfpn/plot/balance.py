@@ -10,16 +10,18 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from torch import Tensor
 
 from pfpn.engine.config import OptimConfig
 from pfpn.engine.optim import learning_rate
 from pfpn.model import LOSS_NAMES, PanopticFPN
-from pfpn.plot.curves import COLORS
 from pfpn.structures import Batch
 
 INSTANCE, SEMANTIC, SUM = "#d55e00", "#0072b2", "#202020"
+INSTANCE_PALE = "#f0a878"
 TRUNK, HEADS = "#e8e8e8", {"instance": "#f6d9c4", "semantic": "#cfe3f2"}
 
 
@@ -84,13 +86,14 @@ def measure_balance(model: PanopticFPN, batches: Sequence[Batch], seed: int = 0)
 
 def plot_gradients(balances: Mapping[str, Balance]) -> Figure:
     """Draw the length of each loss's gradient at the trunk, one panel for each model."""
-    figure = Figure(figsize=(9, 2.9), layout="constrained")
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
     panels = figure.subplots(1, len(balances), sharex=True, squeeze=False)[0]
     for axes, (title, balance) in zip(panels, balances.items(), strict=True):
         bars = {name.removeprefix("loss_").replace("_", " "): 0.0 for name in LOSS_NAMES}
         for name in LOSS_NAMES:
             bars[name.removeprefix("loss_").replace("_", " ")] = balance.losses.get(name, 0.0)
-        colors = [COLORS[name] for name in LOSS_NAMES]
+        # Two hues for two sides, as in the arrows and curves that follow.
+        colors = [SEMANTIC if name == "loss_semantic" else INSTANCE_PALE for name in LOSS_NAMES]
         axes.barh(list(bars), list(bars.values()), color=colors)
         axes.invert_yaxis()
         axes.axvline(balance.instance, color=INSTANCE, linestyle="--", linewidth=1.5)
@@ -99,8 +102,12 @@ def plot_gradients(balances: Mapping[str, Balance]) -> Figure:
         axes.set_xlabel("length of the gradient at the trunk (log)", fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25, axis="x")
-    panels[0].plot([], [], color=INSTANCE, linestyle="--", label="instance side together")
-    panels[0].legend(fontsize=7.5, loc="upper right")
+    handles = [
+        Patch(color=INSTANCE_PALE, label="losses of the instance side"),
+        Line2D([], [], color=INSTANCE, linestyle="--", label="all five together"),
+        Patch(color=SEMANTIC, label="the semantic side"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
 
 
@@ -216,6 +223,13 @@ def plot_tradeoff(runs: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
         axes.grid(alpha=0.25)
         axes.legend(fontsize=8, frameon=False)
         axes.title.set_fontsize(9)
+    # Less than a decade: powers of ten would leave one readable number.
+    losses.set_yticks([0.1, 0.2, 0.4, 1, 2, 4])
+    losses.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    losses.yaxis.set_minor_formatter(NullFormatter())
+    lowest = min(run["loss_semantic"] for run in runs)
+    highest = max(run["loss_instance"] for run in runs)
+    losses.set_ylim(min(lowest, highest) / 1.3, max(lowest, highest) * 1.3)
     return figure
 
 
