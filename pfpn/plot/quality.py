@@ -680,7 +680,10 @@ def plot_errors(
         for y, (name, value) in enumerate(score.by_name().items()):
             bars.barh(y, 100 * value, color=SCORE_COLORS[name], height=0.75)
             bars.text(-3, y, name, ha="right", va="center", fontsize=8)
-            bars.text(100 * value + 2, y, f"{100 * value:.1f}", va="center", fontsize=8)
+            bars.text(
+                100 * value + 2, y, f"{100 * value:.1f}", va="center", fontsize=8,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+            )  # fmt: skip
         bars.set(xlim=(-48, 122), ylim=(2.6, -0.6))
         bars.axvline(100, ymin=0.05, ymax=0.95, color="0.8", linewidth=0.8, zorder=0)
     return figure
@@ -763,10 +766,10 @@ def plot_sizes(rows: Sequence[TrueSegment]) -> Figure:
         )  # fmt: skip
     areas = np.geomspace(min(row.area for row in rows) * 0.8, max(row.area for row in rows) * 1.2)
     axes.plot(areas, disc_iou(areas), color="black", linewidth=1.2)
-    middle = float(areas[len(areas) // 3])
+    middle = float(areas[len(areas) // 8])
     axes.annotate(
         "a disc that lost a rim of 1 pixel", (middle, float(disc_iou(np.array([middle]))[0])),
-        xytext=(55, -34), textcoords="offset points", fontsize=8,
+        xytext=(14, -42), textcoords="offset points", fontsize=8,
         arrowprops={"arrowstyle": "-", "linewidth": 0.8},
     )  # fmt: skip
     axes.axhline(MATCH_IOU, color=STATUS_COLORS["FN"], linewidth=1, linestyle=":")
