@@ -143,6 +143,9 @@ class TrainConfig:
         for name in ("seed", "max_minutes", "threads", "eval_every", "eval_images"):
             _require(self, name, getattr(self, name) >= 0, "0 or more")
         _require(self, "lovasz_start", 0 <= self.lovasz_start <= 1, "a number in [0, 1]")
+        untranslatable = self.gradient_checkpointing and self.model.norm == "batch"
+        alone = "false with gradient_checkpointing=true and model.norm=batch"
+        _require(self, "compile", not (self.compile and untranslatable), alone)
         _require(self, "device", self.device in ("auto", "cpu", "cuda"), "'auto', 'cpu' or 'cuda'")
 
 

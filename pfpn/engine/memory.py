@@ -180,6 +180,8 @@ def _recomputed_forward(block: nn.Module, x: Tensor) -> Tensor:
     plain = partial(type(block).forward, block)
     if not torch.is_grad_enabled():
         return plain(x)
+    if not any(isinstance(module, nn.BatchNorm2d) for module in block.modules()):
+        return checkpoint(plain, x, use_reentrant=False)  # which torch.compile understands
 
     def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
         return nullcontext(), _statistics_untouched(block)

@@ -121,9 +121,12 @@ from pfpn.engine.train import train
 torch.set_num_threads(1)
 engine.compile_parts = partial(engine.compile_parts, backend=sys.argv[2])
 optim = replace(TINY.optim, optimizer="sgd", lr=0.01, warmup_steps=0)
-blocks = Blocks(5), Blocks(1, first=100)
+blocks, saving = (Blocks(5), Blocks(1, first=100)), sys.argv[3] == "saving"
+model = replace(TINY.model, norm="frozen" if saving else "batch")
 for name in ("plain", "compiled"):
-    config = replace(TINY, max_steps=2, optim=optim, compile=name == "compiled")
+    config = replace(TINY, max_steps=2, optim=optim, model=model)
+    if name == "compiled":
+        config = replace(config, compile=True, gradient_checkpointing=saving)
     list(train(config, f"{sys.argv[1]}/{name}", datasets=blocks))
 print("graphs", torch._dynamo.utils.counters["stats"]["unique_graphs"])
 """
@@ -131,9 +134,11 @@ BACKEND = os.environ.get("PFPN_COMPILE", "aot_eager")  # inductor takes many min
 
 
 @pytest.mark.slow
-def test_a_compiled_run_ends_near_a_plain_one(tmp_path):
+@pytest.mark.parametrize("memory", ["plain", "saving"])
+def test_a_compiled_run_ends_near_a_plain_one(memory, tmp_path):
+    """Also with gradient checkpointing, where no norm has statistics to keep."""
     done = subprocess.run(
-        [sys.executable, "-c", COMPILED, str(tmp_path), BACKEND],
+        [sys.executable, "-c", COMPILED, str(tmp_path), BACKEND, memory],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -148,6 +153,11 @@ def test_a_compiled_run_ends_near_a_plain_one(tmp_path):
         if value.is_floating_point():
             scale = float(value.abs().max()) + 1e-3
             assert float((two[key] - value).abs().max()) < 1e-3 * scale, key
+
+
+def test_compilation_that_cannot_be_is_refused_at_once(tiny):
+    with pytest.raises(ValueError, match=r"compile: found True, expected false with gradient_"):
+        tiny(norm="batch", compile=True, gradient_checkpointing=True)
 
 
 def test_the_rate_follows_the_batch_and_says_so(tiny, blocks, tmp_path):
