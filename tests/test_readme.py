@@ -11,6 +11,7 @@ from pfpn.cli import build_parser, main
 from pfpn.engine.config import override
 from pfpn.engine.optim import describe_factor
 from pfpn.engine.presets import PRESETS
+from pfpn.exercises import all_exercises
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -152,3 +153,7 @@ def test_every_picture_in_the_readme_is_there_and_described():
     for words, place in pictures:
         assert len(words) > 40, f"{place} needs a description"
         assert (ROOT / place).is_file(), place
+
+
+def test_the_readme_counts_the_exercises():
+    assert f"{len(all_exercises())} exercises" in README
