@@ -71,11 +71,9 @@ def to_png(image: Image.Image, small: bool = True, colors: int = 256) -> bytes:
     """
     buffer = io.BytesIO()
     if small:
-        by_area = {"method": Image.Quantize.MEDIANCUT, "kmeans": 2}
-        by_hue = {"method": Image.Quantize.MAXCOVERAGE}
-        image = image.quantize(
-            colors, dither=Image.Dither.NONE, **(by_hue if colors == 256 else by_area)
-        )
+        # Coverage keeps the colors of small areas; the means move all of them to where pixels are.
+        method = Image.Quantize.MAXCOVERAGE if colors == 256 else Image.Quantize.MEDIANCUT
+        image = image.quantize(colors, method=method, kmeans=2, dither=Image.Dither.NONE)
     image.save(buffer, format="png", optimize=small)
     return buffer.getvalue()
 
