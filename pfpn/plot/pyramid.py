@@ -428,13 +428,19 @@ def describe_fields(fields: Sequence[Field]) -> str:
 
 
 def plot_maps(
-    maps: Mapping[str, Float[np.ndarray, "_h _w 3"]], num_columns: int = 3, width: float = 9.0
+    maps: Mapping[str, Float[np.ndarray, "_h _w 3"]],
+    num_columns: int = 3,
+    width: float = 9.0,
+    title_height: float = 0.28,
 ) -> Figure:
-    """Draw pictures or feature colors side by side, each as large as the others, with its title."""
+    """Draw pictures or feature colors side by side, each as large as the others, with its title.
+
+    A title of two lines wants a `title_height` of 0.45 inches.
+    """
     first = next(iter(maps.values()))
     num_rows = -(-len(maps) // num_columns)
     cell = width / num_columns
-    height = num_rows * (cell * first.shape[0] / first.shape[1] + 0.28)
+    height = num_rows * (cell * first.shape[0] / first.shape[1] + title_height)
     figure = Figure(figsize=(width, height), layout="constrained")
     grid = figure.subplots(num_rows, num_columns, squeeze=False)
     for axes in grid.flat:
@@ -512,6 +518,8 @@ def plot_shares(costs: Mapping[str, LevelCost]) -> Figure:
                 ink = "white" if level in ("p2", "p3") else "black"
                 text = f"{level}\n{share:.0f} %"
                 axes.text(left + share / 2, row, text, ha="center", va="center", color=ink, size=9)
+            elif level == "p5":  # too thin for words inside: beside the bar, which it ends
+                axes.text(101, row, f"{level}\n{share:.0f} %", ha="left", va="center", size=9)
             left += share
     axes.set(xlim=(0, 100), xlabel="share (%)", yticks=range(2), yticklabels=list(kinds))
     axes.invert_yaxis()

@@ -172,3 +172,17 @@ def test_words_hold_the_numbers():
         [field]
     )
     assert "one 50, 60" in pp.describe_scores({"one": [0.5, 0.6]}, ["a", "b"])
+
+
+def test_every_level_is_named_in_both_bars_of_the_shares():
+    costs = pp.level_costs([256, 512, 1024, 2048], 256, (800, 1088))
+    (axes,) = pp.plot_shares(costs).axes
+    words = [text.get_text() for text in axes.texts]
+    assert [w.split()[0] for w in words] == 2 * ["p2", "p3", "p4", "p5"]
+    assert words[-1] == "p5\n2 %"
+    assert axes.texts[-1].get_position()[0] > 100  # too thin a bar: the words stand beside it
+
+
+def test_maps_with_two_lines_of_title_are_drawn_as_large_as_with_one():
+    one, two = (pp.plot_maps({"a": np.zeros((2, 3, 3))}, title_height=h) for h in (0.28, 0.45))
+    assert two.get_size_inches()[1] - one.get_size_inches()[1] == pytest.approx(0.17)
