@@ -110,7 +110,7 @@ GROUP_NORM = Exercise(
     difficulty=2,
     minutes=12,
     hints=(
-        "Neighbouring channels form a group. Which reshape puts all numbers of a group in a row?",
+        "Neighboring channels form a group. Which reshape puts all numbers of a group in a row?",
         "x.reshape(groups, -1), then mean and variance of each row with keepdim=True. Divide by "
         "sqrt(var + eps), where the variance divides by n, not by n - 1.",
     ),
@@ -138,7 +138,7 @@ GROUP_NORM = Exercise(
             lambda x, groups, eps: group_norm(x, 1, eps),
         ),
         Mistake(
-            "The groups are dealt out like cards: 0, 2, 4 and 1, 3, 5. Neighbours belong together.",
+            "The groups are dealt out like cards: 0, 2, 4 and 1, 3, 5. Neighbors belong together.",
             _interleaved,
         ),
         Mistake("eps belongs under the root: sqrt(var + eps).", _eps_outside),
@@ -180,8 +180,8 @@ DOUBLE_ROW = Exercise(
     hints=(
         "Draw it. Each old cell is cut in two, and the centers of the halves lie a quarter of an "
         "old cell to the left and to the right of its center.",
-        "Left half: 3/4 of its own value + 1/4 of the left neighbour's. Right half: the same with "
-        "the right neighbour. At the ends, where there is none, the own value stands in.",
+        "Left half: 3/4 of its own value + 1/4 of the left neighbor's. Right half: the same with "
+        "the right neighbor. At the ends, where there is none, the own value stands in.",
     ),
     reference=double_row,
     cases=lambda: [

@@ -375,6 +375,7 @@ def plot_confusion(
     axes.set_xticks(range(len(names)), list(names), fontsize=8, rotation=30)
     axes.set_yticks(range(len(names)), list(names), fontsize=8)
     axes.set(xlabel="found", ylabel="truth")
+    axes.set_title("percent of the true pixels of a row", fontsize=9)
     return figure
 
 
