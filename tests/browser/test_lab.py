@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Error, expect
 
 pytestmark = pytest.mark.slow
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-PATIENCE = 30_000  # milliseconds, for a machine that is busy with other things
+PATIENCE = 20_000  # milliseconds, for a machine that is busy with other things
 
 
 def notebook(*cells: str) -> str:
@@ -78,7 +79,7 @@ def lab(tmp_path_factory) -> Iterator[tuple[str, Path]]:
             sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
             "--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--notebook-dir={folder}",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-            "--LabApp.expose_app_in_browser=True",  # menus close by themselves on a busy machine
+            "--LabApp.expose_app_in_browser=True", "--ServerApp.disable_check_xsrf=True",
         ],
         env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
@@ -100,6 +101,17 @@ def lab(tmp_path_factory) -> Iterator[tuple[str, Path]]:
         log.close()
 
 
+def start_kernel(address: str, name: str) -> None:
+    """Start a notebook's kernel before it is opened, so that nobody is asked which to take."""
+    session = {"path": name, "name": name, "type": "notebook", "kernel": {"name": "python3"}}
+    started = urllib.request.Request(
+        f"{address}/api/sessions",
+        json.dumps(session).encode(),
+        {"Content-Type": "application/json"},
+    )
+    urllib.request.urlopen(started, timeout=PATIENCE / 1000).close()
+
+
 @pytest.fixture
 def run_all(lab, browser, request):
     """Open a notebook in the browser and run all of it."""
@@ -107,21 +119,20 @@ def run_all(lab, browser, request):
     context = browser.new_context(viewport={"width": 1200, "height": 1000})
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
-    select = page.locator(".jp-Dialog").get_by_role("button", name="Select")
-    page.add_locator_handler(select, lambda: select.click())  # asked while the kernel starts
 
     def run(name: str, content: str):
         (folder / name).write_text(content)
-        page.goto(f"{address}/lab/tree/{name}")
+        start_kernel(address, name)
+        page.goto(f"{address}/lab/workspaces/{Path(name).stem}/tree/{name}")  # nothing else open
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
         page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
         untouched = page.locator(".jp-InputPrompt", has_text=re.compile(r"\[ +\]"))
         deadline = time.monotonic() + PATIENCE / 1000
-        while (
-            untouched.count() and time.monotonic() < deadline
-        ):  # a kernel that just starts is deaf
-            page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-            page.wait_for_timeout(2000)
+        while untouched.count() and time.monotonic() < deadline:  # a kernel that starts is deaf
+            # By command: menus close by themselves on a busy machine. The promise may stay open.
+            page.evaluate("() => void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+            page.wait_for_timeout(4000)
+        page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
         return page
 
     yield run
@@ -129,25 +140,41 @@ def run_all(lab, browser, request):
     context.close()
 
 
+def eventually(run_all, content: str, look) -> None:
+    """Look at a notebook that was run, up to four times anew.
+
+    On a busy machine JupyterLab loses messages of a kernel that starts, whatever it is to run.
+    """
+    for attempt in range(4):
+        page = run_all(f"notebook{attempt}.ipynb", content)
+        try:
+            return look(page)
+        except (AssertionError, Error):
+            if attempt == 3:
+                raise
+    return None
+
+
 def test_moving_a_slider_changes_the_picture(run_all):
-    page = run_all("explorer.ipynb", notebook(EXPLORER))
-    picture = page.locator(
-        ".jp-OutputArea img.widget-image, .jp-OutputArea .widget-image img"
-    ).first
-    picture.wait_for()
-    before = picture.get_attribute("src")
-    handle = page.locator(".widget-slider .noUi-handle").first
-    handle.focus()
-    page.keyboard.press("ArrowRight")
-    page.wait_for_function(
-        "([image, before]) => image.src !== before", arg=[picture.element_handle(), before]
-    )
-    assert page.locator(".widget-slider .widget-readout").first.inner_text() == "2"
+    def look(page):
+        picture = page.locator(
+            ".jp-OutputArea img.widget-image, .jp-OutputArea .widget-image img"
+        ).first
+        picture.wait_for()
+        before = picture.get_attribute("src")
+        page.locator(".widget-slider .noUi-handle").first.focus()
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(".widget-slider .widget-readout").first).to_have_text("2")
+        expect(picture).not_to_have_attribute("src", before, timeout=PATIENCE / 3)
+
+    eventually(run_all, notebook(EXPLORER), look)
 
 
 def test_a_question_is_asked_with_nothing_chosen(run_all):
-    page = run_all("question.ipynb", notebook(EXPLORER, "guess.reveal('it gets steeper')"))
-    page.locator(".widget-radio label:visible", has_text="it gets steeper").wait_for()
-    assert page.locator(".widget-radio input:checked").count() == 0
-    verdict = page.locator(".jp-OutputArea-output.jp-RenderedMarkdown:visible")
-    verdict.filter(has_text="no prediction").first.wait_for()
+    def look(page):
+        page.locator(".widget-radio label:visible", has_text="it gets steeper").wait_for()
+        assert page.locator(".widget-radio input:checked").count() == 0
+        verdict = page.locator(".jp-OutputArea-output.jp-RenderedMarkdown:visible")
+        verdict.filter(has_text="no prediction").first.wait_for()
+
+    eventually(run_all, notebook(EXPLORER, "guess.reveal('it gets steeper')"), look)
