@@ -18,6 +18,21 @@ PACKAGE = ROOT / "pfpn"
 
 # Bottom first: a module imports only what stands before it. A package's __init__ stands right after
 # its last module (it may hand on their names), pfpn's own after the core.
+# A chapter's room, and in it: what computes, what paints, what asks. No room imports another's.
+ROOMS = [
+    "course.ch00_overview",
+    "course.ch01_fpn",
+    "course.ch02_semantic",
+    "course.ch03_proposals",
+    "course.ch04_boxes_masks",
+    "course.ch05_two_tasks",
+    "course.ch06_lovasz",
+    "course.ch07_surfaces",
+    "course.ch08_practice",
+    "course.ch09_merging",
+    "course.ch10_quality",
+    "course.ch11_for_real",
+]
 # fmt: off
 CORE = [
     "version",
@@ -39,12 +54,9 @@ AROUND = [
     "engine.config", "engine.presets", "engine.distributed", "engine.checkpoint", "engine.record",
     "engine.optim", "engine.memory", "engine.evaluate", "engine.train", "engine",
     "unpickle", "zoo",
-    "plot.palette", "plot.panoptic", "plot.overview", "plot.pyramid", "plot.semantic",
-    "plot.instances", "plot.roi", "plot.sets", "plot.surface", "plot.abstain",
-    "plot.slices", "plot.descent", "plot.web", "plot.landscape", "plot.merging", "plot.quality",
-    "plot.curves", "plot.schedule", "plot.timing", "plot.balance", "plot",
-    "exercises",
-    "widgets",
+    "plot.style", "plot.palette", "plot.panoptic", "plot.boxes", "plot.scores", "plot.mistakes",
+    "plot.surface", "plot.web", "plot.landscape", "plot.curves", "plot",
+    "course.check", "course.show", "course.ask", "course.explore", *ROOMS, "course",
     "report",
     "demo",
     "cli",
@@ -56,13 +68,13 @@ MAX_CORE_LINES = 3000  # one sitting: a third of them are words; without the fas
 BESIDE = ("losses._lovasz_rows", "losses._lovasz_fast")
 
 # Who alone may import what, as prefixes of module names. Light modules make `import pfpn` fast;
-# pictures and widgets stay at the rim; images are read under data/. predict resizes with PIL, whose
+# pictures and sliders stay at the rim; images are read under data/. predict resizes with PIL, whose
 # rounding the published weights have seen.
 ALLOWED = {
-    "matplotlib": ("plot", "widgets"),
-    "ipywidgets": ("widgets",),
-    "IPython": ("widgets",),
-    "PIL": ("predict", "data", "widgets", "cli"),
+    "matplotlib": ("plot", "course"),
+    "ipywidgets": ("course",),
+    "IPython": ("course",),
+    "PIL": ("predict", "data", "course", "cli"),
     "torchvision": ("boxes", "roi", "backbone", "zoo", "data"),
     "pycocotools": ("data", "engine.evaluate"),
     "safetensors": ("zoo", "engine"),
@@ -172,11 +184,11 @@ def test_the_order_knows_right_from_wrong():
     assert not may_import("data.coco", "data.toy")
     assert not may_import("model", "unheard_of")
     assert not may_import("data.unheard_of", "model")
-    assert may_import("widgets.one", "widgets.two")
-    assert not may_import("widgets.one", "widgets.one")
-    assert may_import("widgets", "widgets.one")
-    assert not may_import("widgets.one", "widgets")
-    assert not may_import("widgets.one", "cli")
+    assert may_import("course.ch01_fpn.one", "course.ch01_fpn.two")
+    assert not may_import("course.ch01_fpn.one", "course.ch01_fpn.one")
+    assert may_import("course.ch01_fpn", "course.ch01_fpn.one")
+    assert not may_import("course.ch01_fpn.one", "course.ch01_fpn")
+    assert not may_import("course.ch01_fpn.one", "cli")
 
 
 @pytest.mark.parametrize("library", ALLOWED)
@@ -209,7 +221,7 @@ def test_nothing_is_read_in_a_way_that_can_execute_code():
 
 
 def test_library_code_does_not_print():
-    may_print = ("cli", "__main__", "exercises")  # check() and hint() answer a learner
+    may_print = ("cli", "__main__", "course.check")  # check() and hint() answer a learner
     culprits = [
         place(name, call)
         for name in FILES
@@ -237,7 +249,7 @@ def test_no_error_is_swallowed_blindly():
     culprits = [
         place(name, node)
         for name in FILES
-        if name != "exercises.base"  # whatever a learner's code raises is an answer, and is shown
+        if name != "course.check"  # whatever a learner's code raises is an answer, and is shown
         for node in ast.walk(tree(name))
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))

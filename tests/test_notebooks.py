@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pfpn.exercises import all_exercises
+from pfpn.course import all_exercises
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 CHAPTERS = (

@@ -8,10 +8,10 @@ import pytest
 from torch.distributed.run import get_args_parser
 
 from pfpn.cli import build_parser, main
+from pfpn.course import all_exercises
 from pfpn.engine.config import override
 from pfpn.engine.optim import describe_factor
 from pfpn.engine.presets import PRESETS
-from pfpn.exercises import all_exercises
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

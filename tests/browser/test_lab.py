@@ -50,7 +50,7 @@ def notebook(*cells: str) -> str:
 
 EXPLORER = """
 from matplotlib.figure import Figure
-from pfpn.widgets import ask, explore
+from pfpn.course import ask, explore
 
 def draw(slope):
     figure = Figure(figsize=(3, 2))

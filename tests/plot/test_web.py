@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from pfpn.course.ch07_surfaces.slices import count_wrong, read_point
 from pfpn.plot import web
-from pfpn.plot.slices import count_wrong, read_point
 from pfpn.plot.surface import LOSSES, TRUTHS, loss_at, value_and_gradient
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,131 @@
+"""Predictions: the reader says what will happen, runs the cell, and sees both side by side.
+
+To commit to an answer first is what makes a result stay in mind, and a wrong guess is worth most.
+"""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets
+from IPython.display import display, publish_display_data
+
+from pfpn.course.show import is_static
+
+Answer = str | float
+
+
+class Guess:
+    """One prediction: asked, answered (or not), then revealed. After that it counts as it stood."""
+
+    def __init__(self, question: str, options: Sequence[str] = (), unit: str = ""):
+        self.question = question
+        self.options = list(options)
+        self.unit = unit
+        self.answer: Answer | None = None
+        self.truth: Answer | None = None
+        self.right: bool | None = None  # None: no prediction was made before it was revealed
+        self.control: Any = None  # the live widget
+
+    def reveal(self, truth: Answer, because: str = "", tolerance: float = 0.0) -> None:
+        """Show the prediction beside the result, and why it is so.
+
+        Args:
+            truth: one of the options, or the number.
+            because: one sentence.
+            tolerance: how far off a number may be and still be right.
+
+        Raises:
+            ValueError: the truth is none of the options.
+        """
+        if self.options and truth not in self.options:
+            raise ValueError(
+                f"reveal: the result {truth!r} is none of the options {self.options} of the "
+                f"question {self.question!r}"
+            )
+        if self.truth is None:  # a second look changes no record
+            self._close(truth, tolerance)
+        said = "no prediction" if self.answer is None else self._with_unit(self.answer)
+        verdict = {True: " Right.", False: " Not this time.", None: ""}[self.right]
+        _write(
+            f"**You said:** {said}. **It is:** {self._with_unit(truth)}.{verdict} {because}".strip()
+        )
+
+    def _close(self, truth: Answer, tolerance: float) -> None:
+        if self.control is not None:
+            self.answer = _typed(self.control.value, bool(self.options))
+            self.control.disabled = True
+        self.truth = truth
+        if self.answer is not None:
+            if isinstance(truth, str):
+                self.right = self.answer == truth
+            else:
+                self.right = abs(float(self.answer) - truth) <= tolerance
+
+    def _with_unit(self, answer: Answer) -> str:
+        text = answer if isinstance(answer, str) else f"{answer:g}"
+        return f"{text} {self.unit}".strip()
+
+
+def ask(
+    question: str,
+    options: Sequence[str] = (),
+    unit: str = "",
+    answer: Answer | None = None,
+) -> Guess:
+    """Ask for a prediction before the cell that tells; `.reveal(truth)` shows both.
+
+    Args:
+        question: what will happen?
+        options: to choose from; without them a number is asked for.
+        unit: of the number.
+        answer: what you say, for those who would rather type than click.
+
+    Raises:
+        ValueError: `answer` is none of the options.
+    """
+    guess = Guess(question, options, unit)
+    if answer is not None and options and answer not in options:
+        raise ValueError(f"ask: the answer {answer!r} is none of the options {list(options)}")
+    guess.answer = answer
+    if is_static() or answer is not None:
+        choices = "".join(f"\n- {option}" for option in options)
+        in_units = f" (a number of {unit})" if unit else ""
+        _write(f"**Your prediction?** {question}{'' if options else in_units}\n{choices}".rstrip())
+        return guess
+    if options:
+        guess.control = ipywidgets.RadioButtons(
+            options=list(options), value=None, layout={"width": "max-content"}
+        )
+    else:
+        guess.control = ipywidgets.Text(placeholder=f"your number {unit}".strip())
+    title = ipywidgets.HTML(f"<b>Your prediction?</b> {html.escape(question)}")
+    display(ipywidgets.VBox([title, guess.control]))
+    return guess
+
+
+def tally(*guesses: Guess) -> None:
+    """Sum up a chapter's predictions: how many were made, how many were right."""
+    made = [guess for guess in guesses if guess.right is not None]
+    if not made:
+        _write(
+            f"None of the {len(guesses)} predictions of this chapter were made. Go back to the "
+            "questions, choose, and run their cells again: it is the guess that teaches."
+        )
+        return
+    right = sum(bool(guess.right) for guess in made)
+    _write(f"**Your predictions:** {right} of {len(made)} right, {len(guesses)} were asked.")
+
+
+def _typed(value: str | None, is_choice: bool) -> Answer | None:
+    """Read what a widget holds; what is no number counts as no prediction."""
+    if not value or is_choice:
+        return value or None
+    try:
+        return float(value.replace(",", "."))
+    except ValueError:
+        return None
+
+
+def _write(markdown: str) -> None:
+    publish_display_data({"text/markdown": markdown, "text/plain": markdown.replace("**", "")})

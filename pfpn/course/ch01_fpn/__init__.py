@@ -1,0 +1,1 @@
+"""Chapter 01 of the course: what its notebook computes, draws and asks."""

@@ -1,0 +1,381 @@
+"""What an exercise is, and how an answer to it is examined.
+
+The typical mistakes of an exercise are functions, like its reference: an answer that gives what a
+mistake gives, where the right ones give something else, has made that mistake. So a diagnosis is
+tested by the same means as an answer.
+"""
+
+import copy
+import math
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FEW = 24  # numbers that are shown in full
+MAX_TEXT = 400  # characters of one shown value
+_HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One call of the answer: what it is about, and the arguments."""
+
+    title: str  # "a box of the canonical size goes to p4"
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A wrong answer that is often given, and what to say to it."""
+
+    message: str
+    function: Callable[..., Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exercise:
+    """A task, its cases and its typical mistakes."""
+
+    name: str  # "04.level_of_box": chapter, dot, name
+    task: str  # one sentence
+    difficulty: int  # 1 to 3
+    minutes: int
+    hints: tuple[str, ...]  # from a nudge to nearly the answer
+    reference: Callable[..., Any]
+    cases: Callable[[], Sequence[Case]]  # small, the simplest first
+    mistakes: tuple[Mistake, ...]
+    tolerance: float = 1e-5
+    # How an answer meets the arguments, where it is no plain function of them.
+    run: Callable[..., Any] = lambda answer, *arguments: answer(*arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is to be said to an answer."""
+
+    text: str
+    right: bool
+    diagnosis: str = ""  # of the first case that failed
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class _Unanswered:
+    """In place of a value: the stub is still a stub."""
+
+
+def examine(exercise: Exercise, answer: Callable[..., Any]) -> Report:
+    """Run the cases up to the first that fails."""
+    cases = list(exercise.cases())
+    passed: list[Case] = []
+    for case in cases:
+        expected = _call(exercise, exercise.reference, case)
+        arguments = copy.deepcopy(case.arguments)
+        try:
+            found = exercise.run(answer, *arguments)
+        except NotImplementedError:
+            found = _Unanswered
+        except Exception as error:
+            return _fail(exercise, passed, case, expected, _raised(error), _blame(error))
+        if found is None or found is Ellipsis:
+            found = _Unanswered if expected is not None else found
+        if found is _Unanswered and not passed:
+            return _unanswered(exercise, len(cases))
+        problem = differ(expected, found, exercise.tolerance)
+        if problem:
+            known = _recognise(exercise, passed, case, found)
+            return _fail(exercise, passed, case, expected, brief(found), known or problem)
+        if differ(list(case.arguments), list(arguments), 0.0):
+            why = (
+                "The value is right, but your code changed its input on the way. Work on a copy, or"
+                " use operations that make a new tensor (x + 1, not x += 1)."
+            )
+            return _fail(exercise, passed, case, expected, brief(found), why)
+        passed.append(case)
+    lines = [f"{exercise.name}: all {len(cases)} cases are right.", *_ticks(passed)]
+    return Report("\n".join(lines), right=True)
+
+
+def differ(expected: Any, found: Any, tolerance: float) -> str:
+    """Say how a value is wrong in kind, shape or amount; "" if it is right."""
+    if found is _Unanswered:
+        return "Nothing came back: is a `return` missing on some way through your code?"
+    if isinstance(expected, Tensor):
+        return _differ_tensor(expected, found, tolerance)
+    if isinstance(expected, np.ndarray):
+        if not isinstance(found, np.ndarray):
+            return f"Expected a NumPy array, found {_kind(found)}."
+        return _differ_tensor(torch.as_tensor(expected), torch.as_tensor(found), tolerance)
+    if isinstance(expected, bool | str) or expected is None:
+        same = type(found) is type(expected) and found == expected
+        return "" if same else f"Expected {brief(expected)}, found {brief(found)}."
+    if isinstance(expected, int | float):
+        return _differ_number(expected, found, tolerance)
+    if isinstance(expected, Mapping):
+        if not isinstance(found, Mapping):
+            return f"Expected a dict, found {_kind(found)}."
+        if set(expected) != set(found):
+            keys, others = (brief(sorted(value, key=str)) for value in (expected, found))
+            return f"Expected the keys {keys}, found {others}."
+        return _first(
+            (f"At key {key!r}: ", differ(expected[key], found[key], tolerance)) for key in expected
+        )
+    if isinstance(expected, list | tuple):
+        if not isinstance(found, list | tuple):
+            return f"Expected a {type(expected).__name__}, found {_kind(found)}."
+        if len(expected) != len(found):
+            return f"Expected {len(expected)} entries, found {len(found)}."
+        pairs = zip(expected, found, strict=True)
+        return _first((f"Entry {i}: ", differ(e, f, tolerance)) for i, (e, f) in enumerate(pairs))
+    return "" if _equal(expected, found) else f"Expected {brief(expected)}, found {brief(found)}."
+
+
+def brief(value: Any) -> str:
+    """Write a value in small numbers, or what it is if it holds many."""
+    if value is _Unanswered:
+        return "nothing"
+    if isinstance(value, np.ndarray):
+        value = torch.as_tensor(value)
+    if isinstance(value, Tensor):
+        if value.numel() > FEW:
+            return f"a tensor {tuple(value.shape)} of {_dtype(value)}"
+        text = str(_rounded(value.detach().tolist()))
+        return text if value.ndim else f"{text} (a tensor without axes)"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        inner = ", ".join(brief(entry) for entry in value)
+        text = f"[{inner}]" if isinstance(value, list) else f"({inner})"
+    elif isinstance(value, Mapping):
+        text = "{" + ", ".join(f"{key!r}: {brief(entry)}" for key, entry in value.items()) + "}"
+    elif callable(value) and hasattr(value, "__name__"):
+        text = f"the function {value.__name__}"
+    else:
+        text = repr(value)
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 4] + " ..."
+
+
+def _differ_number(expected: float, found: Any, tolerance: float) -> str:
+    if isinstance(found, Tensor | np.generic | np.ndarray):
+        values = torch.as_tensor(found)
+        found = values.item() if values.numel() == 1 else found
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return f"Expected a number, found {_kind(found)}."
+    if math.isnan(found) and not math.isnan(expected):
+        return "Found NaN, not a number: is there a 0 / 0, or the logarithm of a negative number?"
+    if expected == found or abs(expected - found) <= tolerance * max(1.0, abs(expected)):
+        return ""
+    return _relation(torch.tensor([float(expected)]), torch.tensor([float(found)]), tolerance)
+
+
+def _differ_tensor(expected: Tensor, found: Any, tolerance: float) -> str:
+    if not isinstance(found, Tensor):
+        if expected.ndim == 0 and isinstance(found, int | float):
+            return _differ_number(expected.item(), found, tolerance)
+        return f"Expected a tensor of shape {tuple(expected.shape)}, found {_kind(found)}."
+    if found.shape != expected.shape:
+        turned = found.ndim == 2 and found.T.shape == expected.shape
+        return (
+            f"Expected the shape {tuple(expected.shape)}, found {tuple(found.shape)}."
+            f"{' Are rows and columns swapped?' if turned else ''}"
+        )
+    if _dtype(found) != _dtype(expected):
+        return f"Expected a tensor of {_dtype(expected)}, found one of {_dtype(found)}."
+    if not expected.numel():
+        return ""
+    a, b = expected.detach().double(), found.detach().double()
+    if b.isnan().any() and not a.isnan().any():
+        return "Found NaN, not a number: is there a 0 / 0, or the logarithm of a negative number?"
+    if torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True):
+        return ""
+    return _relation(a, b, tolerance)
+
+
+def _relation(a: Tensor, b: Tensor, tolerance: float) -> str:
+    """Say how wrong numbers relate to the right ones, where the relation is a plain one."""
+    close = max(tolerance, 1e-6)
+    if a.ndim == 2 and a.shape[0] == a.shape[1] and torch.allclose(a.T, b, close, close):
+        return "These are the right numbers with rows and columns swapped."
+    if torch.allclose(-a, b, close, close):
+        return "The sign is wrong, the size is right."
+    finite = a.isfinite() & b.isfinite()
+    shift = (b - a)[finite]
+    if a.numel() > 2 and shift.numel() == a.numel() and shift.std() <= close * (1 + a.abs().max()):
+        return f"Every number is off by the same amount: {shift.mean():+.4g}."
+    large = finite & (a.abs() > close)
+    ratio = (b[large] / a[large]) if large.any() else b.new_zeros(0)
+    if a.numel() > 1 and ratio.numel() > 1 and ratio.std() <= close and ratio.mean().abs() > close:
+        return f"Every number is {ratio.mean():.4g} times what it should be."
+    if a.numel() == 1:
+        return f"Expected {a.item():.4g}, found {b.item():.4g}."
+    wrong = ~torch.isclose(a, b, close, close, equal_nan=True)
+    place = tuple(wrong.nonzero()[0].tolist())
+    return (
+        f"{int(wrong.sum())} of {a.numel()} numbers are wrong, the first at {list(place)}: "
+        f"expected {a[place]:.4g}, found {b[place]:.4g}."
+    )
+
+
+def _recognise(exercise: Exercise, passed: Sequence[Case], case: Case, found: Any) -> str:
+    """Return the message of the mistake that gives what was found, here and so far."""
+    for mistake in exercise.mistakes:
+        try:
+            made = _call(exercise, mistake.function, case)
+            so_far = all(
+                not differ(
+                    _call(exercise, exercise.reference, earlier),
+                    _call(exercise, mistake.function, earlier),
+                    exercise.tolerance,
+                )
+                for earlier in passed
+            )
+        except Exception:  # a mistake may fail on a case that it does not reach
+            continue
+        if so_far and not differ(made, found, exercise.tolerance):
+            return mistake.message
+    return ""
+
+
+def _call(exercise: Exercise, function: Callable[..., Any], case: Case) -> Any:
+    return exercise.run(function, *copy.deepcopy(case.arguments))
+
+
+def _fail(
+    exercise: Exercise, passed: Sequence[Case], case: Case, expected: Any, found: str, why: str
+) -> Report:
+    total = len(list(exercise.cases()))
+    lines = [
+        f"{exercise.name}: {len(passed)} of {total} cases are right, then this one is not.",
+        *_ticks(passed),
+        f"  x {case.title}",
+        f"      input     {', '.join(brief(argument) for argument in case.arguments)}",
+        f"      expected  {brief(expected)}",
+        f"      found     {found}",
+        f"  {why}",
+        f'  More help: hint("{exercise.name}", 1)' if exercise.hints else "",
+    ]
+    return Report("\n".join(line for line in lines if line), right=False, diagnosis=why)
+
+
+def _unanswered(exercise: Exercise, cases: int) -> Report:
+    text = (
+        f"{exercise.name}: not answered yet. {stars(exercise.difficulty)}, about "
+        f"{exercise.minutes} minutes, {cases} cases wait for it."
+        f'\n  Stuck? hint("{exercise.name}", 1)'
+    )
+    return Report(text, right=False)
+
+
+def stars(difficulty: int) -> str:
+    """Write a difficulty of 1 to 3."""
+    return "★" * difficulty + "☆" * (3 - difficulty)
+
+
+def _ticks(cases: Sequence[Case]) -> list[str]:
+    return [f"  + {case.title}" for case in cases]
+
+
+def _raised(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]
+
+
+def _blame(error: Exception) -> str:
+    """Say which line of the learner's code it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).resolve().parent != _HERE]
+    line = f" in line {own[0].lineno}, `{own[0].line}`" if own and own[0].line else ""
+    return f"Your code raised this error{line} instead of returning a value."
+
+
+def _first(problems: Any) -> str:
+    return next((where + problem for where, problem in problems if problem), "")
+
+
+def _kind(value: Any) -> str:
+    if value is None or value is _Unanswered:
+        return "nothing (is a `return` missing?)"
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return f"{type(value).__name__} {brief(value)}"
+
+
+def _dtype(value: Tensor) -> str:
+    """Write what a tensor holds; how many bits matters to no exercise."""
+    if value.dtype == torch.bool:
+        return "booleans"
+    return "floats" if value.is_floating_point() else "integers"
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _equal(expected: Any, found: Any) -> bool:
+    """Compare objects; those that hold tensors field by field."""
+    if type(expected) is not type(found):
+        return False
+    names = getattr(type(expected), "__dataclass_fields__", None)
+    if names is None:
+        return bool(expected == found)
+    return all(not differ(getattr(expected, n), getattr(found, n), 1e-5) for n in names)
+
+
+@cache
+def all_exercises() -> dict[str, Exercise]:
+    """Return every exercise by its name, in the course's order."""
+    chapters = sorted(m.name for m in iter_modules([str(_HERE)]) if m.ispkg)
+    modules = (import_module(f"pfpn.course.{chapter}.exercises") for chapter in chapters)
+    found = [exercise for module in modules for exercise in module.EXERCISES]
+    return {exercise.name: exercise for exercise in found}
+
+
+def find(name: str) -> Exercise:
+    """Return one exercise.
+
+    Raises:
+        ValueError: there is none of that name; the message offers the nearest.
+    """
+    known = all_exercises()
+    if name not in known:
+        near = get_close_matches(name, known, n=3, cutoff=0.3) or list(known)
+        raise ValueError(f"No exercise is called {name!r}. Did you mean {', '.join(near)}?")
+    return known[name]
+
+
+def check(name: str, answer: Callable[..., Any]) -> bool:
+    """Run an answer on the cases of an exercise and say what it does; True if all are right.
+
+    An exercise that was not begun (the stub raises NotImplementedError or returns nothing) is
+    not an error, so a notebook runs through without its answers.
+
+    Raises:
+        ValueError: there is no exercise of that name.
+    """
+    report = examine(find(name), answer)
+    print(report)
+    return report.right
+
+
+def hint(name: str, number: int = 1) -> None:
+    """Print a hint of an exercise: the first is a nudge, the last nearly the answer.
+
+    Raises:
+        ValueError: there is no such exercise, or it has fewer hints.
+    """
+    hints = find(name).hints
+    if not 1 <= number <= len(hints):
+        raise ValueError(f"{name} has hints 1 to {len(hints)}, not {number}")
+    print(f"Hint {number} of {len(hints)}: {hints[number - 1]}")

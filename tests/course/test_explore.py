@@ -1,0 +1,230 @@
+"""What a reader of the notebooks sees: figures with words, explorers in both modes, predictions."""
+
+import io
+import json
+
+import ipywidgets
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display  # noqa: F401  captured below
+from IPython.utils.capture import capture_output
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pfpn.course import Explorer, ask, explore, is_static, show, tally
+from pfpn.course.explore import caption, contact_sheet
+from pfpn.course.show import to_png
+
+WORDS = "A straight line through the origin, of the slope that was chosen."
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shell():
+    """An IPython without a kernel, so that what is displayed can be captured."""
+    yield InteractiveShell.instance()
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def live(monkeypatch):
+    """As if a reader's browser were listening."""
+    monkeypatch.delenv("PFPN_STATIC", raising=False)
+    monkeypatch.setattr(InteractiveShell, "kernel", object(), raising=False)
+
+
+def line(slope=1.0, grid=True, kind="a"):
+    figure = Figure(figsize=(3, 2))
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, slope])
+    axes.set_title(kind)
+    axes.grid(grid)
+    return figure
+
+
+FRAMES = [{"slope": 1.0, "grid": True, "kind": "a"}, {"slope": 2.0, "grid": False, "kind": "b"}]
+KNOBS = {"slope": (0.0, 3.0), "grid": True, "kind": ["a", "b"]}
+
+
+def outputs(run):
+    with capture_output() as captured:
+        run()
+    return captured.outputs
+
+
+def test_a_figure_is_shown_once_with_its_words_and_its_size():
+    (output,) = outputs(lambda: show(line(), WORDS))
+    assert output.data["text/plain"] == f"Figure: {WORDS}"
+    assert output.metadata["image/png"] == {"alt": WORDS, "width": 288, "height": 192}
+    json.dumps(output.data)  # a notebook can hold it
+
+
+def test_with_few_colors_large_areas_keep_theirs():
+    image = Image.new("RGB", (40, 30), "white")
+    image.paste((10, 200, 30), (0, 0, 20, 30))
+    for x in range(20):
+        image.putpixel((20 + x, 0), (200 + x, 255 - x, 7 * x))  # twenty small ones
+    small = Image.open(io.BytesIO(to_png(image, colors=4))).convert("RGB")
+    assert small.getpixel((5, 5)) == (10, 200, 30)
+    assert small.getpixel((35, 20)) == (255, 255, 255)
+    assert len(small.getcolors()) <= 4
+    assert len(to_png(image, colors=4)) < len(to_png(image))
+
+
+@pytest.mark.parametrize("words", ["", "A line."])
+def test_a_figure_without_a_description_is_refused(words):
+    with pytest.raises(ValueError, match="expected at least 40"):
+        show(line(), words)
+
+
+def test_a_figure_wider_than_the_page_is_refused():
+    with pytest.raises(ValueError, match=r"12\.0 inches wide"):
+        show(Figure(figsize=(12, 2)), WORDS)
+
+
+def test_without_a_kernel_everything_is_static():
+    assert is_static()
+
+
+def test_the_environment_makes_a_live_notebook_static(live, monkeypatch):
+    assert not is_static()
+    monkeypatch.setenv("PFPN_STATIC", "1")
+    assert is_static()
+
+
+def test_a_static_explorer_shows_every_frame_and_says_which():
+    (output,) = outputs(lambda: explore(line, FRAMES, WORDS, **KNOBS))
+    assert output.data["text/plain"] == (
+        f"Figure: {WORDS} Frames: slope 1, grid on, kind a; slope 2, grid off, kind b."
+    )
+    assert output.metadata["image/png"]["width"] > 2 * 288
+
+
+def test_frames_stand_side_by_side_while_there_is_room():
+    one, three, four = (contact_sheet(line, FRAMES[:1] * n) for n in (1, 3, 4))
+    assert three.width > 2.9 * one.width
+    assert three.height == one.height
+    assert four.height == 2 * one.height
+
+
+def test_captions_read_like_words():
+    assert caption({"top_down": False, "stride": 4, "at": 0.25, "mode": "mean"}) == (
+        "top down off, stride 4, at 0.25, mode mean"
+    )
+
+
+def test_a_live_explorer_draws_anew_when_a_knob_turns():
+    explorer = Explorer(line, FRAMES[0], KNOBS, WORDS)
+    assert explorer.settings() == FRAMES[0]
+    before = explorer.picture.value
+    for name, value in FRAMES[1].items():
+        explorer.controls[name].value = value
+        assert explorer.picture.value != before
+        before = explorer.picture.value
+    assert explorer.settings() == FRAMES[1]
+    assert Image.open(io.BytesIO(before)).size == (288, 192)
+
+
+def test_a_knob_becomes_the_control_that_fits():
+    knobs = {
+        "whole": (1, 5),
+        "part": (0.0, 1.0),
+        "even": (2, 8, 2),
+        "flag": True,
+        "choice": ["x", "y"],
+    }
+    start = {"whole": 1, "part": 0.5, "even": 4, "flag": False, "choice": "y"}
+    controls = Explorer(lambda **_: line(), start, knobs, WORDS).controls
+    assert isinstance(controls["whole"], ipywidgets.IntSlider)
+    assert isinstance(controls["part"], ipywidgets.FloatSlider)
+    assert controls["even"].step == 2
+    assert isinstance(controls["flag"], ipywidgets.Checkbox)
+    assert controls["choice"].options == ("x", "y")
+
+
+def test_a_live_reader_gets_sliders(live):
+    (output,) = outputs(lambda: explore(line, FRAMES, WORDS, **KNOBS))
+    assert "application/vnd.jupyter.widget-view+json" in output.data
+
+
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [
+        ([], "no frames"),
+        ([{"slope": 1.0}], r"frame 1 sets \['slope'\], expected the knobs"),
+        ([FRAMES[0], FRAMES[0] | {"slope": 9.0}], r"frame 2: slope is 9\.0, expected 0\.0 to 3"),
+        ([FRAMES[0] | {"kind": "z"}], r"kind is 'z', expected one of \['a', 'b'\]"),
+        ([FRAMES[0] | {"grid": 1}], "grid is 1, expected True or False"),
+    ],
+)
+def test_frames_that_no_knob_can_reach_are_refused(frames, words):
+    with pytest.raises(ValueError, match=words):
+        explore(line, frames, WORDS, **KNOBS)
+
+
+def said(run):
+    return [output.data["text/plain"] for output in outputs(run)]
+
+
+def test_a_static_question_is_text():
+    assert said(lambda: ask("How steep?", ["flat", "steep"])) == [
+        "Your prediction? How steep?\n\n- flat\n- steep"
+    ]
+    assert said(lambda: ask("How many?", unit="cells")) == [
+        "Your prediction? How many? (a number of cells)"
+    ]
+
+
+def test_an_answer_is_shown_beside_the_result():
+    guess = ask("How many?", unit="cells", answer=20)
+    assert said(lambda: guess.reveal(24, "Six by four.")) == [
+        "You said: 20 cells. It is: 24 cells. Not this time. Six by four."
+    ]
+    assert guess.right is False
+
+
+def test_a_number_near_enough_is_right():
+    guess = ask("How many?", answer=20)
+    guess.reveal(24, tolerance=5)
+    assert guess.right is True
+
+
+def test_no_answer_is_neither_right_nor_wrong():
+    guess = ask("How steep?", ["flat", "steep"])
+    assert said(lambda: guess.reveal("flat")) == ["You said: no prediction. It is: flat."]
+    assert guess.right is None
+
+
+def test_a_live_answer_is_read_from_its_widget_and_then_fixed(live):
+    guess = ask("How steep?", ["flat", "steep"])
+    guess.control.value = "steep"
+    guess.reveal("flat")
+    assert (guess.answer, guess.right) == ("steep", False)
+    assert guess.control.disabled
+    guess.control.value = "flat"  # too late
+    guess.reveal("flat")
+    assert guess.right is False
+
+
+@pytest.mark.parametrize(("typed", "right"), [("24", True), ("24,0", True), ("many", None)])
+def test_a_typed_number_is_read_and_words_are_no_prediction(live, typed, right):
+    guess = ask("How many?", unit="cells")
+    guess.control.value = typed
+    guess.reveal(24)
+    assert guess.right is right
+
+
+def test_a_result_or_an_answer_that_is_no_option_is_refused():
+    with pytest.raises(ValueError, match="'round' is none of the options"):
+        ask("How steep?", ["flat", "steep"], answer="round")
+    with pytest.raises(ValueError, match="the result 'round' is none of the options"):
+        ask("How steep?", ["flat", "steep"]).reveal("round")
+
+
+def test_predictions_are_summed_up():
+    right, wrong, none = ask("A?", answer=1), ask("B?", answer=2), ask("C?")
+    for guess in (right, wrong, none):
+        guess.reveal(1)
+    assert said(lambda: tally(right, wrong, none)) == [
+        "Your predictions: 1 of 2 right, 3 were asked."
+    ]
+    assert said(lambda: tally(none))[0].startswith("None of the 1 predictions")
