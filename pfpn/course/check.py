@@ -8,18 +8,20 @@ tested by the same means as an answer.
 import copy
 import math
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 FEW = 24  # numbers that are shown in full
 MAX_TEXT = 400  # characters of one shown value
@@ -42,21 +44,57 @@ class Mistake:
     function: Callable[..., Any]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Exercise:
-    """A task, its cases and its typical mistakes."""
+    """A task; its reference, its cases and each typical mistake are added by decorators.
+
+    ::
+
+        double = Exercise(name="00.double", task="Return twice x.", difficulty=1, minutes=2, hints=())
+
+        @double.answer
+        def twice(x):
+            return 2 * x
+
+        @double.examples
+        def cases():
+            yield Case("a positive number", (3.0,))
+
+        @double.mistake("You squared x. Twice x is x + x.")
+        def squared(x):
+            return x * x
+    """
 
     name: str  # "04.level_of_box": chapter, dot, name
     task: str  # one sentence
     difficulty: int  # 1 to 3
     minutes: int
     hints: tuple[str, ...]  # from a nudge to nearly the answer
-    reference: Callable[..., Any]
-    cases: Callable[[], Sequence[Case]]  # small, the simplest first
-    mistakes: tuple[Mistake, ...]
+    reference: Callable[..., Any] = lambda *_: None
+    cases: Callable[[], Iterable[Case]] = lambda: ()  # small, the simplest first
+    mistakes: tuple[Mistake, ...] = ()
     tolerance: float = 1e-5
     # How an answer meets the arguments, where it is no plain function of them.
     run: Callable[..., Any] = lambda answer, *arguments: answer(*arguments)
+
+    def answer(self, function: Function) -> Function:
+        """Decorate the reference."""
+        self.reference = function
+        return function
+
+    def examples(self, function: Function) -> Function:
+        """Decorate the function that yields the cases."""
+        self.cases = function
+        return function
+
+    def mistake(self, message: str) -> Callable[[Function], Function]:
+        """Decorate a wrong answer that is often given; the message is what its author is told."""
+
+        def add(function: Function) -> Function:
+            self.mistakes = (*self.mistakes, Mistake(message, function))
+            return function
+
+        return add
 
 
 @dataclass(frozen=True, slots=True)
