@@ -50,7 +50,9 @@ class Exercise:
 
     ::
 
-        double = Exercise(name="00.double", task="Return twice x.", difficulty=1, minutes=2, hints=())
+        double = Exercise(
+            name="00.double", task="Return twice x.", difficulty=1, minutes=2, hints=("x + x",)
+        )
 
         @double.answer
         def twice(x):
