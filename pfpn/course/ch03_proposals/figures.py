@@ -6,43 +6,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
-from matplotlib import colormaps
-from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
+from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from pfpn.anchors import anchor_grid
 from pfpn.boxes import area, iou
 from pfpn.matching import FOREGROUND
+from pfpn.plot.boxes import (
+    BAD_COLOR,
+    FIRST_COLOR,
+    ROW_COLORS,
+    SECOND_COLOR,
+    TRUTH_COLOR,
+    Image,
+    draw_boxes,
+    draw_image,
+    draw_pixels,
+    image_panels,
+    view_square,
+)
 from pfpn.plot.palette import class_colors, instance_color, to_hex
 from pfpn.structures import Category, Instances, things
-
-Image = UInt8[Tensor, "3 h w"]
-
-# None of these is the color of a class, and every meaning has a line style of its own as well.
-TRUTH_COLOR = "white"
-FIRST_COLOR = "#ffb000"  # of two boxes, and of boxes that are looked at
-SECOND_COLOR = "#00c2ff"
-BAD_COLOR = "#ff2a55"
-FADED_COLOR = "0.75"
-ROW_COLORS = (
-    "#ffb000",
-    "#00c2ff",
-    "#ff62c0",
-    "#7dff62",
-    "#c9a2ff",
-    "#ff7a3d",
-    "#f4ff4d",
-    "#4dffd8",
-)
-HALO_WIDTH = 1.6  # points of black around lines on a picture
-SCORE_COLORS = "plasma"
-
 
 # What figures show ------------------------------------------------------------------------------
 
@@ -113,61 +99,9 @@ def covered_by_others(instances: Instances) -> Float[Tensor, " n"]:
     return torch.tensor(shares)
 
 
-# Drawing ----------------------------------------------------------------------------------------
-
-
-def draw_image(axes: Any, image: Image, title: str = "", *, fade: float = 0.0) -> None:
-    """Show an image on its pixel grid, `fade` of the way to white."""
-    pixels = image.permute(1, 2, 0).cpu().numpy()
-    show_pixels(axes, np.rint(pixels + fade * (255.0 - pixels)).astype(np.uint8), title)
-
-
-def show_pixels(axes: Any, pixels: np.ndarray, title: str = "") -> None:
-    """Show RGB pixels as squares; pixel (row, column) covers column..column + 1, row..row + 1."""
-    height, width = pixels.shape[:2]
-    axes.imshow(pixels, interpolation="nearest", extent=(0, width, height, 0))
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize=9)
-
-
-def draw_boxes(
-    axes: Any,
-    boxes: Float[Tensor, "n 4"],
-    colors: str | Sequence[Any] = FIRST_COLOR,
-    *,
-    names: Sequence[str] = (),
-    width: float = 1.5,
-    style: str = "-",
-) -> None:
-    """Draw boxes as lines with a dark rim; names stand on the upper left corner."""
-    corners = boxes.detach().cpu().numpy()
-    lines = [[(a, b), (c, b), (c, d), (a, d), (a, b)] for a, b, c, d in corners]
-    halo = [withStroke(linewidth=width + HALO_WIDTH, foreground="black", alpha=0.55)]
-    axes.add_collection(
-        LineCollection(
-            lines, colors=colors, linewidths=width, linestyles=style, path_effects=halo,
-            capstyle="projecting", joinstyle="miter",
-        )
-    )  # fmt: skip
-    for i, (name, (x0, y0, _, _)) in enumerate(zip(names, corners, strict=False)):
-        color = colors if isinstance(colors, str) else colors[i % len(colors)]
-        axes.text(
-            x0, y0, name, color="black", fontsize=8, va="bottom", ha="left", clip_on=True,
-            bbox={"facecolor": color, "edgecolor": "none", "pad": 1, "alpha": 0.85},
-        )  # fmt: skip
-
-
-def _picture(rows: int, columns: int, image: Image, width: float = 9) -> tuple[Figure, Any]:
-    """Make panels in the shape of the image, with room for a line above each."""
-    shape = image.shape[1] / image.shape[2]
-    height = rows * (width / columns * shape + 0.3)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
 def plot_instances(image: Image, instances: Instances, categories: Sequence[Category]) -> Figure:
     """Draw the things of an image: their boxes on the left, their masks on the right."""
-    figure, ((left, right),) = _picture(1, 2, image)
+    figure, ((left, right),) = image_panels(1, 2, image)
     own = class_colors(categories)
     kinds = things(categories)
     names = [kinds[label].name for label in instances.labels.tolist()]
@@ -179,7 +113,7 @@ def plot_instances(image: Image, instances: Instances, categories: Sequence[Cate
     pixels = image.permute(1, 2, 0).cpu().numpy() * 0.35 + 160
     for mask, color in zip(instances.masks.cpu().numpy(), rgb, strict=True):
         pixels[mask] = color
-    show_pixels(right, np.rint(pixels).astype(np.uint8), "masks, with the tightest box around each")
+    draw_pixels(right, pixels, "masks, with the tightest box around each")
     draw_boxes(right, instances.boxes, [to_hex(color) for color in rgb], width=1.2)
     return figure
 
@@ -348,7 +282,7 @@ def plot_matches(
         matched: index of that truth.
         verdicts: by the rule's name.
     """
-    figure, (panels,) = _picture(1, len(verdicts), image)
+    figure, (panels,) = image_panels(1, len(verdicts), image)
     for axes, (name, verdict) in zip(panels, verdicts.items(), strict=True):
         positive = (verdict == FOREGROUND).nonzero()[:, 0]
         answered = set(matched[positive].tolist())
@@ -425,7 +359,7 @@ def plot_objectness(
     image: Image, gt_boxes: Float[Tensor, "n 4"], probs: Mapping[str, Float[Tensor, "_h _w"]]
 ) -> Figure:
     """Draw the image and, for each level, the objectness of its best anchor in every cell."""
-    figure, panels = _picture(2, 3, image)
+    figure, panels = image_panels(2, 3, image)
     height, width = image.shape[1:]
     first, *rest = panels.ravel()
     draw_image(first, image, "image and truth")
@@ -445,40 +379,6 @@ def plot_objectness(
     return figure
 
 
-def plot_box_stages(
-    image: Image,
-    stages: Mapping[str, tuple[Float[Tensor, "_n 4"], Float[Tensor, " _n"]]],
-    gt_boxes: Float[Tensor, "n 4"] | None = None,
-    *,
-    room: int = 0,
-    columns: int = 2,
-) -> Figure:
-    """Draw one panel per stage: its boxes, colored by score from 0 to 1, best on top.
-
-    Args:
-        image: under the boxes.
-        stages: boxes and scores by the stage's name.
-        gt_boxes: dotted in white, if given.
-        room: pixels around the image that are shown too.
-        columns: of panels.
-    """
-    rows = -(-len(stages) // columns)
-    figure, panels = _picture(rows, columns, image, width=8.6)
-    height, width = image.shape[1:]
-    colormap = colormaps[SCORE_COLORS]
-    for axes in panels.ravel()[len(stages) :]:
-        axes.set_visible(False)
-    for axes, (name, (boxes, scores)) in zip(panels.ravel(), stages.items(), strict=False):
-        order = scores.argsort()
-        draw_image(axes, image, f"{name} ({len(boxes)})", fade=0.25)
-        draw_boxes(axes, boxes[order], list(colormap(scores[order].cpu().numpy())), width=1.2)
-        if gt_boxes is not None:
-            draw_boxes(axes, gt_boxes, TRUTH_COLOR, width=1, style=":")
-        axes.set(xlim=(-room, width + room), ylim=(height + room, -room))
-    _add_score_bar(figure, panels)
-    return figure
-
-
 def plot_nms(
     image: Image,
     boxes: Float[Tensor, "n 4"],
@@ -489,7 +389,7 @@ def plot_nms(
     by = nms_trace(boxes, scores, threshold)
     kept = (by == torch.arange(len(by))).nonzero()[:, 0]
     kept = kept[scores[kept].argsort(descending=True)]
-    figure, ((axes,),) = _picture(1, 1, image, width=4.6)
+    figure, ((axes,),) = image_panels(1, 1, image, width=4.6)
     draw_image(axes, image, fade=0.35)
     colors = {int(k): ROW_COLORS[i % len(ROW_COLORS)] for i, k in enumerate(kept)}
     lost = (by != torch.arange(len(by))).nonzero()[:, 0]
@@ -553,12 +453,7 @@ def plot_misses(misses: Sequence[Miss], *, columns: int = 4, room: int = 14) -> 
         draw_boxes(axes, miss.closest[None], FIRST_COLOR, width=2, style="--")
         draw_boxes(axes, miss.truth[None], TRUTH_COLOR, width=2)
         both = torch.stack([miss.truth, miss.closest])
-        low, high = both[:, :2].amin(0), both[:, 2:].amax(0)
-        center, half = (low + high) / 2, float((high - low).max()) / 2 + room
-        axes.set(
-            xlim=(float(center[0]) - half, float(center[0]) + half),
-            ylim=(float(center[1]) + half, float(center[1]) - half),
-        )
+        view_square(axes, [*both[:, :2].amin(0).tolist(), *both[:, 2:].amax(0).tolist()], room)
         axes.set_facecolor("0.9")
         x0, y0, x1, y1 = miss.truth.long().tolist()
         axes.set_title(f"{miss.name}, {x1 - x0} x {y1 - y0}: IoU {miss.overlap:.2f}", fontsize=9)
@@ -572,8 +467,3 @@ def describe_misses(misses: Sequence[Miss]) -> str:
         x0, y0, x1, y1 = miss.truth.long().tolist()
         listed.append(f"a {miss.name} of {x1 - x0} x {y1 - y0} pixels, IoU {miss.overlap:.2f}")
     return f"Truth and closest box of {len(misses)} things: " + "; ".join(listed) + "."
-
-
-def _add_score_bar(figure: Figure, panels: Any) -> None:
-    scale = ScalarMappable(Normalize(0, 1), SCORE_COLORS)
-    figure.colorbar(scale, ax=panels, label="score", shrink=0.7, pad=0.01)

@@ -13,7 +13,9 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from pfpn.boxes import area
-from pfpn.course.ch03_proposals.figures import (
+from pfpn.mask_head import mask_targets
+from pfpn.paste import PASTE_THRESHOLD, paste_masks
+from pfpn.plot.boxes import (
     BAD_COLOR,
     FIRST_COLOR,
     SECOND_COLOR,
@@ -21,10 +23,9 @@ from pfpn.course.ch03_proposals.figures import (
     Image,
     draw_boxes,
     draw_image,
-    show_pixels,
+    draw_pixels,
+    view_square,
 )
-from pfpn.mask_head import mask_targets
-from pfpn.paste import PASTE_THRESHOLD, paste_masks
 from pfpn.plot.palette import class_colors, instance_color, to_hex
 from pfpn.roi import CANONICAL_LEVEL, CANONICAL_SIZE, ROI_LEVELS, level_of_boxes, roi_align
 from pfpn.structures import Category, Detections, Instances, things
@@ -424,7 +425,7 @@ def draw_detections(
         for mask, color in zip(masks.cpu().numpy(), rgb, strict=True):
             pixels[mask & ~taken] = 0.35 * pixels[mask & ~taken] + 0.65 * np.asarray(color)
             taken |= mask
-    show_pixels(axes, np.rint(pixels.clip(0, 255)).astype(np.uint8), title)
+    draw_pixels(axes, pixels, title)
     order = scores.argsort().tolist()
     words = [kinds[labels[i]].name for i in order] if names else []
     shown = [to_hex(instance_color(rgb[i], PALE)) for i in order]
@@ -452,9 +453,7 @@ def plot_mask_targets(
         )  # fmt: skip
         draw_boxes(above, roi[None], FIRST_COLOR, width=2)
         x0, y0, x1, y1 = roi.tolist()
-        half = max(x1 - x0, y1 - y0) / 2 + 8
-        cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
-        above.set(xlim=(cx - half, cx + half), ylim=(cy + half, cy - half))
+        view_square(above, (x0, y0, x1, y1), 8)
         above.set_title(f"roi {x1 - x0:.0f} x {y1 - y0:.0f} pixels", fontsize=9)
         below.imshow(target.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         below.set(xticks=[], yticks=[])
@@ -573,13 +572,13 @@ def plot_findings(findings: Sequence[Finding], *, columns: int = 4, room: int = 
         pixels = finding.image.permute(1, 2, 0).cpu().numpy() * 0.8
         found = finding.found.numpy()
         pixels[found] = 0.45 * pixels[found] + 0.55 * np.asarray((255, 176, 0))
-        show_pixels(axes, np.rint(pixels).astype(np.uint8))
+        draw_pixels(axes, pixels)
         y, x = (np.arange(n) + 0.5 for n in finding.truth.shape)
         axes.contour(x, y, finding.truth.float().numpy(), [0.5], colors="white", linewidths=1.6)
         rows_, columns_ = np.nonzero(finding.truth.numpy())
-        cx, cy = (columns_.min() + columns_.max() + 1) / 2, (rows_.min() + rows_.max() + 1) / 2
-        half = max(np.ptp(columns_), np.ptp(rows_)) / 2 + room
-        axes.set(xlim=(cx - half, cx + half), ylim=(cy + half, cy - half))
+        view_square(
+            axes, (columns_.min(), rows_.min(), columns_.max() + 1, rows_.max() + 1), room - 0.5
+        )
         axes.set_facecolor("0.9")
         axes.set_title(f"{finding.title}: IoU {finding.overlap:.2f}", fontsize=9)
     return figure

@@ -126,7 +126,6 @@ def test_every_figure_can_be_drawn(street):
         pi.plot_coding(levels, levels),
         pi.plot_box_losses(),
         pi.plot_objectness(sample.image, truth.boxes, {"p2": torch.rand(16, 24)}),
-        pi.plot_box_stages(sample.image, {"all": (anchors, scores)}, truth.boxes, room=5),
         pi.plot_nms(sample.image, anchors, scores, 0.5),
         pi.plot_recall({"a": pi.recall(best, 0.5)}, ends=(10,)),
         pi.plot_misses([pi.Miss(sample.image, truth.boxes[0], anchors[0], "car")]),

@@ -1,0 +1,125 @@
+"""Boxes on pictures: images on their pixel grid, boxes as lines that show on any ground."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from torch import Tensor
+
+Image = UInt8[Tensor, "3 h w"]
+
+# None of these is the color of a class, and every meaning has a line style of its own as well.
+TRUTH_COLOR = "white"
+FIRST_COLOR = "#ffb000"  # of two boxes, and of boxes that are looked at
+SECOND_COLOR = "#00c2ff"
+BAD_COLOR = "#ff2a55"
+ROW_COLORS = (
+    FIRST_COLOR, SECOND_COLOR, "#ff62c0", "#7dff62", "#c9a2ff", "#ff7a3d", "#f4ff4d", "#4dffd8",
+)  # fmt: skip
+HALO_WIDTH = 1.6  # points of black around lines on a picture
+SCORE_COLORS = "plasma"
+
+
+def draw_image(axes: Any, image: Image, title: str = "", *, fade: float = 0.0) -> None:
+    """Show an image on its pixel grid, `fade` of the way to white."""
+    pixels = image.permute(1, 2, 0).cpu().numpy()
+    draw_pixels(axes, pixels + fade * (255.0 - pixels), title)
+
+
+def draw_pixels(axes: Any, pixels: np.ndarray, title: str = "") -> None:
+    """Show RGB values from 0 to 255 on their pixel grid: row 2, column 3 covers y 2..3, x 3..4."""
+    height, width = pixels.shape[:2]
+    rounded = np.rint(pixels.clip(0, 255)).astype(np.uint8)
+    axes.imshow(rounded, interpolation="nearest", extent=(0, width, height, 0))
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=9)
+
+
+def draw_boxes(
+    axes: Any,
+    boxes: Float[Tensor, "n 4"],
+    colors: str | Sequence[Any] = FIRST_COLOR,
+    *,
+    names: Sequence[str] = (),
+    width: float = 1.5,
+    style: str = "-",
+) -> None:
+    """Draw boxes as lines with a dark rim; names stand on the upper left corner."""
+    corners = boxes.detach().cpu().numpy()
+    lines = [[(a, b), (c, b), (c, d), (a, d), (a, b)] for a, b, c, d in corners]
+    halo = [withStroke(linewidth=width + HALO_WIDTH, foreground="black", alpha=0.55)]
+    axes.add_collection(
+        LineCollection(
+            lines, colors=colors, linewidths=width, linestyles=style, path_effects=halo,
+            capstyle="projecting", joinstyle="miter",
+        )
+    )  # fmt: skip
+    for i, (name, (x0, y0, _, _)) in enumerate(zip(names, corners, strict=False)):
+        color = colors if isinstance(colors, str) else colors[i % len(colors)]
+        axes.text(
+            x0, y0, name, color="black", fontsize=8, va="bottom", ha="left", clip_on=True,
+            bbox={"facecolor": color, "edgecolor": "none", "pad": 1, "alpha": 0.85},
+        )  # fmt: skip
+
+
+def view_square(axes: Any, box: Sequence[float], margin: float) -> None:
+    """Show only the square around a box (x0, y0, x1, y1), with a margin in pixels on each side."""
+    x0, y0, x1, y1 = box
+    x, y, half = (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0) / 2 + margin
+    axes.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
+
+
+def image_panels(rows: int, columns: int, image: Image, width: float = 9) -> tuple[Figure, Any]:
+    """Return a figure and its panels, shaped like the image, with a line of text above each.
+
+    Args:
+        rows: of panels.
+        columns: of panels.
+        image: to be shown in them.
+        width: of the figure, in inches.
+    """
+    shape = image.shape[1] / image.shape[2]
+    height = rows * (width / columns * shape + 0.3)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def plot_box_stages(
+    image: Image,
+    stages: Mapping[str, tuple[Float[Tensor, "_n 4"], Float[Tensor, " _n"]]],
+    gt_boxes: Float[Tensor, "n 4"] | None = None,
+    *,
+    margin: int = 0,
+    columns: int = 2,
+) -> Figure:
+    """Draw one panel per stage: its boxes, colored by score from 0 to 1, the best on top.
+
+    Args:
+        image: under the boxes.
+        stages: boxes and scores by the stage's name.
+        gt_boxes: dotted in white, if given.
+        margin: pixels around the image that are shown too.
+        columns: of panels.
+    """
+    figure, panels = image_panels(-(-len(stages) // columns), columns, image, width=8.6)
+    height, width = image.shape[1:]
+    colormap = colormaps[SCORE_COLORS]
+    for axes in panels.ravel()[len(stages) :]:
+        axes.set_visible(False)
+    for axes, (name, (boxes, scores)) in zip(panels.ravel(), stages.items(), strict=False):
+        order = scores.argsort()
+        draw_image(axes, image, f"{name} ({len(boxes)})", fade=0.25)
+        draw_boxes(axes, boxes[order], list(colormap(scores[order].cpu().numpy())), width=1.2)
+        if gt_boxes is not None:
+            draw_boxes(axes, gt_boxes, TRUTH_COLOR, width=1, style=":")
+        axes.set(xlim=(-margin, width + margin), ylim=(height + margin, -margin))
+    scale = ScalarMappable(Normalize(0, 1), SCORE_COLORS)
+    figure.colorbar(scale, ax=panels, label="score", shrink=0.7, pad=0.01)
+    return figure
