@@ -12,11 +12,11 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from pfpn.data.files import write_atomically
 from pfpn.data.loader import CachedDataset
 from pfpn.engine.config import TrainConfig
 from pfpn.engine.presets import toy
 from pfpn.engine.train import train, training_set, validation_set
+from pfpn.files import write_atomically
 from pfpn.model import LOSS_NAMES
 
 RESULTS = Path(__file__).parent / "results" / "balance.json"

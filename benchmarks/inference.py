@@ -45,7 +45,7 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 
 from pfpn.anchors import pyramid_anchors
 from pfpn.box_head import detect
-from pfpn.data.files import write_atomically
+from pfpn.files import write_atomically
 from pfpn.merge import merge
 from pfpn.model import PanopticFPN, total_loss
 from pfpn.paste import paste_masks, paste_windows

@@ -56,7 +56,6 @@ from torchvision.transforms.v2 import functional as V2
 from torchvision.tv_tensors import Mask
 
 from pfpn.data.coco import CocoPanoptic, CocoWriter, read_image
-from pfpn.data.files import write_atomically
 from pfpn.data.loader import (
     Key,
     ShareSampler,
@@ -76,6 +75,7 @@ from pfpn.data.transforms import (
     to_targets,
 )
 from pfpn.engine.presets import coco_r50_1x
+from pfpn.files import write_atomically
 from pfpn.predict import resize_image
 from pfpn.structures import IGNORE, VOID, Batch, Instances, Panoptic, Sample
 

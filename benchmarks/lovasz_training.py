@@ -33,7 +33,6 @@ import torch
 from torch import Tensor
 
 from pfpn.data.coco import CocoPanoptic
-from pfpn.data.files import write_atomically
 from pfpn.data.loader import CachedDataset, ShareSampler, TrainingItems, build_loader, open_dataset
 from pfpn.data.transforms import ResizeShortestEdge, build_transform, to_label_map
 from pfpn.engine.checkpoint import load_checkpoint, save_checkpoint
@@ -42,6 +41,7 @@ from pfpn.engine.evaluate import evaluate
 from pfpn.engine.optim import build_optimizer, clip_gradients, learning_rate, set_learning_rate
 from pfpn.engine.presets import small_model, toy
 from pfpn.engine.train import fit_to_categories, seed_everything
+from pfpn.files import write_atomically
 from pfpn.model import ModelConfig, PanopticFPN, stack_label_maps
 from pfpn.predict import PredictConfig
 from pfpn.quality import SemanticQuality

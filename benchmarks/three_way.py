@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from pfpn.data.files import write_atomically
 from pfpn.data.loader import CachedDataset
 from pfpn.data.toy import ToyStreet
 from pfpn.engine.checkpoint import load_weights
@@ -29,6 +28,7 @@ from pfpn.engine.config import TrainConfig
 from pfpn.engine.evaluate import evaluate
 from pfpn.engine.presets import toy
 from pfpn.engine.train import train, training_set, validation_set
+from pfpn.files import write_atomically
 from pfpn.merge import OTHER, merge
 from pfpn.model import ModelConfig, PanopticFPN
 from pfpn.paste import paste_windows

@@ -225,11 +225,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     from pfpn.data.categories import LabelMap, categories_to_json
     from pfpn.data.coco import make_annotation, write_id_map
-    from pfpn.data.files import write_atomically
     from pfpn.data.loader import open_dataset
     from pfpn.engine import distributed
     from pfpn.engine.checkpoint import load_weights
     from pfpn.engine.evaluate import evaluate, require_same_categories
+    from pfpn.files import write_atomically
 
     if arguments.images < 0:
         raise ValueError(f"--images: found {arguments.images}, expected 0 or more")
@@ -301,9 +301,9 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     from pfpn.data.categories import LabelMap, categories_to_json
     from pfpn.data.coco import make_annotation, read_image, write_id_map
-    from pfpn.data.files import temporary_beside, write_atomically
     from pfpn.engine.checkpoint import load_weights
     from pfpn.engine.distributed import choose_device
+    from pfpn.files import temporary_beside, write_atomically
     from pfpn.plot.panoptic import describe_panoptic, paint_panoptic
     from pfpn.predict import predict
 
@@ -442,8 +442,8 @@ def _score(arguments: argparse.Namespace) -> int:
     import json
     from pathlib import Path
 
-    from pfpn.data.files import write_atomically
     from pfpn.data.score import score_files
+    from pfpn.files import write_atomically
     from pfpn.quality import format_table
 
     with _count_bar() as progress:

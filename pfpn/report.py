@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pfpn.data.files import write_atomically
 from pfpn.data.loader import PanopticDataset
 from pfpn.engine.checkpoint import Trained
 from pfpn.engine.evaluate import Evaluation
 from pfpn.engine.train import Row
+from pfpn.files import write_atomically
 from pfpn.plot.curves import plot_curves
 from pfpn.plot.panoptic import describe_panoptic, plot_comparison
 from pfpn.predict import predict

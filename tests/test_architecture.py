@@ -48,7 +48,8 @@ CORE = [
     "quality",
 ]
 AROUND = [
-    "data.files", "data.categories", "data.coco", "data.check", "data.score",
+    "files",
+    "data.categories", "data.coco", "data.check", "data.score",
     "data.street", "data.toy", "data.transforms",
     "data.loader", "data.download", "data",
     "engine.config", "engine.presets", "engine.distributed", "engine.checkpoint", "engine.record",

@@ -27,7 +27,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from pfpn.data.categories import LabelMap, categories_to_json, parse_categories, read_json
-from pfpn.data.files import temporary_beside, write_atomically
+from pfpn.files import temporary_beside, write_atomically
 from pfpn.structures import VOID, Category, Panoptic, Sample, Segment
 
 MAX_ID = 2**24 - 1  # what three bytes hold

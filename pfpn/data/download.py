@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from pfpn.data.files import temporary_beside, write_atomically
+from pfpn.files import temporary_beside, write_atomically
 
 CHUNK = 1 << 20  # bytes read at once
 TIMEOUT = 30.0  # seconds without a byte after which a connection counts as broken

@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pfpn.data.files import write_atomically
 from pfpn.engine.config import from_json
+from pfpn.files import write_atomically
 from pfpn.model import ModelConfig, PanopticFPN
 from pfpn.predict import PredictConfig
 from pfpn.structures import Category

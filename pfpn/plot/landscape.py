@@ -37,8 +37,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pfpn.data.files import write_atomically
 from pfpn.data.transforms import to_label_map
+from pfpn.files import write_atomically
 from pfpn.losses.lovasz import lovasz_softmax_from_logits
 from pfpn.losses.segmentation import pixel_cross_entropy
 from pfpn.model import PanopticFPN, stack_label_maps

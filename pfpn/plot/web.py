@@ -11,7 +11,7 @@ from pathlib import Path
 
 import matplotlib
 
-from pfpn.data.files import write_atomically
+from pfpn.files import write_atomically
 from pfpn.plot.surface import DOT_COLOR, LOSSES, SURFACE_COLORS, UNBOUNDED
 
 NUM_COLORS = 32  # of the color map in the page

@@ -71,7 +71,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_learne
     def refuse(*args, **kwargs):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr("pfpn.data.files.tempfile.mkstemp", refuse)
+    monkeypatch.setattr("pfpn.files._create", refuse)
     assert main(["train", "toy", *SMALL, "--out", str(tmp_path / "run")]) == 2
     out, err = capsys.readouterr()
     assert "step" not in out
