@@ -10,8 +10,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from matplotlib.patches import Rectangle
 from torch import Tensor
+
+from pfpn.plot.style import halo, rgb, show_pixels, subplots
 
 Image = UInt8[Tensor, "3 h w"]
 
@@ -29,17 +31,13 @@ SCORE_COLORS = "plasma"
 
 def draw_image(axes: Any, image: Image, title: str = "", *, fade: float = 0.0) -> None:
     """Show an image on its pixel grid, `fade` of the way to white."""
-    pixels = image.permute(1, 2, 0).cpu().numpy()
+    pixels = rgb(image)
     draw_pixels(axes, pixels + fade * (255.0 - pixels), title)
 
 
 def draw_pixels(axes: Any, pixels: np.ndarray, title: str = "") -> None:
-    """Show RGB values from 0 to 255 on their pixel grid: row 2, column 3 covers y 2..3, x 3..4."""
-    height, width = pixels.shape[:2]
-    rounded = np.rint(pixels.clip(0, 255)).astype(np.uint8)
-    axes.imshow(rounded, interpolation="nearest", extent=(0, width, height, 0))
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize=9)
+    """Show RGB values from 0 to 255, rounded, on their pixel grid."""
+    show_pixels(axes, np.rint(pixels.clip(0, 255)).astype(np.uint8), title)
 
 
 def draw_boxes(
@@ -54,11 +52,10 @@ def draw_boxes(
     """Draw boxes as lines with a dark rim; names stand on the upper left corner."""
     corners = boxes.detach().cpu().numpy()
     lines = [[(a, b), (c, b), (c, d), (a, d), (a, b)] for a, b, c, d in corners]
-    halo = [withStroke(linewidth=width + HALO_WIDTH, foreground="black", alpha=0.55)]
     axes.add_collection(
         LineCollection(
-            lines, colors=colors, linewidths=width, linestyles=style, path_effects=halo,
-            capstyle="projecting", joinstyle="miter",
+            lines, colors=colors, linewidths=width, linestyles=style, capstyle="projecting",
+            joinstyle="miter", path_effects=halo(width + HALO_WIDTH, "black", alpha=0.55),
         )
     )  # fmt: skip
     for i, (name, (x0, y0, _, _)) in enumerate(zip(names, corners, strict=False)):
@@ -67,6 +64,18 @@ def draw_boxes(
             x0, y0, name, color="black", fontsize=8, va="bottom", ha="left", clip_on=True,
             bbox={"facecolor": color, "edgecolor": "none", "pad": 1, "alpha": 0.85},
         )  # fmt: skip
+
+
+def draw_rectangle(axes: Any, box: Sequence[float], **options: Any) -> None:
+    """Draw one box (x0, y0, x1, y1) in an empty diagram, its outline alone unless told otherwise.
+
+    Args:
+        axes: matplotlib axes.
+        box: in data coordinates.
+        **options: passed on to matplotlib's Rectangle, such as `ec`, `lw`, `hatch`, `fill`.
+    """
+    x0, y0, x1, y1 = box
+    axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, **{"fill": False, **options}))
 
 
 def view_square(axes: Any, box: Sequence[float], margin: float) -> None:
@@ -85,10 +94,22 @@ def image_panels(rows: int, columns: int, image: Image, width: float = 9) -> tup
         image: to be shown in them.
         width: of the figure, in inches.
     """
-    shape = image.shape[1] / image.shape[2]
-    height = rows * (width / columns * shape + 0.3)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    height = rows * (width / columns * image.shape[1] / image.shape[2] + 0.3)
+    return subplots(width, height, rows, columns, squeeze=False)
+
+
+def crop_panels(count: int, columns: int = 4) -> tuple[Figure, list[Any]]:
+    """Return a figure with `count` square panels, for what is cut out of pictures."""
+    rows = -(-count // columns)
+    figure, panels = subplots(8.8, 2.5 * rows, rows, columns, squeeze=False)
+    return figure, _hide_rest(panels, count)
+
+
+def _hide_rest(panels: Any, count: int) -> list[Any]:
+    """Hide all panels but the first `count`, and return those."""
+    for axes in panels.ravel()[count:]:
+        axes.set_visible(False)
+    return list(panels.ravel()[:count])
 
 
 def plot_box_stages(
@@ -111,9 +132,8 @@ def plot_box_stages(
     figure, panels = image_panels(-(-len(stages) // columns), columns, image, width=8.6)
     height, width = image.shape[1:]
     colormap = colormaps[SCORE_COLORS]
-    for axes in panels.ravel()[len(stages) :]:
-        axes.set_visible(False)
-    for axes, (name, (boxes, scores)) in zip(panels.ravel(), stages.items(), strict=False):
+    used = _hide_rest(panels, len(stages))
+    for axes, (name, (boxes, scores)) in zip(used, stages.items(), strict=True):
         order = scores.argsort()
         draw_image(axes, image, f"{name} ({len(boxes)})", fade=0.25)
         draw_boxes(axes, boxes[order], list(colormap(scores[order].cpu().numpy())), width=1.2)

@@ -51,6 +51,13 @@ def draw_grid(axes: Any, color: str = "0.92", **options: Any) -> None:
     axes.set_axisbelow(True)
 
 
+def log_xticks(axes: Any, ticks: Sequence[float], base: float = 2) -> None:
+    """Scale the x axis by the logarithm, with these ticks and no others."""
+    axes.set_xscale("log", base=base)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+
+
 def rgb(image: UInt8[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
     """Return an image in the order of axes that matplotlib takes."""
     pixels: np.ndarray = image.permute(1, 2, 0).cpu().numpy()

@@ -6,8 +6,10 @@ from matplotlib.figure import Figure
 
 from pfpn.plot.boxes import (
     BAD_COLOR,
+    crop_panels,
     draw_boxes,
     draw_image,
+    draw_rectangle,
     image_panels,
     plot_box_stages,
     view_square,
@@ -66,3 +68,18 @@ def test_stages_are_titled_by_name_and_number_and_the_best_box_is_drawn_last():
     assert len(truth.get_segments()) == 2
     assert panels[0].get_xlim() == (-2, 8)
     figure.canvas.draw()
+
+
+def test_crops_hide_the_panels_that_are_left_over():
+    figure, panels = crop_panels(5, columns=4)
+    assert len(panels) == 5
+    assert [axes.get_visible() for axes in figure.axes] == [True] * 5 + [False] * 3
+
+
+def test_a_rectangle_is_an_outline_unless_it_is_filled():
+    axes = Figure().subplots()
+    draw_rectangle(axes, (1, 2, 4, 6), ec=BAD_COLOR)
+    draw_rectangle(axes, (1, 2, 4, 6), fill=True)
+    outline, filled = axes.patches
+    assert outline.get_bbox().extents.tolist() == [1, 2, 4, 6]
+    assert (outline.get_fill(), filled.get_fill()) == (False, True)

@@ -13,6 +13,7 @@ from pfpn.plot.style import (
     draw_grid,
     halo,
     legend_below,
+    log_xticks,
     open_axes,
     rgb,
     show_pixels,
@@ -101,3 +102,12 @@ def test_a_halo_is_drawn_under_letters():
     text = axes.text(0.5, 0.5, "car", path_effects=halo(3, "black"))
     figure.draw_without_rendering()
     assert len(text.get_path_effects()) == 1
+
+
+def test_a_logarithmic_axis_has_the_given_ticks_alone():
+    _, axes = subplots(2, 2)
+    axes.plot([4, 100], [0, 1])
+    log_xticks(axes, [4, 8, 100])
+    assert axes.get_xscale() == "log"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["4", "8", "100"]
+    assert len(axes.get_xticks(minor=True)) == 0
