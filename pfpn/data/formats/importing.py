@@ -1,0 +1,248 @@
+"""Turn annotations of another tool into a data set in COCO panoptic format.
+
+    ROOT/classes.toml                    which class of the source is which category; for the user
+    ROOT/annotations/panoptic_SPLIT*     as everywhere
+    ROOT/SPLIT/*                         the photographs, byte for byte where the format allows it
+
+The table of classes is written once, as a proposal, and only read afterwards.
+"""
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from pfpn.data.categories import LabelMap, categories_to_json
+from pfpn.data.coco import make_annotation, write_id_map
+from pfpn.data.formats.classes import ClassEntry, propose, read_classes, to_categories, to_toml
+from pfpn.data.formats.coco_instances import CocoInstances
+from pfpn.data.formats.label_images import Cityscapes, SemanticImages, TwoChannels, VocImages
+from pfpn.data.formats.labelme import LabelMe
+from pfpn.data.formats.mask_folder import MaskFolder
+from pfpn.data.formats.regions import Losses, Picture, compose
+from pfpn.data.formats.source import Options, Reader
+from pfpn.files import Output, name_problem, printable, require_distinct
+
+CLASSES = "classes.toml"
+READERS: dict[str, Callable[[Path, Options], Reader]] = {
+    "coco": CocoInstances,
+    "labelme": LabelMe,
+    "cvat": lambda source, options: _open_cvat(source, options),
+    "label-studio": CocoInstances,
+    "voc": VocImages,
+    "cityscapes": Cityscapes,
+    "two-channel": TwoChannels,
+    "semantic": SemanticImages,
+    "masks": MaskFolder,
+}
+# Formats that cannot tell things of one class apart where they touch.
+BY_REGIONS = ("semantic",)
+
+
+@dataclass(slots=True)
+class Report:
+    """What an import wrote, and what it could not take over."""
+
+    written: int = 0  # pictures
+    losses: dict[str, Losses] = field(default_factory=dict)  # by picture
+    skipped: dict[str, str] = field(default_factory=dict)  # pictures that were left out, and why
+
+    def total(self) -> Losses:
+        """Return the losses of all pictures together."""
+        total = Losses()
+        for losses in self.losses.values():
+            total.add(losses)
+        return total
+
+    def lines(self) -> list[str]:
+        """Return one line for each picture that lost something, then the sum."""
+        lines = [f"{name}: left out, {reason}" for name, reason in self.skipped.items()]
+        for name, losses in self.losses.items():
+            if losses.hidden or losses.empty or losses.overlapped or losses.clipped:
+                lines.append(f"{name}: {losses}")
+            lines += [f"{name}: {problem}" for problem in losses.problems]
+        return [printable(line) for line in [*lines, f"all {self.written} pictures: {self.total()}"]]
+
+
+def open_source(kind: str, source: Path, options: Options) -> Reader:
+    """Return the reader of a source.
+
+    Args:
+        kind: one of READERS.
+        source: its file or folder.
+        options: where its parts are, if not at their usual places.
+
+    Raises:
+        ValueError: the format is unknown, or the source is not what it should be.
+    """
+    if kind not in READERS:
+        raise ValueError(f"format: found {kind!r}, expected one of {', '.join(READERS)}")
+    return READERS[kind](source, options)
+
+
+def class_table(reader: Reader, root: Path, given: Path | None, output: Output) -> list[ClassEntry]:
+    """Return the table of classes; where there is none, propose one and write it to ROOT.
+
+    Args:
+        reader: of the source.
+        root: of the data set.
+        given: a table that the user names, instead of the one in ROOT.
+        output: of ROOT.
+
+    Raises:
+        ValueError: the source has classes that the table does not mention.
+    """
+    classes = reader.classes()
+    path = given or root / CLASSES
+    if given is None and not path.exists():
+        if not any(key for key, _, _ in classes):
+            raise ValueError(f"{root}: found no class in the source, expected at least one")
+        entries = propose(classes)
+        output.write(CLASSES, to_toml(entries).encode())
+        return entries
+    entries = read_classes(path)
+    known = {source for entry in entries for source in entry.sources}
+    missing = [name for key, name, _ in classes if key not in known]
+    if missing:
+        block = to_toml(propose(row for row in classes if row[0] not in known)).split("\n\n", 1)[1]
+        raise ValueError(
+            f"{path}: found no entry for {', '.join(map(repr, missing))}, expected one for each "
+            f"class of the source. Add these and change them as you like:\n{block}"
+        )
+    return entries
+
+
+def import_pictures(
+    reader: Reader,
+    output: Output,
+    split: str,
+    entries: Sequence[ClassEntry],
+    *,
+    order: str = "file",
+    on_picture: Callable[[], object] = lambda: None,
+) -> Report:
+    """Write all pictures of a source as one split; the JSON file is removed first, written last.
+
+    A picture whose photograph is missing, broken or of another size is left out and reported.
+
+    Args:
+        reader: of the source.
+        output: the claimed folder of the data set.
+        split: such as "train".
+        entries: the table of classes.
+        order: how overlaps are settled, see `regions.compose`.
+        on_picture: called after each picture.
+    """
+    problem = name_problem(split)
+    if problem:
+        raise ValueError(f"split {split!r}: found {problem}, expected a plain name")
+    categories, category_ids = to_categories(entries)
+    if not categories:
+        raise ValueError("classes: found only ignored ones, expected a thing or stuff")
+    pictures = list(reader)
+    for picture in pictures:
+        problem = name_problem(picture.name)
+        if problem:
+            raise ValueError(f"picture {picture.name!r}: found {problem}, expected a plain name")
+    require_distinct((picture.name for picture in pictures), "pictures")
+    labels = LabelMap(tuple(categories))
+    index = f"annotations/panoptic_{split}.json"
+    output.remove(index)
+    report = Report()
+    images: list[Mapping[str, Any]] = []
+    annotations: list[Mapping[str, Any]] = []
+    before = set(output.names())
+    kept = {CLASSES, index}
+    for number, picture in enumerate(pictures, start=1):
+        try:
+            content, suffix = _photograph(picture)
+            panoptic, losses = compose(
+                picture.regions(), picture.size, category_ids, labels, order=order
+            )
+        except (ValueError, OSError) as error:
+            report.skipped[picture.name] = str(error)
+            on_picture()
+            continue
+        losses.problems += picture.problems
+        report.losses[picture.name] = losses
+        annotation = make_annotation(panoptic, number, f"{picture.name}.png", labels)
+        truth, image = f"annotations/panoptic_{split}/{picture.name}.png", picture.name + suffix
+        with output.file(truth) as temporary:
+            write_id_map(temporary, panoptic.id_map)
+        output.write(f"{split}/{image}", content)
+        kept |= {truth, f"{split}/{image}"}
+        height, width = picture.size
+        images.append({"id": number, "file_name": image, "height": height, "width": width})
+        annotations.append(annotation)
+        on_picture()
+    report.written = len(images)
+    stale = (f"annotations/panoptic_{split}/", f"{split}/")
+    for name in before - kept:
+        if name.startswith(stale):
+            output.remove(name)
+    listing = {
+        "images": images,
+        "annotations": annotations,
+        "categories": categories_to_json(categories),
+    }
+    output.write(index, json.dumps(listing).encode())
+    return report
+
+
+def _photograph(picture: Picture) -> tuple[bytes, str]:
+    """Return the photograph's file and its suffix; formats that are not kept become PNG.
+
+    Raises:
+        ValueError: it is missing, broken, or not of the size of the annotations.
+    """
+    if isinstance(picture.image, Path):
+        if not picture.image.is_file():
+            reason = next((p for p in picture.problems if "photograph" in p), None)
+            raise ValueError(reason or f"no photograph at {picture.image}")
+        content, suffix = picture.image.read_bytes(), picture.image.suffix.lower()
+        where = str(picture.image)
+    else:
+        content, suffix, where = picture.image, "", "the image inside the annotations"
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            stored, kind = (image.height, image.width), image.format
+            upright = ImageOps.exif_transpose(image)
+            size = (upright.height, upright.width)
+            if size == picture.size and kind in ("JPEG", "PNG"):
+                matching = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",)}[kind]
+                return content, suffix if suffix in matching else matching[0]
+            if size == picture.size:
+                return _to_png(upright), ".png"
+            if stored == picture.size:  # annotated by a tool that does not turn photographs
+                return _to_png(image), ".png"
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{where}: found an image that cannot be read ({reason})") from error
+    raise ValueError(
+        f"{where}: found a photograph of {size[0]} x {size[1]} pixels, expected "
+        f"{picture.size[0]} x {picture.size[1]} as annotated (height x width)"
+    )
+
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+
+
+def _to_png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    plain = Image.fromarray(np.asarray(image.convert("RGB")))  # without EXIF
+    plain.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _open_cvat(source: Path, options: Options) -> Reader:
+    """CVAT exports COCO, or folders of masks with a labelmap.txt."""
+    if (source / "SegmentationClass").is_dir():
+        return VocImages(source, options)
+    return CocoInstances(source, options)
+
+
