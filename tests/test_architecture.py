@@ -51,7 +51,7 @@ AROUND = [
     "files",
     "data.categories", "data.coco", "data.check", "data.score",
     "data.street", "data.toy", "data.transforms",
-    "data.loader", "data.download", "data",
+    "data.loader", "data.download", "data.formats", "data",
     "engine.config", "engine.presets", "engine.distributed", "engine.checkpoint", "engine.record",
     "engine.optim", "engine.memory", "engine.evaluate", "engine.train", "engine",
     "unpickle", "zoo",

@@ -57,12 +57,9 @@ class CocoInstances:
         A category that only a stuff source holds is stuff.
         """
         things = [(k, n, self._is_thing.get(k, True)) for k, n in self._names.items()]
-        in_instances = set(self._names)
         has_stuff = bool(self._stuff_names)
         stuff: list[tuple[str, str, bool | None]] = [
-            (f"stuff {key}", name, False)
-            for key, name in self._stuff_names.items()
-            if key not in in_instances or self._names[key] != name
+            (f"stuff {key}", name, False) for key, name in self._stuff_names.items()
         ]
         used = {str(a["category_id"]) for group in self._annotations.values() for a in group}
         if has_stuff:  # a list of all classes in both files: the unused ones say nothing

@@ -66,7 +66,9 @@ class Report:
             if losses.hidden or losses.empty or losses.overlapped or losses.clipped:
                 lines.append(f"{name}: {losses}")
             lines += [f"{name}: {problem}" for problem in losses.problems]
-        return [printable(line) for line in [*lines, f"all {self.written} pictures: {self.total()}"]]
+        return [
+            printable(line) for line in [*lines, f"all {self.written} pictures: {self.total()}"]
+        ]
 
 
 def open_source(kind: str, source: Path, options: Options) -> Reader:
@@ -244,5 +246,3 @@ def _open_cvat(source: Path, options: Options) -> Reader:
     if (source / "SegmentationClass").is_dir():
         return VocImages(source, options)
     return CocoInstances(source, options)
-
-

@@ -176,19 +176,19 @@ def connected_regions(mask: np.ndarray) -> list[np.ndarray]:
 
     first = np.searchsorted(rows, np.arange(height + 1))
     for row in range(1, height):
-        above, below = first[row - 1], first[row]
+        above, below = int(first[row - 1]), int(first[row])
         while above < first[row] and below < first[row + 1]:
             if starts[above] < ends[below] and starts[below] < ends[above]:
-                roots = root(int(above)), root(int(below))
+                roots = root(above), root(below)
                 parent[max(roots)] = min(roots)
             if ends[above] <= ends[below]:
                 above += 1
             else:
                 below += 1
     masks: dict[int, np.ndarray] = {}
-    for run, (row, start, end) in enumerate(zip(rows, starts, ends, strict=True)):
+    for run, (line, start, end) in enumerate(zip(rows, starts, ends, strict=True)):
         region = masks.setdefault(root(run), np.zeros((height, width), dtype=bool))
-        region[row, start:end] = True
+        region[line, start:end] = True
     return list(masks.values())
 
 
