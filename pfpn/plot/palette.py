@@ -1,19 +1,23 @@
-"""One color for each class, the same in every figure, and shades of it for its instances.
+"""One color for each class, the same in every figure, and a shade of it for each instance.
 
 The colors of the drawn world stay apart for colour-blind readers; classes of the same meaning in
 other data sets get the same colors. Labels are never left to color alone: figures have legends.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from torch import Tensor
 
 from pfpn.data.toy import TOY_CATEGORIES
-from pfpn.structures import Category
+from pfpn.structures import Category, Panoptic, Segment, stuff, things
 
 Color = tuple[int, int, int]  # RGB, 0..255
 
 VOID_COLOR: Color = (40, 40, 44)  # what belongs to no segment
-UNSET_COLOR = Category(0, "", is_thing=False).color  # of a category that was given none
+UNSET_COLOR = Category(0, "", is_thing=False).color  # of a category without a color of its own
 
 # Other names of what the drawn world has too, and colors for what else stands in streets.
 SAME = {
@@ -46,8 +50,8 @@ SHADES = (0.0, 0.3, -0.28, 0.52, -0.48, 0.16, -0.14, 0.42)
 def class_colors(categories: Sequence[Category]) -> dict[int, Color]:
     """Return the color of each category by its category id.
 
-    A class of streets has the color it has everywhere. Others keep the color that their data set
-    gives them, and if it gives none, get a spare one.
+    A class of streets has the same color in every data set. Others keep the color that their data
+    set gives them; where it gives none, they get one of SPARE_COLORS.
     """
     colors: dict[int, Color] = {}
     spare = 0
@@ -59,8 +63,8 @@ def class_colors(categories: Sequence[Category]) -> dict[int, Color]:
             colors[category.id] = category.color
         else:
             # Beyond the list, its colors come again, paler or darker.
-            turn, place = divmod(spare, len(SPARE_COLORS))
-            colors[category.id] = _mix(SPARE_COLORS[place], SHADES[turn % len(SHADES)])
+            turn, index = divmod(spare, len(SPARE_COLORS))
+            colors[category.id] = _mix(SPARE_COLORS[index], SHADES[turn % len(SHADES)])
             spare += 1
     return colors
 
@@ -68,6 +72,35 @@ def class_colors(categories: Sequence[Category]) -> dict[int, Color]:
 def instance_color(color: Color, number: int) -> Color:
     """Return the shade of a class's color for its instance `number`, from 0 up."""
     return _mix(color, SHADES[number % len(SHADES)])
+
+
+def segment_colors(panoptic: Panoptic, categories: Sequence[Category]) -> dict[int, Color]:
+    """Return the color of each segment by its id: its class's, in shades for things."""
+    colors, seen = class_colors(categories), dict[int, int]()
+    result = {}
+    for segment in panoptic.segments:
+        category = category_of(segment, categories)
+        number = seen.get(category.id, 0)
+        seen[category.id] = number + 1
+        color = colors[category.id]
+        result[segment.id] = instance_color(color, number) if segment.is_thing else color
+    return result
+
+
+def paint_ids(
+    id_map: Int[Tensor, "h w"], colors: Mapping[int, Color]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the color of each pixel's id; an id without a color gets that of void."""
+    known, positions = np.unique(id_map.cpu().numpy(), return_inverse=True)
+    table = np.asarray([colors.get(int(i), VOID_COLOR) for i in known], dtype=np.uint8)
+    return table[positions.reshape(id_map.shape)]
+
+
+def category_of(segment: Segment, categories: Sequence[Category]) -> Category:
+    """Return the category of a segment's label."""
+    if segment.is_thing:
+        return things(categories)[segment.label]
+    return stuff(categories)[segment.label - 1]
 
 
 def ink_on(color: Color) -> str:
@@ -89,6 +122,6 @@ def _mix(color: Color, shade: float) -> Color:
 
 
 def _plain(name: str) -> str:
-    """COCO names merged classes building-other-merged, sky-other-merged, pavement-merged, ..."""
+    """Return a class's plain name: COCO calls merged classes building-other-merged and the like."""
     plain = re.sub(r"(-(other|merged|stuff))+$", "", name.strip().lower()).replace("_", " ")
     return SAME.get(plain, plain)

@@ -8,22 +8,23 @@ import torch
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from pfpn.plot.palette import (
     VOID_COLOR,
-    Color,
+    category_of,
     class_colors,
     ink_on,
-    instance_color,
+    paint_ids,
+    segment_colors,
     to_hex,
 )
+from pfpn.plot.style import center_text, halo, legend_below, rgb, show_pixels, subplots, swatches
 from pfpn.quality import PanopticQuality
-from pfpn.structures import Category, Panoptic, Sample, Segment, stuff, things
+from pfpn.structures import Category, Panoptic, Sample, stuff, things
 
 BORDER_WIDTH = 0.8  # points
-MIN_LABEL_SHARE = 0.006  # of the image: a smaller segment has no room for its name
+MIN_LABEL_AREA = 0.006  # part of the image: a smaller segment has no room for its name
 PLURALS = {"person": "people", "bus": "buses", "sheep": "sheep", "skis": "skis"}
 
 
@@ -41,8 +42,11 @@ def paint_panoptic(
         image: RGB.
         panoptic: its id map has the image's size.
         categories: of the labels.
-        alpha: share of the segment's color, in [0, 1]; 0 leaves the image, 1 the map.
+        alpha: opacity of the segments' colors, in [0, 1]; 0 leaves the image, 1 the map.
         outlines: make the pixels white that stand right of or below another segment.
+
+    Raises:
+        ValueError: alpha is out of range, or image and id map differ in size.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"paint_panoptic: found alpha {alpha}, expected 0 up to 1")
@@ -52,28 +56,12 @@ def paint_panoptic(
             f"size {tuple(panoptic.id_map.shape)}, expected the same. Predict at the original size."
         )
     ids = panoptic.id_map.cpu().numpy()
-    pixels = image.permute(1, 2, 0).cpu().numpy().astype(np.float32)
-    known, places = np.unique(ids, return_inverse=True)
-    colors = segment_colors(panoptic, categories)
-    table = np.asarray([colors.get(int(i), VOID_COLOR) for i in known], dtype=np.float32)
-    painted = (1 - alpha) * pixels + alpha * table[places.reshape(ids.shape)]
+    colors = paint_ids(panoptic.id_map, segment_colors(panoptic, categories))
+    painted = (1 - alpha) * rgb(image).astype(np.float32) + alpha * colors.astype(np.float32)
     result = np.rint(painted).astype(np.uint8)
     if outlines:
         result[:, 1:][ids[:, 1:] != ids[:, :-1]] = 255
         result[1:][ids[1:] != ids[:-1]] = 255
-    return result
-
-
-def segment_colors(panoptic: Panoptic, categories: Sequence[Category]) -> dict[int, Color]:
-    """Return the color of each segment by its id: its class's, in shades for things."""
-    colors, seen = class_colors(categories), dict[int, int]()
-    result = {}
-    for segment in panoptic.segments:
-        category = category_of(segment, categories)
-        number = seen.get(category.id, 0)
-        seen[category.id] = number + 1
-        color = colors[category.id]
-        result[segment.id] = instance_color(color, number) if segment.is_thing else color
     return result
 
 
@@ -87,29 +75,21 @@ def draw_panoptic(
     labels: bool = False,
     title: str = "",
 ) -> None:
-    """Draw a panoptic map over its image, with names on the segments that have room if asked."""
-    height, width = image.shape[1:]
-    painted = paint_panoptic(image, panoptic, categories, alpha, outlines=False)
-    _show(axes, painted, title)
+    """Draw a panoptic map over its image; `labels` writes names on segments with room for one."""
+    show_pixels(axes, paint_panoptic(image, panoptic, categories, alpha, outlines=False), title)
     ids = panoptic.id_map.cpu().numpy()
-    x, y = border_lines(ids)
-    axes.plot(x, y, color="white", linewidth=BORDER_WIDTH, solid_capstyle="projecting")
-    axes.set(xlim=(0, width), ylim=(height, 0))
+    draw_outline(axes, ids, color="white", linewidth=BORDER_WIDTH, solid_capstyle="projecting")
     if not labels:
         return
     colors = segment_colors(panoptic, categories)
     for segment in panoptic.segments:
         mask = ids == segment.id
-        if mask.sum() < MIN_LABEL_SHARE * mask.size:
+        if mask.sum() < MIN_LABEL_AREA * mask.size:
             continue
-        row, column = inner_point(mask)
         ink = ink_on(colors[segment.id])
         edge = "white" if ink == "black" else "black"
-        axes.text(
-            column + 0.5, row + 0.5, category_of(segment, categories).name,
-            color=ink, fontsize=7, ha="center", va="center",
-            path_effects=[withStroke(linewidth=1.5, foreground=edge, alpha=0.7)],
-        )  # fmt: skip
+        name, effects = category_of(segment, categories).name, halo(1.5, edge, alpha=0.7)
+        write_inside(axes, mask, name, color=ink, fontsize=7, path_effects=effects)
 
 
 def plot_panoptic(
@@ -122,9 +102,8 @@ def plot_panoptic(
 ) -> Figure:
     """Draw an image and, beside it, its panoptic map, with a legend of the classes in it."""
     height, width = image.shape[1:]
-    figure = Figure(figsize=(9, 4.5 * min(3.0, height / width) + 0.85), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _show(left, image.permute(1, 2, 0).cpu().numpy(), "image")
+    figure, (left, right) = subplots(9, 4.5 * min(3.0, height / width) + 0.85, 1, 2)
+    show_pixels(left, rgb(image), "image")
     draw_panoptic(
         right, image, panoptic, categories, alpha=alpha, labels=labels, title="panoptic map"
     )
@@ -147,7 +126,7 @@ def plot_comparison(
         samples: with their truth.
         predictions: panoptic maps for the samples, in their order.
         categories: of both.
-        alpha: share of the segments' colors.
+        alpha: opacity of the segments' colors, in [0, 1].
         titles: over the images; their ids if not given.
         show_pq: write each image's own PQ over its prediction.
     """
@@ -167,29 +146,28 @@ def plot_comparison(
     if not samples:
         return figure
     grid = figure.subplots(len(samples), 3, squeeze=False, gridspec_kw={"height_ratios": shapes})
-    for i, (row, sample, found) in enumerate(zip(grid, samples, predictions, strict=True)):
+    for i, (row, sample, prediction) in enumerate(zip(grid, samples, predictions, strict=True)):
         name = titles[i] if titles is not None else f"image {sample.image_id}"
-        pixels = sample.image.permute(1, 2, 0).cpu().numpy()
-        _show(row[0], pixels, name)
+        show_pixels(row[0], rgb(sample.image), name)
         draw_panoptic(row[1], sample.image, sample.panoptic, categories, alpha=alpha, title="truth")
         title = "prediction"
         if show_pq:
-            title += f", PQ {100 * image_quality(sample.panoptic, found, categories):.1f}"
-        draw_panoptic(row[2], sample.image, found, categories, alpha=alpha, title=title)
+            title += f", PQ {100 * image_quality(sample.panoptic, prediction, categories):.1f}"
+        draw_panoptic(row[2], sample.image, prediction, categories, alpha=alpha, title=title)
     _add_legend(figure, [s.panoptic for s in samples] + list(predictions), categories)
     return figure
 
 
-def image_quality(gt: Panoptic, found: Panoptic, categories: Sequence[Category]) -> float:
-    """Return the PQ, in [0, 1], of one image for itself: the mean over the classes in it."""
+def image_quality(gt: Panoptic, prediction: Panoptic, categories: Sequence[Category]) -> float:
+    """Return the PQ of one image, in [0, 1]: the mean over the classes in it."""
     quality = PanopticQuality(categories)
-    quality.update(gt, found)
+    quality.update(gt, prediction)
     result = quality.result().all
     return result.pq if result is not None else 0.0
 
 
 def segment_names(panoptic: Panoptic, categories: Sequence[Category]) -> dict[int, str]:
-    """Name each segment by its id: its class, numbered in the list's order where it comes twice."""
+    """Return the name of each segment by its id: its class, numbered where that comes twice."""
     names = {s.id: category_of(s, categories).name for s in panoptic.segments}
     every = list(names.values())
     seen = dict[str, int]()
@@ -201,7 +179,7 @@ def segment_names(panoptic: Panoptic, categories: Sequence[Category]) -> dict[in
 
 
 def describe_panoptic(panoptic: Panoptic, categories: Sequence[Category]) -> str:
-    """Say in words what a panoptic map shows, for those who cannot see it.
+    """Return what a panoptic map shows, in words, for readers who cannot see it.
 
     Example: "3 cars, 2 people and 1 tree; building 34 %, sky 25 %, road 22 %".
     """
@@ -210,24 +188,25 @@ def describe_panoptic(panoptic: Panoptic, categories: Sequence[Category]) -> str
         if segment.is_thing:
             counts[segment.label] = counts.get(segment.label, 0) + 1
     order = sorted(counts, key=lambda label: (-counts[label], label))
-    found = [_counted(counts[label], things(categories)[label].name) for label in order]
-    if len(found) > 1:
-        found[-2:] = [f"{found[-2]} and {found[-1]}"]
-    words = ", ".join(found) if found else "no things"
+    counted = [_counted(counts[label], things(categories)[label].name) for label in order]
+    if len(counted) > 1:
+        counted[-2:] = [f"{counted[-2]} and {counted[-1]}"]
+    words = ", ".join(counted) if counted else "no things"
 
     ids, areas = torch.unique(panoptic.id_map, return_counts=True)
     area = dict(zip(ids.tolist(), areas.tolist(), strict=True))
     total = max(1, panoptic.id_map.numel())
-    shares: dict[str, float] = {}
+    percent: dict[str, float] = {}
     for segment in panoptic.segments:
         if not segment.is_thing:
             name = stuff(categories)[segment.label - 1].name
-            shares[name] = shares.get(name, 0.0) + 100 * area.get(segment.id, 0) / total
+            percent[name] = percent.get(name, 0.0) + 100 * area.get(segment.id, 0) / total
     listed = {segment.id for segment in panoptic.segments}
-    nothing = 100 * sum(n for i, n in area.items() if i not in listed) / total
-    regions = [f"{name} {shares[name]:.0f} %" for name in sorted(shares, key=lambda n: -shares[n])]
-    if nothing >= 0.5:
-        regions.append(f"unlabelled {nothing:.0f} %")
+    unlabelled = 100 * sum(n for i, n in area.items() if i not in listed) / total
+    order_of_stuff = sorted(percent, key=lambda name: -percent[name])
+    regions = [f"{name} {percent[name]:.0f} %" for name in order_of_stuff]
+    if unlabelled >= 0.5:
+        regions.append(f"unlabelled {unlabelled:.0f} %")
     return f"{words}; {', '.join(regions)}" if regions else words
 
 
@@ -244,29 +223,12 @@ def _counted(count: int, name: str) -> str:
     return f"{count} {first + ' ' if first else ''}{last}"
 
 
-def category_of(segment: Segment, categories: Sequence[Category]) -> Category:
-    """Return the category of a segment's label."""
-    if segment.is_thing:
-        return things(categories)[segment.label]
-    return stuff(categories)[segment.label - 1]
-
-
-def _show(axes: Any, pixels: np.ndarray, title: str) -> None:
-    """Show pixels as squares; pixel (row, column) covers column to column + 1, row to row + 1."""
-    height, width = pixels.shape[:2]
-    axes.imshow(pixels, interpolation="nearest", extent=(0, width, height, 0))
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize=9)
-
-
 def border_lines(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return x and y of lines that run between pixels of different ids, a NaN after each line.
 
     Drawn as lines and not as pixels, borders hide nothing and stay thin however small the image.
     """
-    rows, columns = np.nonzero(
-        ids[:, 1:] != ids[:, :-1]
-    )  # sides: x is fixed, y from row to row + 1
+    rows, columns = np.nonzero(ids[:, 1:] != ids[:, :-1])  # x is fixed, y from row to row + 1
     gap = np.full(len(rows), np.nan)
     side_x = np.stack([columns + 1, columns + 1, gap], axis=1)
     side_y = np.stack([rows, rows + 1, gap], axis=1)
@@ -276,6 +238,23 @@ def border_lines(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     floor_y = np.stack([rows + 1, rows + 1, gap], axis=1)
     x, y = (np.concatenate(pair).ravel() for pair in ((side_x, floor_x), (side_y, floor_y)))
     return x, y
+
+
+def draw_outline(axes: Any, ids: np.ndarray, **options: Any) -> None:
+    """Draw the borders of an id map or a mask (h, w) and leave the limits of the axes as they are.
+
+    Args:
+        axes: matplotlib axes.
+        ids: a line runs between pixels of different values.
+        **options: passed on to matplotlib's plot.
+    """
+    axes.plot(*border_lines(ids), scalex=False, scaley=False, **options)
+
+
+def write_inside(axes: Any, mask: np.ndarray, text: str, **options: Any) -> None:
+    """Write a text on a mask (h, w), centered far inside of it."""
+    row, column = inner_point(mask)
+    center_text(axes, column + 0.5, row + 0.5, text, **options)
 
 
 def inner_point(mask: np.ndarray) -> tuple[float, float]:
@@ -293,29 +272,25 @@ def inner_point(mask: np.ndarray) -> tuple[float, float]:
         inner = core
     rows, columns = np.nonzero(inner)
     if len(rows) == 0:  # every pixel fell between those of the coarser mask
-        rows, columns = (found + 1 for found in np.nonzero(mask))
+        rows, columns = (indices + 1 for indices in np.nonzero(mask))
         step = 1
     middle = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
     best = int(middle.argmin())
     return float((rows[best] - 1) * step), float((columns[best] - 1) * step)
 
 
+def class_swatches(maps: Sequence[Panoptic], categories: Sequence[Category]) -> list[Patch]:
+    """Return a patch for a legend for each class in any of the maps: things, then stuff."""
+    colors = class_colors(categories)
+    present = {category_of(s, categories).id for panoptic in maps for s in panoptic.segments}
+    shown = [c for c in (*things(categories), *stuff(categories)) if c.id in present]
+    return swatches({c.name: to_hex(colors[c.id]) for c in shown}, linewidth=0.5)
+
+
 def _add_legend(figure: Figure, maps: Sequence[Panoptic], categories: Sequence[Category]) -> None:
     """Name the classes that are in any of the maps, below the figure."""
-    colors = class_colors(categories)
-    present = {category_of(segment, categories).id for found in maps for segment in found.segments}
-    shown = [c for c in (*things(categories), *stuff(categories)) if c.id in present]
-    handles = [
-        Patch(facecolor=to_hex(colors[c.id]), edgecolor="0.4", linewidth=0.5, label=c.name)
-        for c in shown
-    ]
-    is_void = any(bool((found.id_map == 0).any()) for found in maps)
-    if is_void:
-        handles.append(
-            Patch(facecolor=to_hex(VOID_COLOR), edgecolor="0.4", linewidth=0.5, label="unlabelled")
-        )
+    handles = class_swatches(maps, categories)
+    if any(bool((panoptic.id_map == 0).any()) for panoptic in maps):
+        handles += swatches({"unlabelled": to_hex(VOID_COLOR)}, linewidth=0.5)
     if handles:
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=min(8, len(handles)),
-            fontsize="small", frameon=False,
-        )  # fmt: skip
+        legend_below(figure, handles, ncols=min(8, len(handles)), fontsize="small")

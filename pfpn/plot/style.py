@@ -123,7 +123,7 @@ def swatches(colors: Mapping[str, Any], **options: Any) -> list[Patch]:
 
 
 def add_legend(
-    owner: Any, handles: Sequence[Any] | None = None, *, fontsize: float = 8, **options: Any
+    owner: Any, handles: Sequence[Any] | None = None, *, fontsize: float | str = 8, **options: Any
 ) -> None:
     """Add a legend without a frame to axes or to a figure.
 
@@ -138,7 +138,7 @@ def add_legend(
 
 
 def legend_below(
-    figure: Figure, handles: Sequence[Any], *, fontsize: float = 8, **options: Any
+    figure: Figure, handles: Sequence[Any], *, fontsize: float | str = 8, **options: Any
 ) -> None:
     """Add a legend without a frame below everything else in a figure."""
     add_legend(figure, handles, fontsize=fontsize, **{"loc": "outside lower center", **options})

@@ -95,7 +95,7 @@ def test_an_id_that_is_not_listed_is_painted_as_void():
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
-def test_an_alpha_that_is_no_share_is_refused(alpha):
+def test_an_alpha_out_of_range_is_refused(alpha):
     with pytest.raises(ValueError, match="found alpha"):
         paint_panoptic(GRAY, PANOPTIC, CATEGORIES, alpha=alpha)
 
@@ -200,7 +200,7 @@ def test_plot_comparison_of_nothing_is_an_empty_figure():
     assert plot_comparison([], [], CATEGORIES).axes == []
 
 
-def test_plot_comparison_wants_one_prediction_and_one_title_each(scenes):
+def test_plot_comparison_needs_one_prediction_and_one_title_each(scenes):
     with pytest.raises(ValueError, match="3 samples and 1 predictions"):
         plot_comparison(scenes, [scenes[0].panoptic], TOY_CATEGORIES)
     with pytest.raises(ValueError, match="found 1 titles, expected 3"):
@@ -238,7 +238,7 @@ def test_words_count_things_and_measure_stuff():
     )
 
 
-def test_words_know_plurals_and_join_with_and():
+def test_words_have_plurals_and_join_with_and():
     names = ["person", "bus", "box", "stop sign", "sheep"]
     categories = [Category(i, name, True) for i, name in enumerate(names)]
     segments = tuple(Segment(i + 1, i // 2, True) for i in range(9))
