@@ -1,10 +1,10 @@
-"""How the course works: figures with words, explorers in two modes, predictions, exercises.
+"""How the course works: figures with descriptions, explorers, predictions, exercises.
 
 With `PFPN_STATIC=1` in the environment, as when notebooks are executed to be stored, an explorer
-draws the frames that its text talks about, and a question is printed. A live reader gets sliders.
+draws the frames that its text discusses, and a question is printed. A live notebook has sliders.
 `check("04.level_of_box", mine)` runs an answer on small cases, the simplest first. At the first one
-that fails it shows what went in, what was expected and what came out, and where it knows the
-mistake, names it. It never shows a solution; those are the notebooks in notebooks/solutions/.
+that fails it shows the input, the expected and the returned value, and names the mistake if it is a
+typical one. It never shows a solution; those are the notebooks in notebooks/solutions/.
 """
 
 from pfpn.course.ask import Guess, ask, tally

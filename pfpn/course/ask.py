@@ -1,6 +1,6 @@
-"""Predictions: the reader says what will happen, runs the cell, and sees both side by side.
+"""Predictions: the reader predicts a result, runs the cell, and sees both side by side.
 
-To commit to an answer first is what makes a result stay in mind, and a wrong guess is worth most.
+A result is remembered better when a prediction was made first, even if that one was wrong.
 """
 
 import html
@@ -16,7 +16,7 @@ Answer = str | float
 
 
 class Guess:
-    """One prediction: asked, answered (or not), then revealed. After that it counts as it stood."""
+    """A question, the reader's prediction if there is one, and the result once it is revealed."""
 
     def __init__(self, question: str, options: Sequence[str] = (), unit: str = ""):
         self.question = question
@@ -28,11 +28,11 @@ class Guess:
         self.control: Any = None  # the live widget
 
     def reveal(self, truth: Answer, because: str = "", tolerance: float = 0.0) -> None:
-        """Show the prediction beside the result, and why it is so.
+        """Show the prediction beside the result and its reason; the prediction is final then.
 
         Args:
             truth: one of the options, or the number.
-            because: one sentence.
+            because: the reason, one sentence.
             tolerance: how far off a number may be and still be right.
 
         Raises:
@@ -43,12 +43,12 @@ class Guess:
                 f"reveal: the result {truth!r} is none of the options {self.options} of the "
                 f"question {self.question!r}"
             )
-        if self.truth is None:  # a second look changes no record
+        if self.truth is None:  # to reveal again changes nothing
             self._close(truth, tolerance)
-        said = "no prediction" if self.answer is None else self._with_unit(self.answer)
-        verdict = {True: " Right.", False: " Not this time.", None: ""}[self.right]
+        guess = "no prediction" if self.answer is None else self._with_unit(self.answer)
+        mark = {True: " Right.", False: " Not this time.", None: ""}[self.right]
         _write(
-            f"**You said:** {said}. **It is:** {self._with_unit(truth)}.{verdict} {because}".strip()
+            f"**You said:** {guess}. **It is:** {self._with_unit(truth)}.{mark} {because}".strip()
         )
 
     def _close(self, truth: Answer, tolerance: float) -> None:
@@ -68,18 +68,15 @@ class Guess:
 
 
 def ask(
-    question: str,
-    options: Sequence[str] = (),
-    unit: str = "",
-    answer: Answer | None = None,
+    question: str, options: Sequence[str] = (), unit: str = "", answer: Answer | None = None
 ) -> Guess:
-    """Ask for a prediction before the cell that tells; `.reveal(truth)` shows both.
+    """Show a question and return it as a Guess, whose `.reveal(truth)` shows the result later.
 
     Args:
-        question: what will happen?
-        options: to choose from; without them a number is asked for.
+        question: about the result of a later cell.
+        options: to choose from; without them the prediction is a number.
         unit: of the number.
-        answer: what you say, for those who would rather type than click.
+        answer: the prediction, for those who would rather type than click.
 
     Raises:
         ValueError: `answer` is none of the options.
@@ -105,7 +102,7 @@ def ask(
 
 
 def tally(*guesses: Guess) -> None:
-    """Sum up a chapter's predictions: how many were made, how many were right."""
+    """Show how many of a chapter's predictions were made, and how many were right."""
     made = [guess for guess in guesses if guess.right is not None]
     if not made:
         _write(
@@ -118,7 +115,7 @@ def tally(*guesses: Guess) -> None:
 
 
 def _typed(value: str | None, is_choice: bool) -> Answer | None:
-    """Read what a widget holds; what is no number counts as no prediction."""
+    """Return the value of a widget; None if it is empty or no number where one is expected."""
     if not value or is_choice:
         return value or None
     try:

@@ -1,8 +1,7 @@
-"""What an exercise is, and how an answer to it is examined.
+"""Exercises: run a learner's answer on small cases, and name the mistake where it is a typical one.
 
-The typical mistakes of an exercise are functions, like its reference: an answer that gives what a
-mistake gives, where the right ones give something else, has made that mistake. So a diagnosis is
-tested by the same means as an answer.
+A typical mistake is a function, as the reference is: an answer that returns what that function
+returns has made that mistake. So every diagnosis can be tested by submitting its function.
 """
 
 import copy
@@ -23,24 +22,25 @@ from torch import Tensor
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-FEW = 24  # numbers that are shown in full
+FEW = 24  # a tensor of more numbers is shown by its shape
 MAX_TEXT = 400  # characters of one shown value
+NAN = "Found NaN, not a number: is there a 0 / 0, or the logarithm of a negative number?"
 _HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One call of the answer: what it is about, and the arguments."""
+    """One call of the answer."""
 
-    title: str  # "a box of the canonical size goes to p4"
+    title: str  # what the case is about: "a box of the canonical size goes to p4"
     arguments: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A wrong answer that is often given, and what to say to it."""
+    """A wrong answer that is often given, and the message that explains it."""
 
-    message: str
+    message: str  # without the solution
     function: Callable[..., Any]
 
 
@@ -76,7 +76,7 @@ class Exercise:
     cases: Callable[[], Iterable[Case]] = lambda: ()  # small, the simplest first
     mistakes: tuple[Mistake, ...] = ()
     tolerance: float = 1e-5
-    # How an answer meets the arguments, where it is no plain function of them.
+    # How to call an answer with the arguments of a case, where answer(*arguments) will not do.
     run: Callable[..., Any] = lambda answer, *arguments: answer(*arguments)
 
     def answer(self, function: Function) -> Function:
@@ -90,7 +90,7 @@ class Exercise:
         return function
 
     def mistake(self, message: str) -> Callable[[Function], Function]:
-        """Decorate a wrong answer that is often given; the message is what its author is told."""
+        """Decorate a wrong answer that is often given; `message` is shown to who gives it."""
 
         def add(function: Function) -> Function:
             self.mistakes = (*self.mistakes, Mistake(message, function))
@@ -101,22 +101,22 @@ class Exercise:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is to be said to an answer."""
+    """The result of examining an answer."""
 
-    text: str
+    text: str  # what the learner reads
     right: bool
-    diagnosis: str = ""  # of the first case that failed
+    diagnosis: str = ""  # why the first failed case failed
 
     def __str__(self) -> str:
         return self.text
 
 
 class _Unanswered:
-    """In place of a value: the stub is still a stub."""
+    """Stands for the value of an answer that returned nothing."""
 
 
 def examine(exercise: Exercise, answer: Callable[..., Any]) -> Report:
-    """Run the cases up to the first that fails."""
+    """Return the report on an answer, which is run on the cases up to the first that fails."""
     cases = list(exercise.cases())
     passed: list[Case] = []
     for case in cases:
@@ -127,14 +127,14 @@ def examine(exercise: Exercise, answer: Callable[..., Any]) -> Report:
         except NotImplementedError:
             found = _Unanswered
         except Exception as error:
-            return _fail(exercise, passed, case, expected, _raised(error), _blame(error))
+            return _fail(exercise, passed, case, expected, _raised(error), _error_line(error))
         if found is None or found is Ellipsis:
             found = _Unanswered if expected is not None else found
         if found is _Unanswered and not passed:
             return _unanswered(exercise, len(cases))
         problem = differ(expected, found, exercise.tolerance)
         if problem:
-            known = _recognise(exercise, passed, case, found)
+            known = _recognize(exercise, passed, case, found)
             return _fail(exercise, passed, case, expected, brief(found), known or problem)
         if differ(list(case.arguments), list(arguments), 0.0):
             why = (
@@ -148,7 +148,7 @@ def examine(exercise: Exercise, answer: Callable[..., Any]) -> Report:
 
 
 def differ(expected: Any, found: Any, tolerance: float) -> str:
-    """Say how a value is wrong in kind, shape or amount; "" if it is right."""
+    """Return in which way a value differs from the expected one, "" if it does not."""
     if found is _Unanswered:
         return "Nothing came back: is a `return` missing on some way through your code?"
     if isinstance(expected, Tensor):
@@ -157,10 +157,7 @@ def differ(expected: Any, found: Any, tolerance: float) -> str:
         if not isinstance(found, np.ndarray):
             return f"Expected a NumPy array, found {_kind(found)}."
         return _differ_tensor(torch.as_tensor(expected), torch.as_tensor(found), tolerance)
-    if isinstance(expected, bool | str) or expected is None:
-        same = type(found) is type(expected) and found == expected
-        return "" if same else f"Expected {brief(expected)}, found {brief(found)}."
-    if isinstance(expected, int | float):
+    if isinstance(expected, int | float) and not isinstance(expected, bool):
         return _differ_number(expected, found, tolerance)
     if isinstance(expected, Mapping):
         if not isinstance(found, Mapping):
@@ -168,21 +165,20 @@ def differ(expected: Any, found: Any, tolerance: float) -> str:
         if set(expected) != set(found):
             keys, others = (brief(sorted(value, key=str)) for value in (expected, found))
             return f"Expected the keys {keys}, found {others}."
-        return _first(
-            (f"At key {key!r}: ", differ(expected[key], found[key], tolerance)) for key in expected
-        )
+        inner = ((f"At key {k!r}", differ(v, found[k], tolerance)) for k, v in expected.items())
+        return _first_inside(inner)
     if isinstance(expected, list | tuple):
         if not isinstance(found, list | tuple):
             return f"Expected a {type(expected).__name__}, found {_kind(found)}."
         if len(expected) != len(found):
             return f"Expected {len(expected)} entries, found {len(found)}."
-        pairs = zip(expected, found, strict=True)
-        return _first((f"Entry {i}: ", differ(e, f, tolerance)) for i, (e, f) in enumerate(pairs))
+        pairs = enumerate(zip(expected, found, strict=True))
+        return _first_inside((f"Entry {i}", differ(e, f, tolerance)) for i, (e, f) in pairs)
     return "" if _equal(expected, found) else f"Expected {brief(expected)}, found {brief(found)}."
 
 
 def brief(value: Any) -> str:
-    """Write a value in small numbers, or what it is if it holds many."""
+    """Return a value as short text: numbers rounded, a large tensor by its shape."""
     if value is _Unanswered:
         return "nothing"
     if isinstance(value, np.ndarray):
@@ -213,7 +209,7 @@ def _differ_number(expected: float, found: Any, tolerance: float) -> str:
     if isinstance(found, bool) or not isinstance(found, int | float):
         return f"Expected a number, found {_kind(found)}."
     if math.isnan(found) and not math.isnan(expected):
-        return "Found NaN, not a number: is there a 0 / 0, or the logarithm of a negative number?"
+        return NAN
     if expected == found or abs(expected - found) <= tolerance * max(1.0, abs(expected)):
         return ""
     return _relation(torch.tensor([float(expected)]), torch.tensor([float(found)]), tolerance)
@@ -236,53 +232,46 @@ def _differ_tensor(expected: Tensor, found: Any, tolerance: float) -> str:
         return ""
     a, b = expected.detach().double(), found.detach().double()
     if b.isnan().any() and not a.isnan().any():
-        return "Found NaN, not a number: is there a 0 / 0, or the logarithm of a negative number?"
+        return NAN
     if torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True):
         return ""
     return _relation(a, b, tolerance)
 
 
 def _relation(a: Tensor, b: Tensor, tolerance: float) -> str:
-    """Say how wrong numbers relate to the right ones, where the relation is a plain one."""
+    """Return how wrong numbers `b` relate to the right ones `a`, where the relation is simple."""
     close = max(tolerance, 1e-6)
     if a.ndim == 2 and a.shape[0] == a.shape[1] and torch.allclose(a.T, b, close, close):
         return "These are the right numbers with rows and columns swapped."
     if torch.allclose(-a, b, close, close):
         return "The sign is wrong, the size is right."
-    finite = a.isfinite() & b.isfinite()
-    shift = (b - a)[finite]
-    if a.numel() > 2 and shift.numel() == a.numel() and shift.std() <= close * (1 + a.abs().max()):
-        return f"Every number is off by the same amount: {shift.mean():+.4g}."
-    large = finite & (a.abs() > close)
-    ratio = (b[large] / a[large]) if large.any() else b.new_zeros(0)
-    if a.numel() > 1 and ratio.numel() > 1 and ratio.std() <= close and ratio.mean().abs() > close:
-        return f"Every number is {ratio.mean():.4g} times what it should be."
     if a.numel() == 1:
         return f"Expected {a.item():.4g}, found {b.item():.4g}."
+    shift = b - a
+    if a.numel() > 2 and shift.isfinite().all() and shift.std() <= close * (1 + a.abs().max()):
+        return f"Every number is off by the same amount: {shift.mean():+.4g}."
+    large = a.isfinite() & b.isfinite() & (a.abs() > close)
+    if large.sum() > 1:
+        ratio = (b[large] / a[large]).mean()
+        if ratio.abs() > close and torch.allclose(ratio * a, b, close, close):
+            return f"Every number is {ratio:.4g} times what it should be."
     wrong = ~torch.isclose(a, b, close, close, equal_nan=True)
-    place = tuple(wrong.nonzero()[0].tolist())
+    first = tuple(wrong.nonzero()[0].tolist())
     return (
-        f"{int(wrong.sum())} of {a.numel()} numbers are wrong, the first at {list(place)}: "
-        f"expected {a[place]:.4g}, found {b[place]:.4g}."
+        f"{int(wrong.sum())} of {a.numel()} numbers are wrong, the first at {list(first)}: "
+        f"expected {a[first]:.4g}, found {b[first]:.4g}."
     )
 
 
-def _recognise(exercise: Exercise, passed: Sequence[Case], case: Case, found: Any) -> str:
-    """Return the message of the mistake that gives what was found, here and so far."""
+def _recognize(exercise: Exercise, passed: Sequence[Case], case: Case, found: Any) -> str:
+    """Return the message of the mistake that passes the same cases and then gives this value."""
     for mistake in exercise.mistakes:
         try:
-            made = _call(exercise, mistake.function, case)
-            so_far = all(
-                not differ(
-                    _call(exercise, exercise.reference, earlier),
-                    _call(exercise, mistake.function, earlier),
-                    exercise.tolerance,
-                )
-                for earlier in passed
-            )
+            *before, made = (_call(exercise, mistake.function, each) for each in (*passed, case))
         except Exception:  # a mistake may fail on a case that it does not reach
             continue
-        if so_far and not differ(made, found, exercise.tolerance):
+        right = [_call(exercise, exercise.reference, each) for each in passed]
+        if not differ([*right, made], [*before, found], exercise.tolerance):
             return mistake.message
     return ""
 
@@ -318,7 +307,7 @@ def _unanswered(exercise: Exercise, cases: int) -> Report:
 
 
 def stars(difficulty: int) -> str:
-    """Write a difficulty of 1 to 3."""
+    """Return a difficulty of 1 to 3 as stars."""
     return "★" * difficulty + "☆" * (3 - difficulty)
 
 
@@ -330,16 +319,22 @@ def _raised(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]
 
 
-def _blame(error: Exception) -> str:
-    """Say which line of the learner's code it came from."""
+def _error_line(error: Exception) -> str:
+    """Return which line of the learner's code raised an error."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).resolve().parent != _HERE]
     line = f" in line {own[0].lineno}, `{own[0].line}`" if own and own[0].line else ""
     return f"Your code raised this error{line} instead of returning a value."
 
 
-def _first(problems: Any) -> str:
-    return next((where + problem for where, problem in problems if problem), "")
+def _first_inside(problems: Iterable[tuple[str, str]]) -> str:
+    """Return the first problem and where in a list or dict it is: "Entry 0, at key 'a': ..."."""
+    for where, problem in problems:
+        if problem.startswith(("Entry ", "At key ")):
+            return f"{where}, {problem[0].lower()}{problem[1:]}"
+        if problem:
+            return f"{where}: {problem}"
+    return ""
 
 
 def _kind(value: Any) -> str:
@@ -351,7 +346,7 @@ def _kind(value: Any) -> str:
 
 
 def _dtype(value: Tensor) -> str:
-    """Write what a tensor holds; how many bits matters to no exercise."""
+    """Return what a tensor holds; the number of bits matters in no exercise."""
     if value.dtype == torch.bool:
         return "booleans"
     return "floats" if value.is_floating_point() else "integers"
@@ -364,7 +359,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _equal(expected: Any, found: Any) -> bool:
-    """Compare objects; those that hold tensors field by field."""
+    """Return whether two objects are equal; dataclasses are compared field by field."""
     if type(expected) is not type(found):
         return False
     names = getattr(type(expected), "__dataclass_fields__", None)
@@ -386,7 +381,7 @@ def find(name: str) -> Exercise:
     """Return one exercise.
 
     Raises:
-        ValueError: there is none of that name; the message offers the nearest.
+        ValueError: there is none of that name; the message offers similar names.
     """
     known = all_exercises()
     if name not in known:
@@ -396,10 +391,10 @@ def find(name: str) -> Exercise:
 
 
 def check(name: str, answer: Callable[..., Any]) -> bool:
-    """Run an answer on the cases of an exercise and say what it does; True if all are right.
+    """Run an answer on the cases of an exercise, print the report, and return whether it is right.
 
-    An exercise that was not begun (the stub raises NotImplementedError or returns nothing) is
-    not an error, so a notebook runs through without its answers.
+    An answer that is still a stub (it raises NotImplementedError or returns nothing) is no error,
+    so that a notebook runs through before its exercises are done.
 
     Raises:
         ValueError: there is no exercise of that name.
@@ -410,7 +405,7 @@ def check(name: str, answer: Callable[..., Any]) -> bool:
 
 
 def hint(name: str, number: int = 1) -> None:
-    """Print a hint of an exercise: the first is a nudge, the last nearly the answer.
+    """Print a hint of an exercise; the last one is nearly the answer.
 
     Raises:
         ValueError: there is no such exercise, or it has fewer hints.

@@ -1,7 +1,7 @@
-"""One drawing function, two modes: sliders for a reader, the named frames for a page.
+"""Explorers: sliders for a reader in JupyterLab, chosen frames side by side everywhere else.
 
-A course whose pictures live only in widgets shows nothing on GitHub, on paper or to a test. Here
-the frames that the text talks about are always there, and the sliders come on top.
+A widget shows nothing on GitHub, on paper or to a test, so a stored notebook has pictures of the
+settings that its text discusses.
 """
 
 import html
@@ -32,7 +32,7 @@ GAP = 14  # pixels of the page between two frames
 
 
 class Explorer:
-    """Sliders over a drawing function: every move draws anew, into one picture.
+    """Sliders over a drawing function; each move redraws the one picture.
 
     Attributes:
         controls: one ipywidget a knob, by the knob's name.
@@ -58,7 +58,7 @@ class Explorer:
         self.widget = ipywidgets.VBox([knobs_row, self.picture, words], layout=_LEFT)
 
     def settings(self) -> dict[str, Any]:
-        """Return where the knobs stand now."""
+        """Return the value of each knob."""
         return {name: control.value for name, control in self.controls.items()}
 
     def _redraw(self, _change: Any = None) -> None:
@@ -72,13 +72,13 @@ _WRAP = {"display": "flex", "flex_flow": "row wrap"}
 def explore(
     draw: Callable[..., Figure], frames: Sequence[Mapping[str, Any]], alt: str, **knobs: Knob
 ) -> None:
-    """Show what `draw` draws: with sliders to a live reader, else at the given frames.
+    """Show a drawing function: with sliders in a live notebook, else at the given frames.
 
     Args:
-        draw: takes the knobs by name, returns a figure; under 100 ms, for a slider to feel alive.
-        frames: settings that the text talks about, each with a value for every knob; the sliders
+        draw: takes the knobs by name, returns a figure; in under 100 ms, or sliders feel slow.
+        frames: settings that the text discusses, each with a value for every knob; the sliders
             start at the first.
-        alt: what the frames show, in words.
+        alt: describes the frames.
         knobs: a range (low, high) or (low, high, step), a list of choices, or True or False.
 
     Raises:
@@ -97,7 +97,7 @@ def explore(
 
 
 def contact_sheet(draw: Callable[..., Figure], frames: Sequence[Mapping[str, Any]]) -> Image.Image:
-    """Draw every frame, numbered and captioned, in as many columns as a page has room for."""
+    """Return all frames in one picture, numbered and captioned, as many in a row as fit a page."""
     pictures = [to_image(draw(**frame), SHARPNESS * PAGE_DPI) for frame in frames]
     width = max(picture.width for picture in pictures)
     gap, text = round(GAP * SHARPNESS), round(CAPTION_SIZE * SHARPNESS)
@@ -120,7 +120,7 @@ def contact_sheet(draw: Callable[..., Figure], frames: Sequence[Mapping[str, Any
 
 
 def caption(frame: Mapping[str, Any]) -> str:
-    """Write settings as a reader reads them: `stride 4, top down on`."""
+    """Return settings as text, for instance "stride 4, top down on"."""
     words = {True: "on", False: "off"}
     return ", ".join(
         f"{name.replace('_', ' ')} " + (words[value] if isinstance(value, bool) else f"{value:g}")

@@ -1,7 +1,7 @@
-"""Show a figure once, sharp on any screen, with words for those who do not see it.
+"""Show a figure once, sharp on any screen, with a description for readers who cannot see it.
 
-The words are the output's plain text too, so a stored notebook is compared by them: nbval cannot
-see pictures.
+The description is the output's plain text too: by it stored notebooks are compared, because nbval
+does not compare pictures.
 """
 
 import base64
@@ -20,22 +20,22 @@ MIN_WORDS = 40  # characters: less says nothing about a figure
 
 
 def is_static() -> bool:
-    """Tell whether no reader is there to move sliders, so that pictures and text are wanted.
-
-    So it is outside of a notebook, and where PFPN_STATIC is 1.
-    """
+    """Return whether no reader can move sliders: outside of a notebook, or if PFPN_STATIC is 1."""
     shell = get_ipython()
     live = shell is not None and getattr(shell, "kernel", None) is not None
     return os.environ.get("PFPN_STATIC", "") == "1" or not live
 
 
 def show(figure: Figure, alt: str, colors: int = 256) -> None:
-    """Display a figure below the cell; `alt` says what is to be seen, numbers included.
+    """Display a figure below the cell.
 
-    Of the stored picture that many `colors` are kept: 64 make a surface in 3-D a third smaller.
+    Args:
+        figure: at most MAX_WIDTH inches wide.
+        alt: describes the figure, the numbers that matter included.
+        colors: kept in the stored picture; 64 make one of a surface in 3-D a third smaller.
 
     Raises:
-        ValueError: `alt` is too short to say anything, or the figure too wide for the page.
+        ValueError: `alt` is too short, or the figure too wide for the page.
     """
     require_words(alt)
     width = figure.get_size_inches()[0]
@@ -48,7 +48,7 @@ def show(figure: Figure, alt: str, colors: int = 256) -> None:
 
 
 def require_words(alt: str) -> None:
-    """Refuse a description that does not describe."""
+    """Raise ValueError if the description of a figure is too short to describe it."""
     if len(alt) < MIN_WORDS:
         raise ValueError(
             f"The description of a figure has {len(alt)} characters ({alt!r}), expected at least "
@@ -57,7 +57,7 @@ def require_words(alt: str) -> None:
 
 
 def to_image(figure: Figure, dpi: float) -> Image.Image:
-    """Draw a figure on white, at `dpi` pixels an inch."""
+    """Return a figure drawn on white, with `dpi` pixels an inch."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
     buffer.seek(0)
@@ -65,9 +65,9 @@ def to_image(figure: Figure, dpi: float) -> Image.Image:
 
 
 def to_png(image: Image.Image, small: bool = True, colors: int = 256) -> bytes:
-    """Encode a picture; a small one takes the 256 colors that fit best, and three times as long.
+    """Return a picture as PNG; a small one has at most `colors` colors, and takes longer.
 
-    Fewer `colors` are chosen by area: the hues of a diagram stay, and its edges have fewer steps.
+    Fewer than 256 are chosen by area: the hues of a diagram stay, its edges have fewer steps.
     """
     buffer = io.BytesIO()
     if small:
@@ -79,8 +79,8 @@ def to_png(image: Image.Image, small: bool = True, colors: int = 256) -> bytes:
 
 
 def publish(image: Image.Image, alt: str, colors: int = 256) -> None:
-    """Hand a picture to the notebook at its size on the page, with its words."""
-    place = {
+    """Display a picture in the notebook, at its size on the page, with its description."""
+    layout = {
         "alt": alt,
         "width": round(image.width / SHARPNESS),
         "height": round(image.height / SHARPNESS),
@@ -90,5 +90,5 @@ def publish(image: Image.Image, alt: str, colors: int = 256) -> None:
             "image/png": base64.b64encode(to_png(image, colors=colors)).decode("ascii"),
             "text/plain": f"Figure: {alt}",
         },
-        metadata={"image/png": place},
+        metadata={"image/png": layout},
     )

@@ -1,4 +1,4 @@
-"""How a training went: losses, learning rate and scores over steps."""
+"""Curves of a training: losses, learning rate and PQ over the steps."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,15 +6,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from pfpn.model import LOSS_NAMES
+from pfpn.plot.style import BLUE, GREEN, ORANGE, PINK, RED, SKY
 
-# One color for each loss, told apart by colour-blind readers too (Okabe and Ito's palette).
-COLORS = dict(
-    zip(
-        LOSS_NAMES,
-        ("#0072b2", "#56b4e9", "#e69f00", "#d55e00", "#cc79a7", "#009e73"),
-        strict=True,
-    )
-)
+COLORS = dict(zip(LOSS_NAMES, (BLUE, SKY, ORANGE, RED, PINK, GREEN), strict=True))
 
 
 def plot_curves(rows: Sequence[Mapping[str, Any]], smoothing: float = 0.8) -> Figure:
@@ -22,13 +16,13 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], smoothing: float = 0.8) -> Fi
 
     Args:
         rows: of metrics.jsonl, see `pfpn.engine.train.read_rows`.
-        smoothing: share that a running mean keeps from row to row, in [0, 1); the rows themselves
-            stay visible in pale. 0 draws them as they are.
+        smoothing: how much of a running mean is kept from row to row, in [0, 1); the rows
+            themselves are drawn in pale. 0 draws them as they are.
     """
     if not 0 <= smoothing < 1:
         raise ValueError(f"plot_curves: smoothing is {smoothing}, expected 0 up to below 1")
     trained = [row for row in rows if row.get("kind") == "train"]
-    judged = [row for row in rows if row.get("kind") == "eval"]
+    evaluated = [row for row in rows if row.get("kind") == "eval"]
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     parts, total, rate = figure.subplots(1, 3)
 
@@ -47,12 +41,12 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], smoothing: float = 0.8) -> Fi
 
     rate.plot([row["step"] for row in trained], [row["lr"] for row in trained], color="0.45")
     rate.set(title="learning rate", xlabel="step", ylabel="learning rate")
-    if judged:
+    if evaluated:
         quality = rate.twinx()
         quality.plot(
-            [row["step"] for row in judged],
-            [100 * row["pq"] for row in judged],
-            color="#009e73",
+            [row["step"] for row in evaluated],
+            [100 * row["pq"] for row in evaluated],
+            color=GREEN,
             marker="o",
         )
         quality.set(ylabel="PQ on validation images (%)", ylim=(0, 100))
@@ -69,13 +63,18 @@ def draw_curve(
     axes: Any, rows: Sequence[Mapping[str, Any]], name: str, smoothing: float, color: str
 ) -> None:
     """Draw one value over steps, pale as it is and bold as its running mean."""
-    found = [row for row in rows if name in row]
-    steps = [row["step"] for row in found]
-    values = [row[name] for row in found]
+    logged = [row for row in rows if name in row]
+    steps = [row["step"] for row in logged]
+    values = [row[name] for row in logged]
     if smoothing:
         axes.plot(steps, values, color=color, alpha=0.25, linewidth=0.8)
-    label = name.removeprefix("loss_").replace("_", " ")
-    axes.plot(steps, running_mean(values, smoothing), color=color, linewidth=1.5, label=label)
+    means = running_mean(values, smoothing)
+    axes.plot(steps, means, color=color, linewidth=1.5, label=loss_label(name))
+
+
+def loss_label(name: str) -> str:
+    """Return the name of a loss as figures write it: "rpn box" for "loss_rpn_box"."""
+    return name.removeprefix("loss_").replace("_", " ")
 
 
 def running_mean(values: Sequence[float], keep: float) -> list[float]:

@@ -1,41 +1,55 @@
-"""Answers, right and wrong, to a small exercise, and what is said to each."""
+"""The reports on right and wrong answers to a small exercise."""
 
 import numpy as np
 import pytest
 import torch
 
-from pfpn.course.check import Case, Exercise, Mistake, brief, differ, examine
+from pfpn.course.check import Case, Exercise, brief, differ, examine
 
-
-def double(x):
-    return 2 * x
-
-
-EXERCISE = Exercise(
+DOUBLE = Exercise(
     name="99.double",
     task="Double a tensor.",
     difficulty=2,
     minutes=3,
     hints=("Add it to itself.",),
-    reference=double,
-    cases=lambda: [
-        Case("zero stays zero", (torch.zeros(2),)),
-        Case("each number doubles", (torch.tensor([1.0, 2.0, 4.0]),)),
-    ],
-    mistakes=(
-        Mistake("That is the square.", lambda x: x * x),
-        Mistake("That is x + 1.", lambda x: x + 1),
-    ),
 )
 
 
-def says(answer):
-    report = examine(EXERCISE, answer)
+@DOUBLE.answer
+def double(x):
+    return 2 * x
+
+
+@DOUBLE.examples
+def cases():
+    yield Case("zero stays zero", (torch.zeros(2),))
+    yield Case("each number doubles", (torch.tensor([1.0, 2.0, 4.0]),))
+
+
+@DOUBLE.mistake("That is the square.")
+def square(x):
+    return x * x
+
+
+@DOUBLE.mistake("That is x + 1.")
+def add_one(x):
+    return x + 1
+
+
+def report_on(answer):
+    report = examine(DOUBLE, answer)
     return report.right, str(report)
 
 
-def test_a_right_answer_is_told_what_was_right():
-    right, text = says(lambda x: x + x)
+def test_the_decorators_return_the_functions_as_they_are():
+    assert DOUBLE.reference is double
+    assert DOUBLE.cases is cases
+    assert [mistake.function for mistake in DOUBLE.mistakes] == [square, add_one]
+    assert double(3) == 6
+
+
+def test_a_right_answer_gets_a_list_of_its_cases():
+    right, text = report_on(lambda x: x + x)
     assert right
     assert text.splitlines() == [
         "99.double: all 2 cases are right.",
@@ -45,7 +59,7 @@ def test_a_right_answer_is_told_what_was_right():
 
 
 def test_the_first_failure_shows_input_expected_and_found():
-    right, text = says(lambda x: 3 * x)
+    right, text = report_on(lambda x: 3 * x)
     assert not right
     assert text.splitlines() == [
         "99.double: 1 of 2 cases are right, then this one is not.",
@@ -59,21 +73,21 @@ def test_the_first_failure_shows_input_expected_and_found():
     ]
 
 
-def test_a_known_mistake_is_named():
-    assert "That is the square." in says(lambda x: x**2)[1]
-    assert "That is x + 1." in says(lambda x: 1 + x)[1]
+def test_a_typical_mistake_gets_its_message():
+    assert "That is the square." in report_on(lambda x: x**2)[1]
+    assert "That is x + 1." in report_on(lambda x: 1 + x)[1]
 
 
 def test_a_mistake_that_fails_earlier_is_not_taken_for_it():
     def late(x):  # right on the first case, x + 1 on the second: not what "x + 1" does
         return x + 1 if x.any() else x
 
-    assert "That is x + 1." not in says(late)[1]
+    assert "That is x + 1." not in report_on(late)[1]
 
 
 @pytest.mark.parametrize("empty", [None, ...])
 def test_a_stub_is_not_an_error(empty):
-    right, text = says(lambda x: empty)
+    right, text = report_on(lambda x: empty)
     assert not right
     assert text.startswith("99.double: not answered yet. ★★☆, about 3 minutes, 2 cases")
 
@@ -82,24 +96,24 @@ def test_a_stub_that_raises_not_implemented_is_not_an_error():
     def stub(x):
         raise NotImplementedError
 
-    assert "not answered yet" in says(stub)[1]
+    assert "not answered yet" in report_on(stub)[1]
 
 
 def test_nothing_returned_later_is_a_missing_return():
-    assert "is a `return` missing" in says(lambda x: None if x.any() else x)[1]
+    assert "is a `return` missing" in report_on(lambda x: None if x.any() else x)[1]
 
 
 def test_an_error_is_shown_with_its_line():
     def broken(x):
         return x.no_such_method()
 
-    _, text = says(broken)
+    _, text = report_on(broken)
     assert "AttributeError: 'Tensor' object has no attribute" in text
     assert "return x.no_such_method()" in text
 
 
-def test_an_answer_that_changes_its_input_is_found_out():
-    assert "changed its input" in says(lambda x: x.mul_(2))[1]
+def test_an_answer_that_changes_its_input_is_not_right():
+    assert "changed its input" in report_on(lambda x: x.mul_(2))[1]
 
 
 @pytest.mark.parametrize(
@@ -124,10 +138,15 @@ def test_an_answer_that_changes_its_input_is_found_out():
         ((1, 2.0), (1, 3.0), "Entry 1: Expected 2, found 3"),
         ({"a": 1}, {"b": 1}, "Expected the keys ['a'], found ['b']"),
         ({"a": 1}, {"a": 2}, "At key 'a': Expected 1, found 2"),
+        ([[0, 1]], [[0, 2]], "Entry 0, entry 1: Expected 1, found 2."),
+        ({"a": [3]}, {"a": [4]}, "At key 'a', entry 0: Expected 3, found 4."),
+        (torch.tensor([0.0, 2, 4]), torch.tensor([0.0, 3, 6]), "Every number is 1.5 times"),
+        (torch.tensor([0.0, 2, 4]), torch.tensor([9.0, 2, 4]), "the first at [0]: expected 0, fo"),
+        (torch.tensor([0.0, 2, 4]), torch.tensor([9.0, 4, 8]), "3 of 3 numbers are wrong"),
         (np.array([1.0, 2]), [1.0, 2], "Expected a NumPy array"),
     ],
 )
-def test_a_difference_is_said_in_its_own_words(expected, found, words):
+def test_a_difference_is_described(expected, found, words):
     assert words in differ(expected, found, 1e-5)
 
 

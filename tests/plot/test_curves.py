@@ -2,7 +2,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from pfpn.model import LOSS_NAMES
-from pfpn.plot.curves import plot_curves, running_mean
+from pfpn.plot.curves import loss_label, plot_curves, running_mean
 
 
 def rows_of(num: int) -> list[dict]:
@@ -19,7 +19,7 @@ def test_curves_show_every_loss_the_total_the_rate_and_the_quality():
     assert isinstance(figure, Figure)
     parts, total, rate, quality = figure.axes
     labels = [text.get_text() for text in parts.get_legend().get_texts()]
-    assert labels == [name.removeprefix("loss_").replace("_", " ") for name in LOSS_NAMES]
+    assert labels == [loss_label(name) for name in LOSS_NAMES]
     assert len(total.lines) == 2  # as logged and smoothed
     assert rate.lines[0].get_ydata().tolist() == [0.1 / i for i in range(1, 6)]
     assert quality.lines[0].get_ydata().tolist() == [50.0]
@@ -42,11 +42,16 @@ def test_a_run_without_rows_gives_empty_axes():
     assert len(plot_curves([]).axes) == 3
 
 
+def test_a_label_is_the_name_in_words():
+    assert loss_label("loss_rpn_box") == "rpn box"
+    assert loss_label("loss") == "loss"
+
+
 def test_a_running_mean_of_equal_values_is_that_value():
     assert running_mean([2.0, 2.0, 2.0], 0.9) == pytest.approx([2.0, 2.0, 2.0])
 
 
-def test_a_running_mean_weighs_each_row_back_by_its_share():
+def test_a_running_mean_weighs_each_row_back_by_its_weight():
     assert running_mean([1.0, 4.0], 0.5) == pytest.approx([1.0, (0.5 * 1 + 4) / 1.5])
     assert running_mean([1.0, 4.0], 0.0) == [1.0, 4.0]
 

@@ -1,69 +1,83 @@
-"""Where the time of a prediction goes, stage by stage, beside a peer."""
+"""The learning rate for two batch sizes, and the time of each stage beside torchvision's."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
+import numpy as np
 from matplotlib.figure import Figure
 
-OURS_COLOR = "#0072b2"
-PEER_COLOR = "0.65"
+from pfpn.course.ch11_for_real.numbers import Rows, learning_rates, shared_stages
+from pfpn.engine.config import TrainConfig
+from pfpn.plot.style import BLUE, add_legend, open_axes, subplots
 
-Rows = Sequence[Mapping[str, Any]]
 
+def plot_batch_schedules(config: TrainConfig, batch_size: int) -> Figure:
+    """Draw the learning rate of a published run and of one with another batch size.
 
-def shared_stages(rows: Rows, edge: int) -> list[Mapping[str, Any]]:
-    """Return the rows of the stages that both have, at one image size, without their sum.
-
-    Args:
-        rows: "stages" of benchmarks/results/inference.json.
-        edge: shortest edge of the image, pixels.
+    At two scales: the whole run, and the warm-up.
     """
-    found = [row for row in rows if row["edge"] == edge and "torchvision" in row]
-    if not found:
-        edges = sorted({row["edge"] for row in rows})
-        raise ValueError(f"no stage was measured at {edge} pixels, there are {edges}.")
-    return [row for row in found if not row["stage"].startswith("all")]
+    steps = np.arange(0, config.max_steps, max(1, config.max_steps // 3000))
+    start = np.arange(0, 2 * config.optim.warmup_steps + 1, 10)
+    other = replace(config, batch_size=batch_size)
+    figure, (whole, warmup) = subplots(8.4, 3.0, 1, 2, sharey=True)
+    for axes, axis in ((whole, steps), (warmup, start)):
+        axes.plot(axis, learning_rates(config, axis), color="0.6", linewidth=4,
+                  label=f"{config.batch_size} images a step, as published")  # fmt: skip
+        axes.plot(axis, learning_rates(other, axis), color=BLUE, linewidth=1.8,
+                  label=f"{batch_size} images a step")  # fmt: skip
+        open_axes(axes).set(xlabel="step")
+    whole.set(ylabel="learning rate", title="the whole run")
+    warmup.set(title="its beginning: warm-up", xticks=start[:: max(1, len(start) // 4)])
+    add_legend(warmup, fontsize=9, loc="center right")
+    highest = max(learning_rates(each, steps).max() for each in (config, other))
+    whole.set_ylim(0, 1.1 * highest)
+    return figure
 
 
-def plot_stages(rows: Rows, edge: int) -> Figure:
-    """Draw the time of every stage that both have, in ms, and the ratio of the two."""
+def describe_batch_schedules(config: TrainConfig, batch_size: int) -> str:
+    """Return in words what `plot_batch_schedules` shows."""
+    optim, last_step = config.optim, config.max_steps - 1
+    other = replace(config, batch_size=batch_size)
+    first, full, last = learning_rates(other, np.array([0, optim.warmup_steps, last_step]))
+    return (
+        f"The learning rate over {config.max_steps} steps for {batch_size} images a step: from "
+        f"{first:.6f} it climbs to {full:.4f} in {optim.warmup_steps} steps, and falls to a "
+        f"tenth at the steps {' and '.join(map(str, optim.milestones))}, to {last:.6f} at "
+        f"the end. The published run has {config.batch_size} images and {optim.lr:g}."
+    )
+
+
+def plot_inference_times(rows: Rows, edge: int) -> Figure:
+    """Draw the time of each stage that pfpn and torchvision share, in ms, and their ratio."""
     shared = shared_stages(rows, edge)
-    figure = Figure(figsize=(8.4, 0.42 * len(shared) + 1.2), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = subplots(8.4, 0.42 * len(shared) + 1.2)
     for offset, key, color, label in (
-        (-0.19, "torchvision", PEER_COLOR, "torchvision"),
-        (0.19, "ours", OURS_COLOR, "pfpn"),
-    ):
-        places = [place + offset for place in range(len(shared))]
-        axes.barh(places, [row[key] for row in shared], 0.36, color=color, label=label)
-    for place, row in enumerate(shared):
-        longer = max(row["torchvision"], row["ours"])
+        (-0.19, "torchvision", "0.65", "torchvision"), (0.19, "ours", BLUE, "pfpn"),
+    ):  # fmt: skip
+        positions = [number + offset for number in range(len(shared))]
+        axes.barh(positions, [row[key] for row in shared], 0.36, color=color, label=label)
+    for number, row in enumerate(shared):
         axes.annotate(
-            f"x {row['ratio']:.2f}", (longer, place), (5, 0), textcoords="offset points",
-            va="center", fontsize=9,
+            f"x {row['ratio']:.2f}", (max(row["torchvision"], row["ours"]), number), (5, 0),
+            textcoords="offset points", va="center", fontsize=9,
         )  # fmt: skip
     axes.set_yticks(range(len(shared)), [row["stage"] for row in shared])
     axes.invert_yaxis()
     axes.margins(x=0.1)
-    axes.set(
-        xlabel="processor time, ms",
-        title=f"one image, shortest edge {edge} pixels; "
-        "x: pfpn's time over torchvision's, median of turns",
-    )
-    axes.title.set_fontsize(10)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right")
+    axes.set_xlabel("processor time, ms")
+    title = "x: pfpn's time over torchvision's, median of turns"
+    axes.set_title(f"one image, shortest edge {edge} pixels; {title}", fontsize=10)
+    add_legend(open_axes(axes), fontsize=10, loc="lower right")
     return figure
 
 
-def describe_stages(rows: Rows, edge: int) -> str:
-    """Say in words what `plot_stages` shows."""
+def describe_inference_times(rows: Rows, edge: int) -> str:
+    """Return in words what `plot_inference_times` shows."""
     shared = shared_stages(rows, edge)
     ours, theirs = (sum(row[key] for row in shared) for key in ("ours", "torchvision"))
-    told = ", ".join(f"{row['stage']} {row['ratio']:.2f}" for row in shared)
+    ratios = ", ".join(f"{row['stage']} {row['ratio']:.2f}" for row in shared)
     first = max(shared, key=lambda row: row["ours"])
     return (
         f"Time of each stage that pfpn and torchvision share, at {edge} pixels. pfpn's over "
-        f"torchvision's: {told}. The sums are {ours / 1000:.1f} s and {theirs / 1000:.1f} s; "
+        f"torchvision's: {ratios}. The sums are {ours / 1000:.1f} s and {theirs / 1000:.1f} s; "
         f"{first['stage']} takes most, {100 * first['ours'] / ours:.0f} %."
     )
