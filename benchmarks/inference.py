@@ -215,7 +215,7 @@ def stage_jobs(theirs: MaskRCNN, ours: PanopticFPN, image: Tensor) -> dict[str, 
         "proposals": {"torchvision": their_proposals, "ours": our_proposals},
         "box pooling": {
             "torchvision": lambda: heads.box_roi_pool(features, proposals, [size]),
-            "ours": lambda: ours._pool(pyramid, proposals, c.box_bins),
+            "ours": lambda: ours.roi_heads.pool(pyramid, proposals, c.box_bins),
         },
         "box head": {
             "torchvision": lambda: heads.box_predictor(heads.box_head(pooled)),
@@ -227,7 +227,7 @@ def stage_jobs(theirs: MaskRCNN, ours: PanopticFPN, image: Tensor) -> dict[str, 
         },
         "mask pooling": {
             "torchvision": lambda: heads.mask_roi_pool(features, boxes, [size]),
-            "ours": lambda: ours._pool(pyramid, boxes, c.mask_bins),
+            "ours": lambda: ours.roi_heads.pool(pyramid, boxes, c.mask_bins),
         },
         "mask head": {
             "torchvision": their_masks,
@@ -264,18 +264,14 @@ def panoptic_jobs(ours: PanopticFPN, image: Tensor) -> dict[str, Job]:
     pyramid = ours.pyramid(stacked)
 
     def propose() -> list[Tensor]:
-        anchors = pyramid_anchors(pyramid, c.anchor_sides, c.anchor_ratios, c.anchor_rounding)
-        logits, deltas = ours.rpn_head(pyramid)
-        return select_proposals(
-            anchors, logits, deltas, sizes,
-            max_per_level=c.test_proposals_per_level, max_total=c.test_proposals,
-            nms_threshold=c.rpn_nms_threshold,
-        )[0]  # fmt: skip
+        return ours.proposal_network.propose(pyramid, sizes)
 
     proposals = propose()
 
     def detections() -> Any:
-        class_logits, box_deltas = ours.box_head(ours._pool(pyramid, proposals, c.box_bins))
+        class_logits, box_deltas = ours.box_head(
+            ours.roi_heads.pool(pyramid, proposals, c.box_bins)
+        )
         return detect(
             class_logits, box_deltas, proposals[0], size,
             min_score=c.min_score, nms_threshold=c.box_nms_threshold,
@@ -285,7 +281,7 @@ def panoptic_jobs(ours: PanopticFPN, image: Tensor) -> dict[str, Job]:
     boxes, scores, labels, _ = detections()
 
     def masks() -> Tensor:
-        return ours.mask_head(ours._pool(pyramid, [boxes], c.mask_bins), labels).sigmoid()
+        return ours.mask_head(ours.roi_heads.pool(pyramid, [boxes], c.mask_bins), labels).sigmoid()
 
     probs = masks()
     coarse = ours.semantic_head(pyramid)

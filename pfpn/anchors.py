@@ -1,7 +1,6 @@
 """Anchors: the boxes that the proposal network starts from, laid out over the pyramid."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -55,26 +54,14 @@ def pyramid_anchors(
         rounded: as torchvision does it: whole pixels, and where p6 has one cell more than half of
             p5's, its cells closer together, so that they fit into the image.
     """
-    sizes = tuple((level, *maps.shape[-2:]) for level, maps in pyramid.items())
-    device = next(iter(pyramid.values())).device
-    return list(_cached_anchors(sizes, tuple(sides), tuple(ratios), rounded, device))
-
-
-@lru_cache(maxsize=64)  # sizes repeat from batch to batch
-def _cached_anchors(
-    sizes: tuple[tuple[str, int, int], ...],
-    sides: tuple[float, ...],
-    ratios: tuple[float, ...],
-    rounded: bool,
-    device: torch.device,
-) -> tuple[Tensor, ...]:
-    ratio = torch.tensor(ratios, device=device)
-    finest, fine_h, fine_w = sizes[0]
-    image_h, image_w = STRIDES[finest] * fine_h, STRIDES[finest] * fine_w
+    finest, maps = next(iter(pyramid.items()))
+    image_h, image_w = (STRIDES[finest] * side for side in maps.shape[-2:])
+    ratio = torch.tensor(tuple(ratios), device=maps.device)
     grids = []
-    for (level, height, width), side in zip(sizes, sides, strict=True):
+    for (level, features), side in zip(pyramid.items(), sides, strict=True):
+        height, width = features.shape[-2:]
         stride = (STRIDES[level], STRIDES[level])
         if rounded:
             stride = (image_h // height, image_w // width)
         grids.append(anchor_grid((height, width), stride, side, ratio, rounded).flatten(0, 2))
-    return tuple(grids)
+    return grids

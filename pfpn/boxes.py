@@ -9,25 +9,11 @@ import math
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms as batched_nms  # offered here, beside its kin
 
 BoxWeights = tuple[float, float, float, float]  # scale of (dx, dy, dw, dh) in the regression
 
 MAX_LOG_SCALE = math.log(1000 / 16)  # a box grows at most 62.5 times, so exp stays finite
-
-__all__ = [
-    "MAX_LOG_SCALE",
-    "BoxWeights",
-    "area",
-    "batched_nms",
-    "clip",
-    "decode",
-    "encode",
-    "iou",
-    "is_nonempty",
-    "masks_to_boxes",
-    "rescale",
-]
 
 
 def area(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchvision.ops import roi_align
+from torchvision.ops import roi_align as roi_align  # offered here, too
 
 from pfpn.boxes import area
 from pfpn.fpn import STRIDES, Pyramid
-
-__all__ = ["level_of_boxes", "pool", "roi_align"]
 
 ROI_LEVELS = ("p2", "p3", "p4", "p5")  # p6 makes proposals only
 CANONICAL_LEVEL = 4  # the level of a box of the canonical size ...

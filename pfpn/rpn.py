@@ -1,20 +1,24 @@
-"""Proposals: where there could be an object, of whatever class.
+"""Proposals: boxes that may contain an object, of whatever class.
 
-Two halves: a small network over every level of the pyramid, then pure functions that make its
-targets, its losses and, from its answers, the proposals.
+Three parts: a small network over every level of the pyramid; pure functions for its targets, its
+losses and the proposals; and ProposalNetwork, which pairs the two with their settings.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from pfpn.anchors import pyramid_anchors
 from pfpn.boxes import BoxWeights, batched_nms, clip, decode, encode, iou, is_nonempty
 from pfpn.fpn import Pyramid
 from pfpn.losses.segmentation import at_least_float32
 from pfpn.matching import BACKGROUND, FOREGROUND, match_by_iou, sample_balanced
+from pfpn.model_config import ModelConfig
+from pfpn.structures import Boxes, Instances, Sizes
 
 RPN_BOX_WEIGHTS: BoxWeights = (1.0, 1.0, 1.0, 1.0)
 
@@ -45,16 +49,6 @@ class RPNHead(nn.Module):
         return logits, deltas
 
 
-def rpn_targets(
-    anchors: Float[Tensor, "n 4"], gt_boxes: Float[Tensor, "k 4"], low: float, high: float
-) -> tuple[Int[Tensor, " n"], Float[Tensor, "n 4"]]:
-    """Return each anchor's verdict (see `matching`) and the truth that it answers for."""
-    matched, verdict = match_by_iou(iou(anchors, gt_boxes), low, high, keep_best=True)
-    if len(gt_boxes) == 0:
-        return verdict, torch.zeros_like(anchors)
-    return verdict, gt_boxes[matched]
-
-
 def rpn_losses(
     anchors: Float[Tensor, "n 4"],
     logits: Float[Tensor, "b n"],
@@ -74,17 +68,17 @@ def rpn_losses(
     """
     objectness_loss, box_loss = logits.sum() * 0, deltas.sum() * 0  # every weight in the graph
     for i, truth in enumerate(gt_boxes):
-        verdict, targets = rpn_targets(anchors, truth, low, high)
+        matched, kinds = match_by_iou(iou(anchors, truth), low, high, keep_best=True)
         positive, negative = sample_balanced(
-            verdict == FOREGROUND, verdict == BACKGROUND, num_samples, positive_fraction, rng
+            kinds == FOREGROUND, kinds == BACKGROUND, num_samples, positive_fraction, rng
         )
         sampled = torch.cat([positive, negative])
-        asked = at_least_float32(logits[i, sampled])
+        sampled_logits = at_least_float32(logits[i, sampled])
         objectness_loss = objectness_loss + F.binary_cross_entropy_with_logits(
-            asked, (verdict[sampled] == FOREGROUND).to(asked.dtype), reduction="sum"
+            sampled_logits, (kinds[sampled] == FOREGROUND).to(sampled_logits), reduction="sum"
         )
-        wanted = encode(targets[positive], anchors[positive], RPN_BOX_WEIGHTS)
-        box_loss = box_loss + (at_least_float32(deltas[i, positive]) - wanted).abs().sum()
+        targets = encode(truth[matched[positive]], anchors[positive], RPN_BOX_WEIGHTS)
+        box_loss = box_loss + (at_least_float32(deltas[i, positive]) - targets).abs().sum()
     scale = num_samples * max(1, len(gt_boxes))
     return objectness_loss / scale, box_loss / scale
 
@@ -108,26 +102,78 @@ def select_proposals(
     Returns:
         Boxes (xyxy, pixels of the network's input) and their objectness logits, per image.
     """
-    boxes_per_level: list[Tensor] = []
-    logits_per_level: list[Tensor] = []
-    level_of: list[Tensor] = []
-    for anchor, logit, delta in zip(anchors, logits, deltas, strict=True):
-        count = min(max_per_level, logit.shape[1])
-        best, index = logit.float().topk(count, dim=1)  # (b, k)
-        chosen = delta.float().gather(1, index[..., None].expand(-1, -1, 4))
-        boxes_per_level.append(decode(chosen, anchor[index], RPN_BOX_WEIGHTS))
-        logits_per_level.append(best)
-        level_of.append(index.new_full((count,), len(level_of)))
-    all_boxes, all_logits = torch.cat(boxes_per_level, 1), torch.cat(logits_per_level, 1)
-    levels = torch.cat(level_of)
+    by_level = []
+    for level, (anchor, logit, delta) in enumerate(zip(anchors, logits, deltas, strict=True)):
+        best, index = logit.float().topk(min(max_per_level, logit.shape[1]), dim=1)  # (b, k)
+        moves = delta.float().gather(1, index[..., None].expand(-1, -1, 4))
+        boxes = decode(moves, anchor[index], RPN_BOX_WEIGHTS)
+        by_level.append((boxes, best, torch.full_like(index, level)))
+    columns = [torch.cat(parts, dim=1) for parts in zip(*by_level, strict=True)]
 
     proposals, proposal_logits = [], []
-    for boxes, scores, size in zip(all_boxes, all_logits, sizes, strict=True):
+    for boxes, scores, levels, size in zip(*columns, sizes, strict=True):
         valid = boxes.isfinite().all(dim=1) & scores.isfinite()
         boxes = clip(boxes, size)
         valid &= is_nonempty(boxes)
-        boxes, scores, level = boxes[valid], scores[valid], levels[valid]
-        keep = batched_nms(boxes, scores, level, nms_threshold)[:max_total]
+        boxes, scores, levels = boxes[valid], scores[valid], levels[valid]
+        keep = batched_nms(boxes, scores, levels, nms_threshold)[:max_total]
         proposals.append(boxes[keep])
         proposal_logits.append(scores[keep])
     return proposals, proposal_logits
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalNetwork:
+    """The RPN head with its settings: anchors, losses and proposals. Source: [FPN] 4.1.
+
+    `sizes` are (height, width) of a batch's images without padding; `pyramid` is p2..p6 of it.
+    """
+
+    head: RPNHead
+    config: ModelConfig
+
+    def losses(
+        self, pyramid: Pyramid, sizes: Sizes, truths: Sequence[Instances], rng: torch.Generator
+    ) -> tuple[dict[str, Tensor], list[Boxes]]:
+        """Return the objectness and box losses, and each image's proposals for training."""
+        c = self.config
+        anchors, logits, deltas = self._run_head(pyramid)
+        objectness_loss, box_loss = rpn_losses(
+            torch.cat(anchors),
+            torch.cat(logits, dim=1),
+            torch.cat(deltas, dim=1),
+            [truth.boxes for truth in truths],
+            low=c.rpn_low,
+            high=c.rpn_high,
+            num_samples=c.rpn_samples,
+            positive_fraction=c.rpn_positive_fraction,
+            rng=rng,
+        )
+        proposals, _ = select_proposals(
+            anchors,
+            logits,
+            deltas,
+            sizes,
+            max_per_level=c.train_proposals_per_level,
+            max_total=c.train_proposals,
+            nms_threshold=c.rpn_nms_threshold,
+        )
+        return {"loss_rpn_objectness": objectness_loss, "loss_rpn_box": box_loss}, proposals
+
+    def propose(self, pyramid: Pyramid, sizes: Sizes) -> list[Boxes]:
+        """Return each image's proposals at inference: xyxy, best first."""
+        c = self.config
+        proposals, _ = select_proposals(
+            *self._run_head(pyramid),
+            sizes,
+            max_per_level=c.test_proposals_per_level,
+            max_total=c.test_proposals,
+            nms_threshold=c.rpn_nms_threshold,
+        )
+        return proposals
+
+    def _run_head(self, pyramid: Pyramid) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Return anchors, objectness logits and deltas, each as a list by level."""
+        c = self.config
+        anchors = pyramid_anchors(pyramid, c.anchor_sides, c.anchor_ratios, c.anchor_rounding)
+        return anchors, *self.head(pyramid)

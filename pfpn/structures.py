@@ -7,7 +7,7 @@ pixels, `*n` any leading axes; names with an underscore differ from entry to ent
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -15,6 +15,11 @@ from torch import Tensor
 
 VOID = 0  # id of a pixel that belongs to no segment, in an id map
 IGNORE = 255  # label of a pixel that no loss looks at, in a label map
+
+Boxes = Float[Tensor, "_n 4"]  # of one image: xyxy, pixels of the network's input
+Sizes = Sequence[tuple[int, int]]  # of a batch's images: (height, width) without padding
+
+T = TypeVar("T", bound="_Rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,40 +62,37 @@ class Panoptic:
 
 
 @dataclass(frozen=True, slots=True)
-class Instances:
-    """The countable objects of one image, as truth for training; crowds are left out."""
+class _Rows:
+    """One row per object in every field: rows are counted, filtered and moved together."""
 
     boxes: Float[Tensor, "n 4"]  # xyxy, pixels of the network's input
-    labels: Int[Tensor, " n"]  # 0..T-1
-    masks: Bool[Tensor, "n h w"]  # full-image masks
 
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def __getitem__(self, keep: Tensor) -> "Instances":
-        return _index(self, keep)
+    def __getitem__(self: T, keep: Tensor) -> T:
+        return type(self)(*(getattr(self, f.name)[keep] for f in fields(self)))
 
-    def to(self, device: torch.device | str) -> "Instances":
-        return _move(self, device)
+    def to(self: T, device: torch.device | str) -> T:
+        moved = (getattr(self, f.name).to(device, non_blocking=True) for f in fields(self))
+        return type(self)(*moved)
 
 
 @dataclass(frozen=True, slots=True)
-class Detections:
-    """What the instance branch found in one image, best score first."""
+class Instances(_Rows):
+    """The countable objects of one image, as truth for training; crowds are left out."""
 
-    boxes: Float[Tensor, "n 4"]  # xyxy, pixels of the network's input
+    labels: Int[Tensor, " n"]  # 0..T-1
+    masks: Bool[Tensor, "n h w"]  # full-image masks
+
+
+@dataclass(frozen=True, slots=True)
+class Detections(_Rows):
+    """The objects that the instance branch detects in one image, best score first."""
+
     scores: Float[Tensor, " n"]  # in [0, 1]
     labels: Int[Tensor, " n"]  # 0..T-1, no background
     mask_probs: Float[Tensor, "n m m"]  # in [0, 1], on a grid that spans the box
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-    def __getitem__(self, keep: Tensor) -> "Detections":
-        return _index(self, keep)
-
-    def to(self, device: torch.device | str) -> "Detections":
-        return _move(self, device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +132,3 @@ class Batch:
             [labels.to(device, non_blocking=True) for labels in self.label_maps],
             self.image_ids,
         )
-
-
-def _index(rows: Any, keep: Tensor) -> Any:
-    return type(rows)(*(getattr(rows, f.name)[keep] for f in fields(rows)))
-
-
-def _move(rows: Any, device: torch.device | str) -> Any:
-    return type(rows)(*(getattr(rows, f.name).to(device, non_blocking=True) for f in fields(rows)))

@@ -1,3 +1,4 @@
+import contextlib
 import copy
 import dataclasses
 
@@ -195,35 +196,6 @@ def test_losses_of_two_images_of_one_size_are_the_mean_of_each_alone(rng, monkey
             assert_close(together[name], mean, rtol=1e-5, atol=1e-6, msg=name)
 
 
-def test_the_mask_loss_of_a_batch_is_a_mean_over_its_masks(rng, monkeypatch):
-    monkeypatch.setattr("pfpn.matching.draw", draw_evenly)
-    counts = []
-    from pfpn import model as module
-
-    original = module.mask_loss
-
-    def counting(logits, targets):
-        counts.append([len(t) for t in targets])
-        return original(logits, targets)
-
-    monkeypatch.setattr(module, "mask_loss", counting)
-    model = tiny_model()
-    batch = random_batch([(64, 96), (64, 96)], rng)
-    batch.instances[1] = batch.instances[1][torch.tensor([0])]
-    together = model.losses(batch, rng)["loss_mask"]
-    alone = [
-        model.losses(
-            Batch([batch.images[i]], [batch.instances[i]], [batch.label_maps[i]], [i]), rng
-        )
-        for i in (0, 1)
-    ]
-    (a, b), (only_a,), (only_b,) = counts
-    assert (a, b) == (only_a, only_b)
-    assert a != b
-    wanted = (a * alone[0]["loss_mask"] + b * alone[1]["loss_mask"]) / (a + b)
-    assert_close(together, wanted, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize("norm", ["frozen", "batch"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (33, 65), (32, 32), (130, 3)])
 def test_any_size_trains_and_predicts(size, norm, rng):
@@ -344,7 +316,7 @@ def test_a_branch_left_out_does_not_change_the_other(rng):
         ({"anchor_sides": (8.0, 16.0)}, r"anchor_sides: found \(8.0, 16.0\), expected five"),
         ({"anchor_ratios": ()}, r"anchor_ratios: found \(\), expected at least one ratio"),
         ({"rpn_low": 0.8}, r"rpn_low: found 0.8, expected 0 <= rpn_low <= rpn_high <= 1"),
-        ({"box_positive_fraction": 1.5}, r"box_positive_fraction: found 1.5, expected a share"),
+        ({"box_positive_fraction": 1.5}, r"box_positive_fraction: found 1.5, expected a fraction"),
     ],
 )
 def test_nonsense_is_refused_with_field_found_and_expected(changes, message):
@@ -453,3 +425,67 @@ def test_autocast_trains_and_predicts(rng):
     total_loss(losses, model.config).backward()
     assert_every_parameter_learns(model)
     assert raw.detections[0].scores.dtype == torch.float32
+
+
+# --- stages ------------------------------------------------------------------------------------
+
+
+def test_stages_own_no_weights():
+    keys = set(tiny_model().state_dict())
+    heads = {key.partition(".")[0] for key in keys}
+    assert heads == {"backbone", "fpn", "semantic_head", "rpn_head", "box_head", "mask_head"}
+    model = tiny_model()
+    assert model.proposal_network.head is model.rpn_head
+    assert model.roi_heads.box_head is model.box_head
+    assert model.roi_heads.mask_head is model.mask_head
+    assert not hasattr(tiny_model(**NO_THINGS), "roi_heads")
+
+
+def test_a_copied_model_uses_its_own_heads(rng):
+    model = confident_model()
+    image = random_image((64, 96), rng)
+    before = model.infer([image]).detections[0]
+    assert len(before) > 0
+    other = copy.deepcopy(model)
+    for head in (other.rpn_head, other.box_head, other.mask_head):
+        for weight in head.parameters():
+            weight.data.zero_()
+    assert not torch.equal(other.infer([image]).detections[0].boxes, before.boxes)
+    assert torch.equal(model.infer([image]).detections[0].boxes, before.boxes)
+
+
+def test_a_replaced_config_takes_effect(rng):
+    model = confident_model()
+    image = random_image((64, 96), rng)
+    assert len(model.infer([image]).detections[0]) > 1
+    model.config = dataclasses.replace(model.config, max_detections=1)
+    assert len(model.infer([image]).detections[0]) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler and torchvision's operators give their own
+def test_a_compiled_model_gives_the_same_losses(rng):
+    model, batch = tiny_model(), random_batch([(64, 64)], rng)
+    exact = model(batch, torch.Generator().manual_seed(0))
+    compiled = torch.compile(model, backend="eager")
+    for name, loss in compiled(batch, torch.Generator().manual_seed(0)).items():
+        assert_close(loss, exact[name], rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_attempted_export_leaves_the_model_usable(rng):
+    # Tracing replaces tensors by placeholders; none may stay behind, as it would in a cache.
+    model = confident_model()
+    image = random_image((96, 160), rng)
+
+    class Export(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, image):
+            return self.model.infer([image]).semantic_logits
+
+    with contextlib.suppress(RuntimeError):  # whichever operator it cannot trace
+        torch.export.export(Export(), (image,))
+    assert len(model.infer([image]).detections[0]) > 0

@@ -4,10 +4,16 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from pfpn.anchors import pyramid_anchors
 from pfpn.boxes import encode
-from pfpn.matching import BACKGROUND, FOREGROUND, UNSURE
-from pfpn.rpn import RPN_BOX_WEIGHTS, RPNHead, rpn_losses, rpn_targets, select_proposals
-from tests.factories import random_boxes
+from pfpn.rpn import (
+    RPN_BOX_WEIGHTS,
+    ProposalNetwork,
+    RPNHead,
+    rpn_losses,
+    select_proposals,
+)
+from tests.factories import random_batch, random_boxes, tiny_config
 from tests.oracles import boxes as slow
 
 SETTINGS = {"low": 0.3, "high": 0.7, "num_samples": 16, "positive_fraction": 0.5}
@@ -42,21 +48,6 @@ def test_one_head_serves_all_levels():
     logits, deltas = head({"p2": features, "p5": features})
     assert torch.equal(logits[0], logits[1])
     assert torch.equal(deltas[0], deltas[1])
-
-
-def test_targets_by_hand():
-    anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 6], [0, 0, 10, 2], [50, 50, 60, 60]])
-    truth = torch.tensor([[0.0, 0.0, 10.0, 10.0], [58.0, 58.0, 68.0, 68.0]])
-    verdict, targets = rpn_targets(anchors, truth, 0.3, 0.7)
-    # IoU with truth 0: 1, 0.6, 0.2; the last anchor is the best that truth 1 has.
-    assert verdict.tolist() == [FOREGROUND, UNSURE, BACKGROUND, FOREGROUND]
-    assert torch.equal(targets, truth[[0, 0, 0, 1]])
-
-
-def test_without_truth_every_anchor_is_background():
-    verdict, targets = rpn_targets(torch.rand(5, 4), torch.zeros(0, 4), 0.3, 0.7)
-    assert verdict.tolist() == [BACKGROUND] * 5
-    assert targets.shape == (5, 4)
 
 
 def test_losses_by_hand(rng):
@@ -241,3 +232,54 @@ def test_perfect_answers_propose_the_truth(rng):
         **LIMITS | {"nms_threshold": 1.0},
     )
     assert_close(boxes, truth.flip(0), rtol=1e-4, atol=1e-3)
+
+
+# --- the stage ---------------------------------------------------------------------------------
+
+
+def stage_of(**changes: object) -> ProposalNetwork:
+    config = tiny_config(**changes)
+    return ProposalNetwork(RPNHead(4, len(config.anchor_ratios)), config)
+
+
+def pyramid_of(size: tuple[int, int]) -> dict[str, torch.Tensor]:
+    return {
+        f"p{k}": torch.randn(2, 4, -(-size[0] // 2**k), -(-size[1] // 2**k)) for k in range(2, 7)
+    }
+
+
+def test_stage_proposes_with_the_limits_of_inference_and_trains_with_those_of_training(rng):
+    stage = stage_of(train_proposals=7, test_proposals=5)
+    sizes = [(64, 96), (64, 96)]
+    pyramid, truths = pyramid_of((64, 96)), random_batch(sizes, rng).instances
+    assert [len(boxes) for boxes in stage.propose(pyramid, sizes)] == [5, 5]
+    _, proposals = stage.losses(pyramid, sizes, truths, rng)
+    assert [len(boxes) for boxes in proposals] == [7, 7]
+    stage = stage_of(train_proposals_per_level=3, test_proposals_per_level=2, rpn_nms_threshold=1.0)
+    # p2 to p5 have more than 3 anchors and p6 has 6, of which some may lie outside the image.
+    assert all(len(boxes) <= 10 for boxes in stage.propose(pyramid, sizes))
+    _, proposals = stage.losses(pyramid, sizes, truths, rng)
+    assert all(10 < len(boxes) <= 15 for boxes in proposals)
+
+
+def test_stage_gives_the_losses_of_its_head_on_its_anchors(rng):
+    stage = stage_of(anchor_rounding=True, anchor_ratios=(0.5, 2.0), rpn_low=0.2, rpn_high=0.6)
+    sizes = [(64, 96), (50, 70)]
+    pyramid, truths = pyramid_of((64, 96)), random_batch(sizes, rng).instances
+    losses, _ = stage.losses(pyramid, sizes, truths, torch.Generator().manual_seed(5))
+    logits, deltas = stage.head(pyramid)
+    expected = rpn_losses(
+        torch.cat(pyramid_anchors(pyramid, stage.config.anchor_sides, (0.5, 2.0), True)),
+        torch.cat(logits, 1),
+        torch.cat(deltas, 1),
+        [truth.boxes for truth in truths],
+        low=0.2,
+        high=0.6,
+        num_samples=stage.config.rpn_samples,
+        positive_fraction=stage.config.rpn_positive_fraction,
+        rng=torch.Generator().manual_seed(5),
+    )
+    assert list(losses) == ["loss_rpn_objectness", "loss_rpn_box"]
+    for loss, value in zip(losses.values(), expected, strict=True):
+        assert loss > 0
+        assert_close(loss, value)

@@ -20,8 +20,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-import pfpn.model
 import pfpn.predict
+import pfpn.roi_heads
+import pfpn.rpn
 from pfpn.boxes import iou
 from pfpn.model import LOSS_NAMES, ModelConfig, PanopticFPN, total_loss
 from pfpn.paste import paste_windows
@@ -205,10 +206,10 @@ def trace_prediction(
     with ExitStack() as stack:
         for hook in hooks:
             stack.callback(hook.remove)
-        stack.enter_context(spy(pfpn.model, "select_proposals", keep_proposals))
+        stack.enter_context(spy(pfpn.rpn, "select_proposals", keep_proposals))
         stack.enter_context(
             spy(
-                pfpn.model,
+                pfpn.rpn,
                 "pyramid_anchors",
                 lambda _args, result: found.update(
                     {f"anchors_{level}": a for level, a in zip(LEVELS, result, strict=True)}
@@ -389,9 +390,9 @@ def compare_training(case: str, model: PanopticFPN, shared: Path | None) -> dict
         stack.enter_context(patch("pfpn.matching.draw", draw_evenly))
         for target, name, kept in (
             (pfpn.rpn, "sample_balanced", anchors),
-            (pfpn.model, "select_proposals", proposals),
-            (pfpn.model, "box_targets", sampled),
-            (pfpn.model, "mask_targets", targets),
+            (pfpn.rpn, "select_proposals", proposals),
+            (pfpn.roi_heads, "box_targets", sampled),
+            (pfpn.roi_heads, "mask_targets", targets),
         ):
             stack.enter_context(
                 spy(target, name, lambda _args, result, kept=kept: kept.append(result))

@@ -1,0 +1,107 @@
+"""The settings of the model: one dataclass, which every weights file carries in its header."""
+
+from dataclasses import dataclass
+
+from pfpn.backbone import LAYOUTS, NORMS, Depth, Norm
+from pfpn.semantic import MIN_GROUP
+from pfpn.structures import IGNORE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """Every number of the model; the defaults are those of the published COCO weights."""
+
+    # Instance branch alone: Mask R-CNN; semantic alone: Semantic FPN; both: Panoptic FPN
+    instance_branch: bool = True
+    semantic_branch: bool = True
+    num_things: int = 80  # thing classes
+    num_semantic: int = 54  # "other" and the stuff; semantic branch alone: every class, no "other"
+
+    # Input
+    channel_order: str = "BGR"  # what the backbone was trained on: "BGR" or "RGB"
+    pixel_mean: tuple[float, float, float] = (103.530, 116.280, 123.675)  # in channel_order, 0..255
+    pixel_std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    # Backbone
+    depth: Depth = 50
+    width: float = 1.0  # multiplies the backbone's channels
+    norm: Norm = "frozen"  # "frozen" or "batch"
+    stride_in_1x1: bool = True  # False: in the 3x3, as in torchvision
+    frozen_stages: int = 2  # stem and res2 [MRCNN]
+    imagenet: bool = False  # start from torchvision's ImageNet weights
+
+    # Pyramid and semantic head
+    pyramid_channels: int = 256
+    semantic_channels: int = 128
+
+    # Anchors: one side per level p2..p6, in pixels; ratios are height / width
+    anchor_sides: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
+    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    anchor_rounding: bool = False  # to whole pixels, as in torchvision
+
+    # Region proposals
+    rpn_low: float = 0.3  # IoU below which an anchor is background
+    rpn_high: float = 0.7  # IoU from which it is foreground
+    rpn_samples: int = 256  # anchors per image that the losses look at
+    rpn_positive_fraction: float = 0.5
+    rpn_nms_threshold: float = 0.7  # IoU
+    train_proposals_per_level: int = 2000  # before NMS
+    train_proposals: int = 1000  # after NMS, over all levels
+    test_proposals_per_level: int = 1000
+    test_proposals: int = 1000
+
+    # RoIAlign
+    roi_canonical_size: float = 224.0  # pixels; a box of this side is pooled from p4
+    roi_sampling_ratio: int = 0  # samples per bin and axis; 0: as many as the bin spans cells
+    roi_aligned: bool = True
+
+    # Box head
+    box_bins: int = 7  # RoIAlign's bins along a side
+    box_hidden: int = 1024
+    box_threshold: float = 0.5  # IoU from which a proposal is foreground
+    box_samples: int = 512  # rois per image
+    box_positive_fraction: float = 0.25
+    min_score: float = 0.05  # a detection below is dropped
+    box_nms_threshold: float = 0.5  # IoU, within a class
+    max_detections: int = 100  # per image
+
+    # Mask head
+    mask_bins: int = 14  # RoIAlign's; the mask has twice as many
+    mask_channels: int = 256
+    mask_convs: int = 4
+
+    # Semantic loss: cross-entropy, Lovasz-Softmax or both; see `semantic.semantic_loss`
+    cross_entropy_weight: float = 1.0
+    lovasz_weight: float = 0.0
+    lovasz_bins: int = 1024  # of the linear-time method; 0 sorts exactly
+
+    # L = instance_weight (L_c + L_b + L_m and the RPN's two) + semantic_weight L_s   [PFPN] 3.2
+    instance_weight: float = 1.0
+    semantic_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        def require(holds: bool, field: str, expected: str) -> None:
+            if not holds:
+                value = getattr(self, field)
+                raise ValueError(f"ModelConfig.{field}: found {value!r}, expected {expected}")
+
+        branches = self.instance_branch or self.semantic_branch
+        groups = self.semantic_channels > 0 and self.semantic_channels % MIN_GROUP == 0
+        require(branches, "semantic_branch", "at least one branch")
+        require(self.num_things >= 1 or not self.instance_branch, "num_things", "1 or more")
+        limit = f"1..{IGNORE} ({IGNORE} is IGNORE)"
+        require(1 <= self.num_semantic <= IGNORE, "num_semantic", limit)
+        require(self.channel_order in ("BGR", "RGB"), "channel_order", "'BGR' or 'RGB'")
+        require(all(s > 0 for s in self.pixel_std), "pixel_std", "three positive numbers")
+        require(self.depth in LAYOUTS, "depth", f"one of {list(LAYOUTS)}")
+        require(self.width > 0, "width", "a positive number")
+        require(self.norm in NORMS, "norm", f"one of {list(NORMS)}")
+        require(0 <= self.frozen_stages <= 5, "frozen_stages", "0..5")
+        require(groups, "semantic_channels", f"a positive multiple of {MIN_GROUP}")
+        require(len(self.anchor_sides) == 5, "anchor_sides", "five sides, for p2..p6")
+        require(len(self.anchor_ratios) >= 1, "anchor_ratios", "at least one ratio")
+        require(0 <= self.rpn_low <= self.rpn_high <= 1, "rpn_low", "0 <= rpn_low <= rpn_high <= 1")
+        for field in ("cross_entropy_weight", "lovasz_weight", "lovasz_bins"):
+            require(getattr(self, field) >= 0, field, "0 or more")
+        for field in ("rpn_positive_fraction", "box_positive_fraction", "box_threshold"):
+            require(0 <= getattr(self, field) <= 1, field, "a fraction in [0, 1]")
