@@ -304,10 +304,7 @@ def plot_objectness(
 
 
 def plot_nms(
-    image: Image,
-    boxes: Float[Tensor, "n 4"],
-    scores: Float[Tensor, " n"],
-    threshold: float,
+    image: Image, boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], threshold: float
 ) -> Figure:
     """Draw which boxes stay: each kept one in a color, the boxes it suppressed thin in it."""
     by = nms_trace(boxes, scores, threshold)
