@@ -1,7 +1,7 @@
 """Loss landscapes: the loss of a trained network on a plane through its weights.
 
-The surfaces of `plot.surface` live over the scores of two pixels. Here the same losses live over
-the weights of the network that makes the scores: from the trained weights, a step along one random
+The surfaces of `plot.surface` are over the scores of two pixels. Here the same losses are over the
+weights of the network that makes the scores: from the trained weights, a step along one random
 direction and along another, and the loss of the semantic branch on one fixed batch at each point.
 
 Fair directions. A network does not change when the weights before a norm layer are scaled, so the
@@ -13,10 +13,10 @@ Batch norm. "kept": the running statistics stay those of the trained network, as
 the published code, so the middle is the loss of the network as shipped. "batch": each point
 computes its statistics from the batch, as training does; scaled weights then make no difference.
 
-What such a picture can say: how fast the loss grows around the weights, how one loss looks beside
-another on the same plane. What it cannot: these are two directions of millions. A random direction
-is almost surely not where training walks, a plane can look convex where the loss is not, and a bump
-that is not in the plane is not in the picture.
+What such a picture shows: how fast the loss grows around the weights, how one loss looks beside
+another on the same plane. What it does not: these are two directions of millions. A random
+direction is almost surely not the one that training takes, a plane can look convex where the loss
+is not, and a bump outside of the plane is not in the picture.
 
 Source: Li, Xu, Taylor, Studer, Goldstein, "Visualizing the loss landscape of neural nets",
 NeurIPS 2018, section 4.
@@ -42,7 +42,7 @@ from pfpn.files import write_atomically
 from pfpn.losses.lovasz import lovasz_softmax_from_logits
 from pfpn.losses.segmentation import pixel_cross_entropy
 from pfpn.model import PanopticFPN, stack_label_maps
-from pfpn.plot.surface import DOT_COLOR, PALE_COLORS, SURFACE_COLORS
+from pfpn.plot.surface import CONTOUR_COLOR, DOT_COLOR, PALE_COLORS, SURFACE_COLORS
 from pfpn.quality import SemanticQuality
 from pfpn.semantic import upsample_logits
 from pfpn.structures import IGNORE, Sample
@@ -73,7 +73,7 @@ class Landscape:
 
 @dataclass(frozen=True, slots=True)
 class SemanticBatch:
-    """What is evaluated at every point: pictures and the semantic branch's truth."""
+    """The images that are evaluated at every point, and the semantic branch's truth."""
 
     images: Float[Tensor, "b 3 h w"]  # as the network takes them
     labels: Int[Tensor, "b h w"]
@@ -83,9 +83,12 @@ class SemanticBatch:
 
 
 def random_direction(model: nn.Module, rng: torch.Generator) -> Direction:
-    """Draw a direction in weight space, each filter as long as the network's own.
+    """Return a random direction in weight space, each filter as long as the network's own.
 
-    Only the parameters under MOVED; those of one axis (biases, norm layers) get zeros.
+    Only of the parameters under MOVED; those of one axis (biases, norm layers) get zeros.
+
+    Raises:
+        ValueError: the network has no such parameters: the surface would be flat.
     """
     direction = {}
     for name, weight in moved_parameters(model).items():
@@ -107,7 +110,18 @@ def normalize_filters(
 
 
 def moved_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that the semantic branch depends on, by name."""
+    """Return the parameters that the semantic branch depends on, by name.
+
+    Raises:
+        ValueError: there are none.
+    """
+    parts = dict.fromkeys(name.split(".")[0] for name, _ in model.named_parameters())
+    if not parts.keys() & set(MOVED):
+        raise ValueError(
+            f"moved_parameters: found a {type(model).__name__} with parameters in "
+            f"{', '.join(parts) or 'no part'}, expected some in {', '.join(MOVED)}. Without them "
+            "the surface would be flat. Try a PanopticFPN with a semantic branch."
+        )
     return {
         name: parameter
         for name, parameter in model.named_parameters()
@@ -137,7 +151,7 @@ def moved(
 
 
 def semantic_batch(model: PanopticFPN, samples: Sequence[Sample]) -> SemanticBatch:
-    """Bring samples of a data set into the form that `semantic_losses` takes."""
+    """Return samples of a data set as `semantic_losses` takes them."""
     images, _ = model.stack([sample.image for sample in samples])
     maps = [to_label_map(sample.panoptic, model.config.num_things) for sample in samples]
     return SemanticBatch(images, stack_label_maps(maps, (images.shape[2], images.shape[3])))
@@ -147,8 +161,8 @@ def semantic_batch(model: PanopticFPN, samples: Sequence[Sample]) -> SemanticBat
 def semantic_losses(model: PanopticFPN, batch: SemanticBatch) -> dict[str, float]:
     """Return every loss of LANDSCAPE_LOSSES of the semantic branch, at the resolution of the truth.
 
-    Lovász-Softmax and 1 - mIoU run over the whole batch at once; the mean IoU over the classes that
-    are in the truth or found.
+    Lovász-Softmax and 1 - mIoU are of the whole batch at once; the mean IoU over the classes that
+    are in the truth or predicted.
     """
     logits = upsample_logits(model.semantic_head(model.pyramid(batch.images)))
     quality = SemanticQuality([str(label) for label in range(logits.shape[1])])
@@ -200,8 +214,8 @@ def evaluate_landscape(
         reach: of the axes, in lengths of the filters.
         seed: of the two directions.
         statistics: of batch norm; see the top of this file.
-        out: a file that holds each finished row. A second call goes on after the last one; one for
-            another model, batch or plane is refused.
+        out: a file that holds each finished row. A second call continues after the last one; a file
+            of another model, batch or plane is refused.
         progress: show a bar.
     """
     if steps < 1 or steps % 2 == 0:
@@ -272,14 +286,14 @@ def _read_rows(path: Path, header: dict[str, Any]) -> list[dict[str, list[float]
     differing = [key for key in header if found.get(key) != header[key]]
     if differing:
         raise ValueError(
-            f"{path}: found a landscape with other {', '.join(differing)}, expected to go on with "
-            "this one. Try another file."
+            f"{path}: found a landscape with other {', '.join(differing)}, expected the "
+            "same, to continue it. Try another file."
         )
     return rows
 
 
 def _digest(tensors: Any) -> str:
-    """Tell one set of tensors from another, by their bytes."""
+    """Return a fingerprint of tensors, from their bytes."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -313,7 +327,7 @@ def plot_landscapes(landscape: Landscape) -> Figure:
         below = figure.add_axes((left + 0.045, 0.085, 0.24, 0.33))
         levels = np.linspace(0, top, 11)
         drawn = below.contourf(axis, axis, value, levels, cmap=PALE_COLORS, vmin=0, vmax=1.5 * top)
-        below.contour(axis, axis, value, levels[1:-1], colors="#4a6a8a", linewidths=0.6)
+        below.contour(axis, axis, value, levels[1:-1], colors=CONTOUR_COLOR, linewidths=0.6)
         below.plot(0, 0, "o", color=DOT_COLOR, markeredgecolor="white", markersize=7)
         below.set(
             aspect="equal", xlabel="direction 1", xticks=[-1, 0, 1], yticks=[-1, 0, 1],
@@ -325,30 +339,6 @@ def plot_landscapes(landscape: Landscape) -> Figure:
         f"A plane in the space of {landscape.num_weights:,} weights; the trained ones: red dot",
         fontsize=11,
     )
-    return figure
-
-
-def plot_profiles(landscape: Landscape) -> Figure:
-    """Draw the losses along both axes of the plane, each as a share of its value at the edge."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    middle = len(landscape.axis) // 2
-    styles = {"cross_entropy": ("#0072b2", "-"), "lovasz_softmax": ("black", "-"),
-              "miou_loss": ("#d55e00", "--")}  # fmt: skip
-    for number, axes in enumerate(figure.subplots(1, 2, sharey=True)):
-        twin = axes.twinx()
-        for loss, (title, _) in LANDSCAPE_LOSSES.items():
-            grid = landscape.values[loss]
-            line = grid[middle] if number == 0 else grid[:, middle]
-            color, style = styles[loss]
-            place = twin if loss == "cross_entropy" else axes
-            place.plot(landscape.axis, line, color=color, linestyle=style, label=title)
-        axes.set(xlabel=f"way along direction {number + 1}", ylim=(0, 1.05), xticks=[-1, 0, 1])
-        twin.set_ylim(0, 1.05 * float(np.nanmax(landscape.values["cross_entropy"][middle])))
-        twin.set_ylabel("cross-entropy", color=styles["cross_entropy"][0])
-        if number == 0:
-            axes.set_ylabel("Lovász-Softmax, 1 - mIoU")
-            lines = [*axes.lines, *twin.lines]
-            axes.legend(handles=lines, frameon=False, fontsize=8, loc="upper center")
     return figure
 
 

@@ -8,15 +8,6 @@ from pfpn.losses.lovasz import jaccard_loss, lovasz_extension, lovasz_hinge, lov
 from pfpn.losses.segmentation import dice_loss, pixel_cross_entropy, soft_jaccard_loss
 from pfpn.plot import surface as sf
 
-FIGURES = {
-    "hinge": (sf.plot_hinge_surfaces, sf.describe_hinge_surfaces, 4),
-    "softmax": (sf.plot_softmax_surfaces, sf.describe_softmax_surfaces, 4),
-    "losses": (sf.plot_losses, sf.describe_losses, 8),
-    "gradients": (sf.plot_gradients, sf.describe_gradients, 8),
-    "polytope": (sf.plot_base_polytope, sf.describe_base_polytope, 4),
-    "convexity": (sf.plot_convexity, sf.describe_convexity, 6),
-    "absent": (sf.plot_absent_class, sf.describe_absent_class, 2),
-}
 SMOOTH = [loss for loss in sf.LOSSES if loss != "jaccard"]
 
 
@@ -66,22 +57,6 @@ def test_the_softmax_surface_is_the_closed_form_of_the_errors(truth):
     ]
     expected = closed_form(truth, *errors)
     assert_close(torch.from_numpy(over_logits.value), expected, atol=1e-12, rtol=0)
-
-
-@pytest.mark.parametrize("wrong", sf.TRUTHS)
-@pytest.mark.parametrize("truth", sf.TRUTHS)
-def test_every_corner_is_the_discrete_jaccard_loss(truth, wrong):
-    # |wrong| / |truth or wrong|, counted by hand
-    union = sum(t or w for t, w in zip(truth, wrong, strict=True))
-    expected = sum(wrong) / max(union, 1)
-    corners, heights = sf.jaccard_corners(truth)
-    place = [tuple(row) for row in corners.astype(int).tolist()].index(wrong)
-    assert heights[place] == expected
-    corner = torch.tensor(wrong, dtype=torch.float64)
-    assert float(sf.loss_at("lovasz_hinge", corner, truth, "margins")) == expected
-    assert float(sf.loss_at("lovasz_softmax", corner, truth, "errors")) == expected
-    logits = torch.tensor([5.0 if t != w else -5.0 for t, w in zip(truth, wrong, strict=True)])
-    assert float(sf.loss_at("jaccard", logits, truth)) == expected
 
 
 @pytest.mark.parametrize("truth", sf.TRUTHS)
@@ -150,140 +125,26 @@ def test_the_discrete_loss_has_steps_and_no_slope():
     assert np.diff(surface.axis).min() == pytest.approx(2 * sf.NEAR)  # the step stands upright
 
 
-@pytest.mark.parametrize(
-    ("truth", "one_first", "two_first"),
-    [
-        ((0, 0), (1, 0), (0, 1)),
-        ((0, 1), (0.5, 0.5), (0, 1)),
-        ((1, 0), (1, 0), (0.5, 0.5)),
-        ((1, 1), (0.5, 0.5), (0.5, 0.5)),
-    ],
-)
-def test_each_order_has_its_greedy_vertex(truth, one_first, two_first):
-    assert tuple(sf.greedy_vertex(truth, (0, 1))) == one_first
-    assert tuple(sf.greedy_vertex(truth, (1, 0))) == two_first
+def test_a_loss_of_ones_own_is_a_surface_like_any_other():
+    def hinge(points, truth):
+        return (1 - (2 * torch.tensor(truth) - 1) * points).relu().mean(-1)
+
+    for over in ("logits", "margins"):
+        mine, ours = (sf.make_surface(loss, (0, 1), over, steps=9) for loss in (hinge, "hinge"))
+        assert_close(torch.from_numpy(mine.value), torch.from_numpy(ours.value))
+        assert_close(torch.from_numpy(mine.gradient), torch.from_numpy(ours.gradient))
+    figure = Figure()
+    sf.draw_surface(figure.add_subplot(1, 2, 1, **sf.SOLID), mine, 4)
+    sf.draw_contours(figure.add_subplot(1, 2, 2), mine, 4)
+    figure.draw_without_rendering()
 
 
-@pytest.mark.parametrize("truth", sf.TRUTHS)
-def test_the_greedy_vertex_is_the_best_of_both_and_gives_the_extension(truth, rng):
-    vertices = [sf.greedy_vertex(truth, order) for order in ((0, 1), (1, 0))]
-    for m in torch.rand(50, 2, generator=rng, dtype=torch.float64):
-        best = max(float(m.numpy() @ vertex) for vertex in vertices)
-        assert float(sf.loss_at("lovasz_softmax", m, truth, "errors")) == pytest.approx(best)
-
-
-@pytest.mark.parametrize("over", ["logits", "margins", "errors"])
-@pytest.mark.parametrize("truth", sf.TRUTHS)
-def test_the_gradient_jumps_across_a_crease_just_where_it_is_said_to_bend(truth, over):
-    loss = "lovasz_hinge" if over == "margins" else "lovasz_softmax"
-    low, high = {"logits": (-2, 2), "margins": (-1, 2), "errors": (0, 1)}[over]
-    for crease in sf.find_creases(truth, over, low, high):
-        start, end = (torch.tensor(point, dtype=torch.float64) for point in
-                      (crease.start, crease.end))  # fmt: skip
-        middle = start + 0.4 * (end - start)
-        across = torch.stack([-(end - start)[1], (end - start)[0]]) * 1e-6
-        both = torch.stack([middle + across, middle - across])
-        _, gradient = sf.value_and_gradient(loss, both, truth, over)
-        assert (float((gradient[0] - gradient[1]).abs().max()) > 1e-3) == crease.bends
-
-
-@pytest.mark.parametrize("truth", sf.TRUTHS)
-def test_the_hinge_is_convex_in_scores_and_lovasz_softmax_in_errors(truth, rng):
-    for loss, over, low, high in (
-        ("lovasz_hinge", "logits", -3, 3),
-        ("lovasz_softmax", "errors", 0, 1),
-    ):
-        worst, chord = sf.measure_convexity(loss, truth, over, low, high, rng)
-        assert worst < 1e-12
-        assert chord.excess < 1e-12
-
-
-@pytest.mark.parametrize("truth", sf.TRUTHS)
-def test_lovasz_softmax_is_not_convex_in_logits(truth, rng):
-    worst, chord = sf.measure_convexity("lovasz_softmax", truth, "logits", -6, 6, rng)
-    assert worst > 0.25
-    assert chord.excess == pytest.approx(worst)
-    at = chord.start + chord.share[:, None] * (chord.end - chord.start)
-    again = sf.loss_at("lovasz_softmax", torch.from_numpy(at), truth)
-    assert_close(torch.from_numpy(chord.surface), again)
-
-
-def test_a_chord_above_is_found_by_hand():
-    # Both pixels background, one logit kept low: the loss is sigmoid(d), concave above 0.
-    points = torch.tensor([[0.0, -9.0], [3.0, -9.0], [6.0, -9.0]], dtype=torch.float64)
-    start, middle, end = sf.loss_at("lovasz_softmax", points, (0, 0)).tolist()
-    assert middle - (start + end) / 2 == pytest.approx(0.952574 - (0.5 + 0.997527) / 2, abs=1e-6)
-
-
-def test_an_absent_class_costs_its_largest_error_however_many_pixels_there_are():
-    costs = sf.absent_class_costs([2, 16, 1024], error=0.9, rest=0.01)
-    assert costs["absent"] == pytest.approx([0.9] * 3)
-    # The bad pixel joins first: 0.9 / (G + 1); all others share what is missing to 1.
-    expected = [0.9 / (g + 1) + 0.01 * g / (g + 1) for g in (1, 8, 512)]
-    assert costs["half"] == pytest.approx(expected)
-    assert costs["mean"] == pytest.approx([(0.9 + 0.01 * (n - 1)) / n for n in (2, 16, 1024)])
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_panel_has_a_title_and_labelled_axes(name):
-    plot, _, num = FIGURES[name]
-    figure = plot()
-    assert isinstance(figure, Figure)
-    panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
-    assert len(panels) == num
-    for axes in panels:
-        assert axes.get_title()
-        assert axes.get_xlabel()
-        assert axes.get_ylabel()
-        if axes.name == "3d":
-            assert axes.get_zlabel() == "loss"
-
-
-def test_losses_are_drawn_as_contours_too_even_where_some_are_flat():
-    for truth in ((0, 0), (1, 1)):
-        figure = sf.plot_losses(truth, "contour", steps=13)
-        panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
-        titles = [title for title, _, _ in sf.LOSSES.values()]
-        assert [axes.get_title() for axes in panels[:7]] == titles
-        assert len(panels[7].lines) == 7
-
-
-def test_no_text_of_a_figure_is_cut_off():
-    for plot in (sf.plot_hinge_surfaces, sf.plot_softmax_surfaces, sf.plot_base_polytope):
-        figure = plot() if plot is sf.plot_base_polytope else plot(steps=5)
-        figure.draw_without_rendering()
-        for axes in figure.axes:
-            box = axes.get_tightbbox()
-            assert box.x0 >= 0
-            assert box.y0 >= 0
-            assert box.x1 <= figure.bbox.width
-            assert box.y1 <= figure.bbox.height
-
-
-def test_arrows_start_off_both_lines_of_equal_errors():
-    for low, high, num in ((-1, 2, 9), (-4, 4, 9), (0, 1, 7)):
-        first, second = sf.arrow_points(low, high, num).T
-        assert float((first - second).abs().min()) > 1e-3
-        assert float((first + second).abs().min()) > 1e-3
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_is_told_in_words_with_numbers(name):
-    words = FIGURES[name][1]()
-    assert len(words) > 200
-    assert any(letter.isdigit() for letter in words)
-
-
-def test_the_words_about_convexity_hold_the_measured_violation():
-    words = sf.describe_convexity(num=200)
-    rng = torch.Generator().manual_seed(0)
-    worst, _ = sf.measure_convexity("lovasz_softmax", (1, 1), "logits", -6, 6, rng, 200)
-    assert f"{worst:.2f} for truth [+1, +1], so not convex" in words
-    assert words.count("so convex") == 2
+def test_the_truth_is_named_as_in_the_paper():
+    assert sf.truth_name((0, 1)) == "truth [-1, +1]"
 
 
 @pytest.mark.usefixtures("unchecked")  # the shape check would refuse it first
-def test_what_makes_no_sense_is_refused():
+def test_unknown_losses_and_coordinates_are_refused():
     point = torch.zeros(2, dtype=torch.float64)
     with pytest.raises(ValueError, match="expected one of jaccard, hinge"):
         sf.loss_at("focal", point, (0, 1))
@@ -291,9 +152,3 @@ def test_what_makes_no_sense_is_refused():
         sf.loss_at("hinge", point, (0, 1), "errors")
     with pytest.raises(ValueError, match="expected logits, margins or errors"):
         sf.loss_at("hinge", point, (0, 1), "probs")
-    with pytest.raises(ValueError, match="expected \\(0, 1\\) or"):
-        sf.greedy_vertex((0, 1), (0, 0))
-    with pytest.raises(ValueError, match="two from 0, not both"):
-        sf.plot_base_polytope((0.0, 0.0))
-    with pytest.raises(ValueError, match="surface or contour"):
-        sf.plot_losses(kind="heatmap")

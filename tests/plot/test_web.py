@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pfpn.course.ch07_surfaces.slices import count_wrong, read_point
+from pfpn.course.ch07_surfaces.numbers import read_point
 from pfpn.plot import web
 from pfpn.plot.surface import LOSSES, TRUTHS, loss_at, value_and_gradient
 
@@ -113,7 +113,7 @@ def test_the_browser_computes_what_python_computes(page):
                 assert [s["intersection"] for s in steps] == expected.intersection.tolist()
                 assert [s["union"] for s in steps] == expected.union.tolist()
                 assert [s["rise"] for s in steps] == pytest.approx(expected.rise.tolist())
-                num, inter, union = count_wrong(expected)
+                num, inter, union = expected.count_wrong()
                 assert sum(read["wrong"]) == num
                 assert (read["intersection"], read["union"]) == (inter, union)
 

@@ -1,7 +1,7 @@
-"""Explorers of loss surfaces: sliders over the figures of `plot.slices`.
+"""Explorers of loss surfaces: sliders over the figures of `figures_slices`.
 
 A reader moves a point over a surface and sees value, slope, order of the errors, intersection and
-union follow. When only the point moves, only what hangs on it is drawn again; the rest is copied.
+union follow. When only the point moves, only what depends on it is drawn again; the rest is copied.
 """
 
 import io
@@ -13,27 +13,28 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pfpn.course.ch07_surfaces.slices import (
+from pfpn.course.ch07_surfaces.figures_slices import (
+    draw_point,
+    plot_bin_pair,
+    plot_slice,
+    prepare_slice,
+)
+from pfpn.course.ch07_surfaces.numbers import (
     LOVASZ,
     PLANES,
     REACH,
     Slice,
-    draw_point,
     make_pair,
     make_slice,
-    plot_bin_pair,
-    plot_slice,
-    prepare_slice,
 )
 from pfpn.course.explore import Explorer, Knob, explore
 from pfpn.course.show import PAGE_DPI, is_static, require_words
 from pfpn.plot.surface import LOSSES
 
-TRUTHS = ["00", "01", "10", "11"]
 TITLES = {title: loss for loss, (title, _, _) in LOSSES.items()}
 LOVASZ_TITLES = [LOSSES[loss][0] for loss in LOVASZ]
 POINT: dict[str, Knob] = {"x": (-REACH, REACH, 0.05), "y": (-REACH, REACH, 0.05)}
-PAIR_KNOBS: dict[str, Knob] = {"truth": TRUTHS, "loss": list(TITLES), **POINT}
+PAIR_KNOBS: dict[str, Knob] = {"truth": ["00", "01", "10", "11"], "loss": list(TITLES), **POINT}
 SLICE_KNOBS: dict[str, Knob] = {
     "pixels": (2, 200), "foreground": (1, 99), "ignored": (0, 90), "moving": list(PLANES),
     "loss": list(TITLES), **POINT,
@@ -48,7 +49,7 @@ class PointExplorer(Explorer):
 
     Args:
         knobs: PAIR_KNOBS or SLICE_KNOBS.
-        start: where they stand at first.
+        start: their settings at first.
         alt: what is shown, in words.
     """
 
@@ -81,12 +82,12 @@ class PointExplorer(Explorer):
 
 
 def draw_slice(loss: str, x: float, y: float, **settings: Any) -> Figure:
-    """Draw `plot_slice` as the knobs say."""
+    """Draw `plot_slice` with the settings of the knobs."""
     return plot_slice(_piece_of(loss=loss, **settings), TITLES[loss], (x, y))
 
 
 def draw_bins(bins: int, pixels: int, foreground: int, loss: str) -> Figure:
-    """Draw `plot_bin_pair` as the knobs say."""
+    """Draw `plot_bin_pair` with the settings of the knobs."""
     piece = make_slice(pixels, foreground / 100, "two groups")
     return plot_bin_pair(piece, TITLES[loss], bins)
 
@@ -138,5 +139,5 @@ def _piece_of(loss: str, **settings: Any) -> Slice:
         settings["pixels"],
         settings["foreground"] / 100,
         settings["moving"],
-        ignored_share=settings["ignored"] / 100,
+        ignored_fraction=settings["ignored"] / 100,
     )

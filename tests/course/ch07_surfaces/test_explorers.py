@@ -6,8 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pfpn.course.ch07_surfaces import explorers as ws
-from pfpn.course.ch07_surfaces import slices
+from pfpn.course.ch07_surfaces import explorers, numbers
 from pfpn.course.explore import Explorer
 from pfpn.course.show import PAGE_DPI, to_image
 
@@ -24,13 +23,17 @@ def pixels(explorer: Explorer) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(explorer.picture.value)).convert("RGB")).astype(int)
 
 
-@pytest.mark.parametrize(("knobs", "start"), [(ws.PAIR_KNOBS, PAIR), (ws.SLICE_KNOBS, SLICE)])
+@pytest.mark.parametrize(
+    ("knobs", "start"), [(explorers.PAIR_KNOBS, PAIR), (explorers.SLICE_KNOBS, SLICE)]
+)
 def test_a_moved_point_looks_as_if_all_were_drawn_anew(knobs, start):
-    explorer = ws.PointExplorer(knobs, start, ALT)
+    explorer = explorers.PointExplorer(knobs, start, ALT)
     for x, y in ((-2.0, 1.5), (2.5, -0.5), (-1.0, 2.0)):
         explorer.controls["x"].value = x
         explorer.controls["y"].value = y
-        whole = np.asarray(to_image(ws.draw_slice(**explorer.settings()), PAGE_DPI)).astype(int)
+        whole = np.asarray(to_image(explorers.draw_slice(**explorer.settings()), PAGE_DPI)).astype(
+            int
+        )
         difference = np.abs(pixels(explorer) - whole)
         # The point is painted over the frame instead of below it: a few pixels at its edges.
         assert (difference.max(-1) > 60).mean() < 0.003
@@ -38,16 +41,16 @@ def test_a_moved_point_looks_as_if_all_were_drawn_anew(knobs, start):
 
 @pytest.mark.parametrize("knob", ["x", "y", "loss", "truth"])
 def test_every_knob_of_two_pixels_changes_the_picture(knob):
-    explorer = ws.PointExplorer(ws.PAIR_KNOBS, PAIR, ALT)
+    explorer = explorers.PointExplorer(explorers.PAIR_KNOBS, PAIR, ALT)
     before = explorer.picture.value
     other = {"x": 1.0, "y": 2.0, "loss": "Dice", "truth": "10"}[knob]
     explorer.controls[knob].value = other
     assert explorer.picture.value != before
 
 
-@pytest.mark.parametrize("knob", [*ws.SLICE_KNOBS])
+@pytest.mark.parametrize("knob", [*explorers.SLICE_KNOBS])
 def test_every_knob_of_many_pixels_changes_the_picture(knob):
-    explorer = ws.PointExplorer(ws.SLICE_KNOBS, SLICE, ALT)
+    explorer = explorers.PointExplorer(explorers.SLICE_KNOBS, SLICE, ALT)
     before = explorer.picture.value
     other = {"pixels": 60, "foreground": 50, "ignored": 40, "moving": "random", "loss": "Dice",
              "x": 1.0, "y": 2.0}[knob]  # fmt: skip
@@ -58,10 +61,12 @@ def test_every_knob_of_many_pixels_changes_the_picture(knob):
 
 
 def test_a_move_of_the_point_draws_no_surface_again(monkeypatch):
-    explorer = ws.PointExplorer(ws.SLICE_KNOBS, SLICE, ALT)
+    explorer = explorers.PointExplorer(explorers.SLICE_KNOBS, SLICE, ALT)
     calls = []
-    prepare = ws.prepare_slice
-    monkeypatch.setattr(ws, "prepare_slice", lambda *a, **k: calls.append(a) or prepare(*a, **k))
+    prepare = explorers.prepare_slice
+    monkeypatch.setattr(
+        explorers, "prepare_slice", lambda *a, **k: calls.append(a) or prepare(*a, **k)
+    )
     explorer.controls["x"].value = 2.0
     assert calls == []
     explorer.controls["pixels"].value = 50
@@ -69,16 +74,16 @@ def test_a_move_of_the_point_draws_no_surface_again(monkeypatch):
 
 
 def test_the_knobs_reach_the_slice():
-    figure = ws.draw_slice(**SLICE)
-    piece = slices.make_slice(30, 0.2, "two groups", ignored_share=0.1)
-    read = slices.read_point(piece.truth, piece.scores(0.5, -1.0), "lovasz_softmax", piece.counts)
+    figure = explorers.draw_slice(**SLICE)
+    piece = numbers.make_slice(30, 0.2, "two groups", ignored_fraction=0.1)
+    read = numbers.read_point(piece.truth, piece.scores(0.5, -1.0), "lovasz_softmax", piece.counts)
     assert f"Lovász-Softmax: {read.value:.3f}" in figure.axes[0].get_title()
-    num, inter, union = slices.count_wrong(read)
+    num, inter, union = read.count_wrong()
     assert figure.axes[1].get_title() == f"{num} of 27 wrong: I = {inter}, U = {union}"
 
 
 def test_two_pixels_are_read_by_name():
-    figure = ws.draw_slice(**PAIR)
+    figure = explorers.draw_slice(**PAIR)
     # truth 01, scores (0.5, -1): errors 1.5 and 2; the second joins first and costs all
     assert figure.axes[0].get_title() == "Lovász hinge: 2.000, slope (0.00, -1.00)"
     assert [text.get_text() for text in figure.axes[1].texts][-2:] == ["pixel 2", "pixel 1"]
@@ -86,28 +91,31 @@ def test_two_pixels_are_read_by_name():
 
 
 def test_bins_are_drawn_beside_the_exact_loss():
-    figure = ws.draw_bins(bins=4, pixels=30, foreground=20, loss="Lovász-Softmax")
+    figure = explorers.draw_bins(bins=4, pixels=30, foreground=20, loss="Lovász-Softmax")
     assert isinstance(figure, Figure)
-    piece = slices.make_slice(30, 0.2, "two groups")
-    gap, bound = slices.bin_gaps(piece, "lovasz_softmax", [4], 25)[4]
+    piece = numbers.make_slice(30, 0.2, "two groups")
+    gap, bound = numbers.bin_gaps(piece, "lovasz_softmax", [4], 25)[4]
     assert figure.axes[2].get_title() == f"lost: up to {gap:.3f}, bound {bound:.3f}"
 
 
 @pytest.mark.parametrize(
     ("show", "frames"),
     [
-        (ws.explore_pair, [PAIR, {**PAIR, "loss": "Dice"}]),
-        (ws.explore_slice, [SLICE, {**SLICE, "moving": "random"}]),
-        (ws.explore_bins, [{"bins": 2, "pixels": 9, "foreground": 30, "loss": "Lovász hinge"}]),
+        (explorers.explore_pair, [PAIR, {**PAIR, "loss": "Dice"}]),
+        (explorers.explore_slice, [SLICE, {**SLICE, "moving": "random"}]),
+        (
+            explorers.explore_bins,
+            [{"bins": 2, "pixels": 9, "foreground": 30, "loss": "Lovász hinge"}],
+        ),
     ],
 )
 @pytest.mark.parametrize("static", [True, False])
 def test_an_explorer_shows_frames_or_sliders(show, frames, static, monkeypatch):
     published, displayed = [], []
     monkeypatch.setattr(module, "publish", lambda image, alt: published.append((image, alt)))
-    for place in (module, ws):
-        monkeypatch.setattr(place, "is_static", lambda: static)
-        monkeypatch.setattr(place, "display", displayed.append)
+    for each in (module, explorers):
+        monkeypatch.setattr(each, "is_static", lambda: static)
+        monkeypatch.setattr(each, "display", displayed.append)
     show(frames, ALT)
     assert len(published) == static
     assert len(displayed) == (not static)
