@@ -52,7 +52,7 @@ AROUND = [
     "files",
     "data.categories", "data.coco", "data.check", "data.score",
     "data.street", "data.toy", "data.transforms",
-    "data.loader", "data.download", "data.formats", "data",
+    "data.loader", "data.download", "data.formats", "data.split", "data",
     "engine.signals", "engine.config", "engine.presets", "engine.distributed",
     "engine.checkpoint", "engine.batches", "engine.record", "engine.rows",
     "engine.optim", "engine.memory", "engine.evaluate", "engine.run", "engine.preflight",
