@@ -49,7 +49,7 @@ CORE = [
     "quality",
 ]
 AROUND = [
-    "files",
+    "shipped", "files",
     "data.categories", "data.coco", "data.check", "data.score",
     "data.street", "data.toy", "data.transforms",
     "data.loader", "data.download", "data.formats", "data.split", "data",

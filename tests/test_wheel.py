@@ -1,0 +1,81 @@
+"""The wheel holds all that an installed pfpn needs, and works without a clone."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pfpn.shipped import TOY_WEIGHTS, shipped
+
+ROOT = Path(__file__).resolve().parents[1]
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """An unpacked wheel, as pip would lay it out."""
+    pytest.importorskip("setuptools", minversion="77", reason="no setuptools that can build")
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    names = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"],
+        capture_output=True,
+        check=True,
+    )
+    for name in names.stdout.decode().split("\0"):
+        if name and (ROOT / name).is_file() and not name.startswith(("tests/", "docs/")):
+            target = source / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q",
+               "--disable-pip-version-check", "-w", str(folder), str(source)]  # fmt: skip
+    built = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = folder.glob("pfpn-*.whl")
+    assert wheel.stat().st_size < 20 * MEGABYTE
+    zipfile.ZipFile(wheel).extractall(folder / "site")
+    return folder / "site"
+
+
+def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # -S and the paths: what is installed beside pfpn is used, the clone is not.
+    program = f"import sys; sys.path.insert(0, {str(installed)!r}); " + arguments[0]
+    return subprocess.run(
+        [sys.executable, "-P", "-c", program, *arguments[1:]],
+        cwd=folder, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_weights_notebooks_and_pages(installed):
+    package = installed / "pfpn"
+    assert (package / "py.typed").is_file()
+    assert (package / "pages" / "browse.html").is_file()
+    assert (package / "_shipped" / TOY_WEIGHTS).read_bytes() == (ROOT / TOY_WEIGHTS).read_bytes()
+    notebooks = sorted(p.name for p in (package / "_shipped" / "notebooks").glob("*.ipynb"))
+    assert notebooks == sorted(p.name for p in (ROOT / "notebooks").glob("*.ipynb"))
+    assert not list(installed.glob("tests*"))
+
+
+@pytest.mark.slow
+def test_it_predicts_in_an_empty_folder(installed, tmp_path):
+    program = (
+        "import pfpn, pathlib; from pfpn.shipped import shipped, TOY_WEIGHTS;"
+        "from pfpn.engine.checkpoint import load_weights; from pfpn.predict import predict;"
+        "from pfpn.data.toy import ToyStreet; t = load_weights(shipped(TOY_WEIGHTS));"
+        "p = predict(t.model, [ToyStreet(num=1, seed=7)[0].image], t.predict)[0];"
+        "print(pathlib.Path(pfpn.__file__).parent, len(p.panoptic.segments))"
+    )
+    result = run(installed, tmp_path, program)
+    assert result.returncode == 0, result.stderr
+    place, segments = result.stdout.split()
+    assert Path(place) == installed / "pfpn"
+    assert int(segments) > 5
+
+
+def test_in_a_clone_the_repositorys_own_files_are_used():
+    assert shipped(TOY_WEIGHTS) == ROOT / TOY_WEIGHTS
+    with pytest.raises(ValueError, match="expected it to come with pfpn"):
+        shipped("data/no_such_file")
