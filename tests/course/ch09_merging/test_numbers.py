@@ -1,0 +1,135 @@
+"""Claims, stages, conflicts, sweeps and both rules, against the package and by hand."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from pfpn.course.ch09_merging import numbers
+from pfpn.data.toy import TOY_CATEGORIES, ToyStreet
+from pfpn.merge import OTHER, VOID, paste_instances
+from pfpn.paste import windows_of
+from pfpn.predict import PredictConfig
+from pfpn.structures import Detections
+from tests.factories import random_instances
+
+CONFIG = PredictConfig(shortest_edge=0, min_stuff_area=64)
+SIZE = (128, 192)
+
+
+@pytest.mark.parametrize("softer", [False, True])
+@pytest.mark.parametrize("max_overlap", [0.0, 0.3, 1.0])
+def test_the_traced_claims_are_those_of_the_package(street, softer, max_overlap):
+    config = replace(CONFIG, min_score=0.2, max_overlap=max_overlap, softer=softer)
+    for candidates in street:
+        kept = [c for c in numbers.trace_claims(candidates, config) if c.outcome == "kept"]
+        merged = [s for s in candidates.merge(config).segments if s.is_thing]
+        assert [(c.label, pytest.approx(c.score)) for c in kept] == [
+            (s.label, s.score) for s in merged
+        ]
+
+
+def test_every_instance_has_one_claim_and_fractions_that_fit(street):
+    for candidates in street:
+        claims = numbers.trace_claims(candidates, replace(CONFIG, softer=True))
+        assert sorted(c.index for c in claims) == list(range(len(candidates.scores)))
+        assert [c.score for c in claims] == sorted((c.score for c in claims), reverse=True)
+        assert all(0 <= c.hidden + c.left_to_stuff <= 1 for c in claims)
+
+
+def test_an_empty_mask_is_called_empty(street):
+    candidates = street[0]
+    masks = candidates.masks()
+    masks[0] = False
+    emptied = replace(candidates, windows=windows_of(masks))
+    by_index = {c.index: c.outcome for c in numbers.trace_claims(emptied, CONFIG)}
+    assert by_index[0] == "empty"
+
+
+def test_the_last_stage_is_the_merged_map(street):
+    for candidates in street:
+        stages = numbers.merge_stages(candidates, CONFIG)
+        assert torch.equal(stages[-1][1].id_map, candidates.merge(CONFIG).id_map)
+        assert stages[-1][1].segments == candidates.merge(CONFIG).segments
+
+
+def test_conflicts_are_counted_where_they_are(street):
+    candidates = street[0]
+    masks = torch.zeros((2, *SIZE), dtype=torch.bool)
+    masks[0, :10, :10] = masks[1, :10, 5:15] = True
+    labels = torch.full(SIZE, 1)
+    labels[:10, :13] = OTHER
+    labels[100:] = OTHER
+    made = replace(
+        candidates,
+        windows=windows_of(masks),
+        scores=torch.tensor([0.9, 0.6]),
+        labels=torch.tensor([0, 1]),
+        label_map=labels,
+    )
+    conflicts = numbers.conflict_map(made, 0.5)
+    counts = [int((conflicts == kind).sum()) for kind in range(4)]
+    assert counts[numbers.TWICE] == 50
+    assert counts[numbers.AGAINST_STUFF] == 20  # columns 13 and 14
+    assert counts[numbers.NOBODY] == 28 * 192 + 0
+    one = numbers.conflict_map(made, 0.7)
+    assert not (one == numbers.TWICE).any()
+
+
+def test_a_sweep_changes_one_threshold(street):
+    results = numbers.sweep(street, TOY_CATEGORIES, CONFIG, "min_score", [0.1, 0.9])
+    expected = numbers.quality_of(street, TOY_CATEGORIES, replace(CONFIG, min_score=0.9))
+    assert results[1] == expected
+    assert results[0] != results[1]
+
+
+def test_changed_pixels_are_corrected_spoiled_or_still_wrong(street):
+    config = replace(CONFIG, min_score=0.2)
+    for candidates in street:
+        kinds, changes = numbers.compare_rules(candidates, config, TOY_CATEGORIES)
+        counts = [int((kinds == kind).sum()) for kind in (1, 2, 3)]
+        assert counts == [changes.corrected, changes.spoiled, changes.still_wrong]
+    # sure of nothing, the semantic head changes nothing
+    unsure = replace(street[0], confidence=torch.zeros(SIZE))
+    assert numbers.compare_rules(unsure, config, TOY_CATEGORIES)[1] == numbers.Changes(0, 0, 0)
+
+
+@pytest.mark.parametrize("hidden", [0.1, 0.25, 0.5, 0.9])
+def test_the_example_squares_overlap_as_they_say(hidden):
+    better, worse = numbers.overlap_case(hidden)
+    assert int((better & worse).sum()) / int(worse.sum()) == hidden
+    assert better.sum() == worse.sum()
+
+
+def test_exactly_the_limit_is_kept():
+    kept = numbers.kept_at((0.1, 0.3, 0.5, 0.7, 0.9), (0.2, 0.5, 0.8))
+    assert kept == {0.2: [0.1], 0.5: [0.1, 0.3, 0.5], 0.8: [0.1, 0.3, 0.5, 0.7]}
+
+
+def test_candidates_come_from_detections_and_logits(rng):
+    sample = ToyStreet(1, seed=1)[0]
+    truth = random_instances(2, SIZE, rng)
+    detections = Detections(
+        truth.boxes, torch.tensor([0.9, 0.4]), truth.labels, torch.ones(2, 28, 28)
+    )
+    logits = torch.randn((6, *SIZE), generator=rng)
+    candidates = numbers.candidates_of(sample, detections, logits)
+    assert torch.equal(candidates.label_map, logits.argmax(0))
+    assert_close(candidates.confidence, logits.softmax(0).amax(0))
+    pasted, _ = paste_instances(
+        candidates.masks(), candidates.scores, candidates.labels, SIZE, max_overlap=1.0
+    )
+    assert torch.equal(pasted != VOID, candidates.masks()[0])  # the other one's score is too low
+
+
+def test_iou_of_masks():
+    a = torch.tensor([[True, True, False]])
+    b = torch.tensor([[False, True, True]])
+    assert numbers.iou_of_masks(a, b) == 1 / 3
+    assert numbers.iou_of_masks(a & ~a, b & ~b) == 0
+
+
+def test_the_pq_of_an_image_is_in_percent(street):
+    value = numbers.image_pq(street[0], CONFIG, TOY_CATEGORIES)
+    assert 1 < value < 100
