@@ -59,7 +59,7 @@ AROUND = [
     "engine.train", "engine",
     "unpickle", "zoo",
     "plot.style", "plot.palette", "plot.panoptic", "plot.boxes", "plot.scores", "plot.mistakes",
-    "plot.surface", "plot.web", "plot.landscape", "plot.curves", "plot",
+    "plot.surface", "plot.landscape", "plot.curves", "plot",
     "course.check", "course.show", "course.ask", "course.explore", *ROOMS, "course",
     "report", "browse",
     "demo",

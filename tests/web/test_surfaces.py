@@ -1,4 +1,4 @@
-"""The page that turns, read as text and tried in a headless browser."""
+"""The page of loss surfaces, read as text and used in a headless browser."""
 
 import json
 import re
@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from pfpn.course.ch07_surfaces.numbers import read_point
-from pfpn.plot import web
 from pfpn.plot.surface import LOSSES, TRUTHS, loss_at, value_and_gradient
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,56 +14,51 @@ STORED = ROOT / "docs" / "surfaces.html"
 SHADES = """(id) => {
     const canvas = document.getElementById(id);
     const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-    const found = new Set();
+    const shades = new Set();
     for (let i = 0; i < data.length; i += 4) {
-        if (data[i + 3]) found.add(data.slice(i, i + 3).join());
+        if (data[i + 3]) shades.add(data.slice(i, i + 3).join());
     }
-    return found.size;
+    return shades.size;
 }"""
 
 
-def test_the_stored_page_is_the_one_that_is_written(tmp_path):
-    path = web.write_surfaces(tmp_path / "page.html")
-    assert path.read_bytes() == STORED.read_bytes(), "write_surfaces('docs/surfaces.html')"
-    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+PAGE = STORED.read_text(encoding="utf-8")
 
 
 def test_the_page_needs_nothing_from_elsewhere():
-    page = web.surfaces_page()
-    assert not re.search(r"https?:|//cdn|@import|<link(?! rel=\"icon\" href=\"data:)", page)
-    assert not re.search(r"<(script|img|iframe)[^>]* src", page)
-    assert len(page) < 60_000
+    assert not re.search(r"https?:|//cdn|@import|<link(?! rel=\"icon\" href=\"data:)", PAGE)
+    assert not re.search(r"<(script|img|iframe)[^>]* src", PAGE)
+    assert len(PAGE) < 60_000
 
 
-def test_the_page_can_be_read_and_used_without_eyes_or_a_mouse():
-    page = web.surfaces_page()
-    assert '<html lang="en">' in page
-    assert "<noscript>" in page
+def test_the_page_can_be_used_without_eyes_or_a_mouse():
+    assert '<html lang="en">' in PAGE
+    assert "<noscript>" in PAGE
     for knob in ("x", "y"):
-        assert f'<label for="{knob}">' in page
-    for canvas in re.findall(r"<canvas[^>]*>", page):
+        assert f'<label for="{knob}">' in PAGE
+    for canvas in re.findall(r"<canvas[^>]*>", PAGE):
         assert 'tabindex="0"' in canvas
         assert 'role="img"' in canvas
         described = re.search(r'aria-describedby="([^"]+)"', canvas)
         assert described
-        assert f'id="{described[1]}"' in page
-    for button in re.findall(r"<button[^>]*>&#", page):
+        assert f'id="{described[1]}"' in PAGE
+    for button in re.findall(r"<button[^>]*>&#", PAGE):
         assert "aria-label" in button
 
 
 @pytest.fixture
 def page(browser):
-    """The stored page, with a record of everything that it complains about or asks for."""
+    """The stored page, with a record of all messages in its console and all that it requests."""
     page = browser.new_page(viewport={"width": 1000, "height": 900})
     page.set_default_timeout(20_000)
-    page.complaints, page.requests = [], []
-    page.on("console", lambda message: page.complaints.append(message.text))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.messages, page.requests = [], []
+    page.on("console", lambda message: page.messages.append(message.text))
+    page.on("pageerror", lambda error: page.messages.append(str(error)))
     page.on("request", lambda request: page.requests.append(request.url))
     page.goto(STORED.as_uri())
     settle(page)
     yield page
-    assert page.complaints == []
+    assert page.messages == []
     assert all(url.startswith(("file:", "data:")) for url in page.requests), page.requests
     page.close()
 
@@ -81,63 +74,44 @@ def picture(page, canvas):
 
 def state(page):
     settle(page)
-    return page.evaluate("({...state})")
+    return page.evaluate("({...surfaces.state})")
 
 
 def test_the_browser_computes_what_python_computes(page):
-    axis = torch.linspace(-3, 3, 9, dtype=torch.float64) * 0.97 + 0.013
-    second, first = torch.meshgrid(axis, axis, indexing="ij")
-    points = torch.stack([first, second], -1).view(-1, 2)
-    special = [[0.0, 0.0], [1.0, -1.0], [2.0, 2.0], [-2.0, 2.0], [3.0, -3.0], [0.0, 1.0]]
-    points = torch.cat([points, torch.tensor(special, dtype=torch.float64)])
+    points = 4 * torch.randn(60, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for loss in LOSSES:
         for truth in TRUTHS:
-            text = "".join(map(str, truth))
-            found = page.evaluate(
-                "([loss, truth, points]) => points.map(p => evaluate(loss, truth, p))",
-                [loss, text, points.tolist()],
+            results = page.evaluate(
+                "([loss, truth, points]) => points.map(p => surfaces.evaluate(loss, truth, p))",
+                [loss, list(truth), points.tolist()],
             )
             value, gradient = value_and_gradient(loss, points, truth)
-            values = torch.tensor([read["value"] for read in found], dtype=torch.float64)
-            slopes = torch.tensor([read["gradient"] for read in found], dtype=torch.float64)
+            values = torch.tensor([read["value"] for read in results], dtype=torch.float64)
+            slopes = torch.tensor([read["gradient"] for read in results], dtype=torch.float64)
             torch.testing.assert_close(values, value, atol=1e-12, rtol=1e-12)
             torch.testing.assert_close(slopes, gradient, atol=1e-12, rtol=1e-12)
-            jaccard = loss_at("jaccard", points, truth)
-            assert [read["discrete"] for read in found] == jaccard.tolist()
-            if loss not in ("lovasz_hinge", "lovasz_softmax"):
-                continue
-            for read, point in zip(found, points, strict=True):
-                expected = read_point([bool(label) for label in truth], point, loss)
-                assert read["order"] == expected.order.tolist()
-                steps = read["steps"]
-                assert [s["intersection"] for s in steps] == expected.intersection.tolist()
-                assert [s["union"] for s in steps] == expected.union.tolist()
-                assert [s["rise"] for s in steps] == pytest.approx(expected.rise.tolist())
-                num, inter, union = expected.count_wrong()
-                assert sum(read["wrong"]) == num
-                assert (read["intersection"], read["union"]) == (inter, union)
 
 
 def test_turning_changes_the_picture_by_mouse_keyboard_and_button(page):
-    seen = [picture(page, "solid")]
+    pictures = [picture(page, "solid")]
     box = page.locator("#solid").bounding_box()
     page.mouse.move(box["x"] + 200, box["y"] + 150)
     page.mouse.down()
     page.mouse.move(box["x"] + 260, box["y"] + 170, steps=4)
     page.mouse.up()
-    seen.append(picture(page, "solid"))
+    pictures.append(picture(page, "solid"))
     page.focus("#solid")
     page.keyboard.press("ArrowRight")
-    seen.append(picture(page, "solid"))
+    pictures.append(picture(page, "solid"))
     page.click("[aria-label='See more from above']")
-    seen.append(picture(page, "solid"))
-    assert len(set(seen)) == 4
+    pictures.append(picture(page, "solid"))
+    assert len(set(pictures)) == 4
     page.focus("#solid")
     page.keyboard.press("Home")
-    assert picture(page, "solid") == seen[0]
+    assert picture(page, "solid") == pictures[0]
 
 
-def test_turning_is_by_touch_too(browser):
+def test_the_point_follows_a_touch(browser):
     context = browser.new_context(viewport={"width": 400, "height": 800}, has_touch=True)
     page = context.new_page()
     page.goto(STORED.as_uri())
@@ -169,7 +143,7 @@ def test_the_point_follows_the_mouse_the_keys_and_the_sliders(page):
     assert (state(page)["x"], state(page)["y"]) == (1.5, -0.8)
 
 
-def test_the_reading_is_written_out_for_every_truth_and_loss(page):
+def test_the_reading_is_written_for_every_truth_and_loss(page):
     for truth in TRUTHS:
         text = "".join(map(str, truth))
         page.select_option("#truth", text)
@@ -196,7 +170,7 @@ def test_a_step_downhill_is_half_a_gradient(page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1200])
-def test_it_is_drawn_in_light_and_dark_on_wide_and_narrow_screens(browser, scheme, width):
+def test_the_page_is_drawn_in_light_and_dark_on_wide_and_narrow_screens(browser, scheme, width):
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.goto(STORED.as_uri())
     settle(page)

@@ -1,0 +1,6 @@
+// node call.mjs MODULE FUNCTION: calls it with each list of arguments on stdin (JSON), prints results
+const [module, name] = process.argv.slice(2);
+const { [name]: call } = await import(new URL(`../../web/${module}`, import.meta.url));
+let text = "";
+for await (const chunk of process.stdin) text += chunk;
+process.stdout.write(JSON.stringify(JSON.parse(text).map((values) => call(...values))));

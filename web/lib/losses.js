@@ -1,0 +1,117 @@
+// Losses of one foreground class over the scores of its pixels, with their gradients.
+//
+// The same functions as pfpn.plot.surface.loss_at and value_and_gradient; tests hold them against
+// each other. `truth` is an array of 0 (background) and 1 (foreground), `scores` one number a pixel.
+
+export const sigmoid = (v) => (v >= 0 ? 1 / (1 + Math.exp(-v)) : Math.exp(v) / (1 + Math.exp(v)));
+export const softplus = (v) => Math.max(v, 0) + Math.log1p(Math.exp(-Math.abs(v)));
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+
+// Intersection and union of truth and prediction, where just the pixels in `wrong` are wrong.
+export function count(wrong, truth) {
+  return {
+    intersection: truth.filter((t, i) => t && !wrong[i]).length,
+    union: truth.filter((t, i) => t || wrong[i]).length,
+  };
+}
+
+// |wrong| / |truth or wrong|, the Jaccard loss of a set of wrong pixels; 0 where both are empty.
+export function jaccard(wrong, truth) {
+  const { union } = count(wrong, truth);
+  return union ? wrong.filter(Boolean).length / union : 0;
+}
+
+// Algorithm 1 of the Lovász paper: pixels join the wrong pixels from the largest error on. Each has
+// the rise of the Jaccard loss as its weight; where errors tie, the earlier pixel joins first.
+export function extendJaccard(errors, truth) {
+  const order = errors.map((_, i) => i).sort((i, j) => errors[j] - errors[i] || i - j);
+  const wrong = errors.map(() => false);
+  const weights = errors.map(() => 0);
+  const steps = [];
+  let last = 0;
+  for (const pixel of order) {
+    wrong[pixel] = true;
+    const loss = jaccard(wrong, truth);
+    weights[pixel] = loss - last;
+    steps.push({ pixel, error: errors[pixel], rise: loss - last, loss, ...count(wrong, truth) });
+    last = loss;
+  }
+  return { order, weights, steps, value: sum(errors.map((error, i) => weights[i] * error)) };
+}
+
+// Value and gradient of a loss at one point.
+export function valueAndGradient(loss, truth, scores) {
+  const num = truth.length;
+  const sign = truth.map((t) => 2 * t - 1);
+  const agreement = scores.map((score, i) => sign[i] * score); // above 0 the pixel is right
+  const hinge = agreement.map((a) => Math.max(0, 1 - a));
+  const missing = agreement.map((a) => sigmoid(-a)); // 1 - probability of the true class
+  switch (loss) {
+    case "jaccard":
+      return { value: jaccard(agreement.map((a) => a <= 0), truth), gradient: truth.map(() => 0) };
+    case "hinge":
+      return {
+        value: sum(hinge) / num,
+        gradient: sign.map((s, i) => (hinge[i] > 0 ? -s / num : 0)),
+      };
+    case "cross_entropy":
+      return {
+        value: sum(agreement.map((a) => softplus(-a))) / num,
+        gradient: sign.map((s, i) => (-s * missing[i]) / num),
+      };
+    case "lovasz_hinge": {
+      const { value, weights } = extendJaccard(hinge, truth);
+      return { value, gradient: sign.map((s, i) => (hinge[i] > 0 ? -s * weights[i] : 0)) };
+    }
+    case "lovasz_softmax": {
+      const { value, weights } = extendJaccard(missing, truth);
+      const slope = missing.map((m) => m * (1 - m));
+      return { value, gradient: sign.map((s, i) => -s * weights[i] * slope[i]) };
+    }
+    case "dice":
+    case "soft_jaccard":
+      return softLoss(loss, truth, scores);
+    default:
+      throw new Error(`losses: found ${loss}, expected a loss of LOSSES in palette.js`);
+  }
+}
+
+// Dice and soft Jaccard: sums of probabilities in place of sets.
+function softLoss(loss, truth, scores) {
+  const probs = scores.map(sigmoid);
+  const slope = probs.map((p) => p * (1 - p));
+  const overlap = sum(probs.map((p, i) => p * truth[i]));
+  const both = sum(probs) + sum(truth);
+  if (loss === "dice") {
+    return {
+      value: 1 - (2 * overlap) / both,
+      gradient: truth.map((t, i) => ((-2 * (t * both - overlap)) / both ** 2) * slope[i]),
+    };
+  }
+  const union = both - overlap;
+  return {
+    value: 1 - overlap / union,
+    gradient: truth.map((t, i) => (-(t * union - overlap * (1 - t)) / union ** 2) * slope[i]),
+  };
+}
+
+// All that a page shows of a point: value, gradient, errors, their order, intersection and union.
+export function evaluate(loss, truth, scores) {
+  const { value, gradient } = valueAndGradient(loss, truth, scores);
+  const agreement = scores.map((score, i) => (2 * truth[i] - 1) * score);
+  const errors = agreement.map(
+    loss === "lovasz_softmax" ? (a) => sigmoid(-a) : (a) => Math.max(0, 1 - a),
+  );
+  const { order, steps } = extendJaccard(errors, truth);
+  const wrong = agreement.map((a) => a <= 0);
+  return {
+    value,
+    gradient: gradient.map((slope) => slope + 0), // no -0
+    errors,
+    order,
+    steps,
+    wrong,
+    discrete: jaccard(wrong, truth),
+    ...count(wrong, truth),
+  };
+}
