@@ -192,7 +192,9 @@ class ClaimedError(ValueError):
 
 
 @contextmanager
-def claim(folder: Path | str, by: str, name: str = "") -> Iterator["Output"]:
+def claim(
+    folder: Path | str, by: str, name: str = "", *, wait: float = 0
+) -> Iterator["Output"]:
     """Claim a folder, or one file in it, for this process; yield what is written through.
 
     The folder is made if it is not there. The claim ends with the block, and with the process.
@@ -203,6 +205,7 @@ def claim(folder: Path | str, by: str, name: str = "") -> Iterator["Output"]:
         by: the command, such as "predict". It replaces only files that the same command wrote.
         name: of the one file in the folder that is claimed; claims of different files, and of
             the folder as a whole, do not exclude each other.
+        wait: seconds to wait for another process to end its claim; without limit if negative.
     """
     folder = Path(folder)
     kept = folder / KEPT
@@ -216,7 +219,7 @@ def claim(folder: Path | str, by: str, name: str = "") -> Iterator["Output"]:
     output = Output(folder, by)
     with naming(folder):
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=wait)
         except Timeout:
             raise ClaimedError(_holder(folder, name)) from None
         except NotImplementedError as error:
@@ -389,6 +392,10 @@ class Output:
         with naming(self.folder / name):
             (self.folder / name).unlink(missing_ok=True)
         self._written.pop(name, None)
+
+    def sums(self, name: str) -> frozenset[str]:
+        """Return the SHA-256 that are listed for a file, "" among them if any content is own."""
+        return frozenset(self._sums.get(name, ()))
 
     def names(self) -> list[str]:
         """Return the names of the files that are there and that this command wrote, sorted."""

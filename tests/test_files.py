@@ -263,6 +263,8 @@ def test_a_log_that_grows_stays_the_commands_own(tmp_path):
         assert not output.is_own("other")
         output.adopt("other")
         assert output.names() == ["log", "other"]
+        assert (output.sums("log"), len(output.sums("other"))) == ({""}, 1)
+        assert output.sums("none") == set()
         output.remove("other")
         output.remove("other")
         assert output.names() == ["log"]

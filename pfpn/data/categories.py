@@ -5,12 +5,15 @@ from 0 in the box head, stuff from 1 in the semantic head. `LabelMap` translates
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pfpn.structures import Category, Segment, stuff, things
+from pfpn.files import printable
+from pfpn.structures import IGNORE, Category, Segment, stuff, things
+
+MAX_CATEGORY_ID = 2**31 - 1  # a data set is held in arrays of 32-bit integers
 
 _COCO_THINGS = """
     1 person dc143c; 2 bicycle 770b20; 3 car 00008e; 4 motorcycle 0000e6; 5 airplane 6a00e4;
@@ -117,44 +120,80 @@ def read_categories(path: Path) -> list[Category]:
 def parse_categories(entries: Any, where: str) -> list[Category]:
     """Turn a COCO list of categories (id, isthing, maybe name and color) into ours.
 
+    Raises ValueError at the first entry that cannot be used.
+
     Args:
         entries: as JSON holds them.
         where: the file's name, for messages.
     """
     if not isinstance(entries, list):
         raise ValueError(f"{where}: found {type(entries).__name__} as categories, expected a list")
+    ids: set[int] = set()
     categories: list[Category] = []
     for entry in entries:
-        problem = category_problem(entry, categories)
+        problem = category_problem(entry, ids)
         if problem is not None:
             raise ValueError(f"{where}: found {problem[0]}, expected {problem[1]}")
-        number = entry["id"]
-        category = Category(number, str(entry.get("name", number)), bool(entry["isthing"]))
-        if "color" in entry:
-            category = replace(category, color=tuple(entry["color"]))
-        categories.append(category)
+        ids.add(entry["id"])
+        categories.append(parse_category(entry))
     return categories
 
 
-def category_problem(entry: Any, before: Sequence[Category]) -> tuple[str, str] | None:
-    """Tell what is wrong with one entry of a list of categories: (found, expected), or None."""
+def parse_category(entry: Mapping[str, Any]) -> Category:
+    """Turn one entry without a problem into a category."""
+    category = Category(entry["id"], str(entry.get("name", entry["id"])), bool(entry["isthing"]))
+    return replace(category, color=tuple(entry["color"])) if "color" in entry else category
+
+
+def category_problem(entry: Any, ids: Set[int]) -> tuple[str, str] | None:
+    """Return what is wrong with one entry of a list of categories: (found, expected), or None.
+
+    Args:
+        entry: as JSON holds it.
+        ids: of the entries before it.
+    """
     if not isinstance(entry, dict):
-        return f"a category that is {entry!r}", 'an object with "id", "name" and "isthing"'
-    number = entry.get("id")
-    if not isinstance(number, int) or isinstance(number, bool):
-        return f"a category with id {number!r}", "an integer"
-    if any(number == category.id for category in before):
+        return f"a category that is {shorten(entry)}", 'an object with "id", "name" and "isthing"'
+    number, name = entry.get("id"), entry.get("name")
+    if type(number) is not int:
+        return f"a category with id {shorten(number)}", "an integer"
+    if abs(number) > MAX_CATEGORY_ID:
+        return f"a category with id {shorten(number)}", f"an integer up to {MAX_CATEGORY_ID}"
+    if number in ids:
         return f"category {number} twice", "each category id once"
+    if isinstance(name, str) and printable(name) != name:
+        return f"category {number} with name {shorten(name)}", "a name without control characters"
     if entry.get("isthing") not in (0, 1):
-        return f"category {number} with isthing {entry.get('isthing')!r}", "1 for a thing, else 0"
+        found = f"category {number} with isthing {shorten(entry.get('isthing'))}"
+        return found, "1 for a thing, else 0"
     color = entry.get("color", [0, 0, 0])
     if not (
         isinstance(color, list)
         and len(color) == 3
         and all(isinstance(value, int) and 0 <= value <= 255 for value in color)
     ):
-        return f"category {number} with color {color!r}", "three integers from 0 to 255"
+        return f"category {number} with color {shorten(color)}", "three integers from 0 to 255"
     return None
+
+
+def semantic_problem(
+    categories: Sequence[Category], *, all_classes: bool = False
+) -> tuple[str, str] | None:
+    """Return what keeps label maps from holding these classes: (found, expected), or None.
+
+    A label map stores 255 for pixels that are ignored, so labels end at 254.
+
+    Args:
+        categories: of a data set.
+        all_classes: whether things get labels of their own, as without an instance branch.
+    """
+    num_stuff = len(stuff(categories))
+    num = num_stuff + (len(things(categories)) if all_classes else 0)
+    limit = IGNORE if all_classes else IGNORE - 1  # else label 0 means "other", that is things
+    if num <= limit:
+        return None
+    kind = "classes" if all_classes else "stuff classes"
+    return f"{num} {kind}", f"at most {limit}, for label {IGNORE} marks ignored pixels"
 
 
 def categories_to_json(categories: Sequence[Category]) -> list[dict[str, Any]]:
@@ -166,8 +205,22 @@ def categories_to_json(categories: Sequence[Category]) -> list[dict[str, Any]]:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a broken one is told with its line."""
+    """Return the content of a JSON file; raise ValueError with the line where it is broken."""
     try:
         return json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise ValueError(f"{path}: found JSON nested too deeply, expected COCO's lists") from error
+    except ValueError as error:  # broken JSON, broken UTF-8, numbers of thousands of digits
         raise ValueError(f"{path}: found broken JSON ({error}), expected a whole file") from error
+
+
+def shorten(value: Any) -> str:
+    """Return a value of JSON as text of at most 60 characters, control characters as escapes."""
+    try:
+        text = json.dumps(value, default=str)
+    except RecursionError:
+        text = "a deeply nested value"
+    except ValueError:  # a number of thousands of digits
+        text = "a huge number"
+    text = printable(text)  # what ASCII has of them, json.dumps leaves
+    return text if len(text) <= 60 else text[:57] + "..."
