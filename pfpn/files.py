@@ -83,9 +83,15 @@ def path_problem(path: object) -> str | None:
     return next((problem for problem in problems if problem is not None), None)
 
 
-def require_distinct(names: Iterable[str], what: str) -> None:
-    """Raise ValueError if two names are one file; some systems ignore case and accents' coding."""
-    seen: dict[str, str] = {}
+def require_distinct(names: Iterable[str], what: str, seen: dict[str, str] | None = None) -> None:
+    """Raise ValueError if two names are one file; some systems ignore case and accents' coding.
+
+    Args:
+        names: of files.
+        what: they are, for the message.
+        seen: names of earlier calls, to which these are added.
+    """
+    seen = {} if seen is None else seen
     for name in names:
         key = unicodedata.normalize("NFC", name).casefold()
         if key in seen:
@@ -192,9 +198,7 @@ class ClaimedError(ValueError):
 
 
 @contextmanager
-def claim(
-    folder: Path | str, by: str, name: str = "", *, wait: float = 0
-) -> Iterator["Output"]:
+def claim(folder: Path | str, by: str, name: str = "", *, wait: float = 0) -> Iterator["Output"]:
     """Claim a folder, or one file in it, for this process; yield what is written through.
 
     The folder is made if it is not there. The claim ends with the block, and with the process.

@@ -217,10 +217,10 @@ def read_json(path: Path) -> Any:
 def shorten(value: Any) -> str:
     """Return a value of JSON as text of at most 60 characters, control characters as escapes."""
     try:
-        text = json.dumps(value, default=str)
+        text = json.dumps(value, default=str, ensure_ascii=False)
     except RecursionError:
         text = "a deeply nested value"
     except ValueError:  # a number of thousands of digits
         text = "a huge number"
-    text = printable(text)  # what ASCII has of them, json.dumps leaves
+    text = printable(text)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,29 +1,37 @@
 """Everything that is wrong with a data set on disk, not just the first thing that is met."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pfpn.data.categories import LabelMap, category_problem, parse_categories
+from pfpn.data.categories import (
+    LabelMap,
+    category_problem,
+    parse_category,
+    read_json,
+    semantic_problem,
+    shorten,
+)
 from pfpn.data.coco import (
     IMAGE_SUFFIXES,
-    Finding,
-    FormatError,
     annotation_paths,
+    find_annotations,
     find_image,
     image_findings,
-    open_annotations,
-    read_id_map,
-    read_image,
+    image_id_of,
+    named_folders,
+    photo_findings,
+    png_problem,
     segment_extents,
     segment_findings,
+    shared_stems,
+    size_findings,
 )
+from pfpn.data.images import Finding, FormatError, read_id_map, read_image
+from pfpn.data.threads import ordered_map
+from pfpn.files import path_problem, printable
 from pfpn.structures import Category
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def check(
@@ -33,9 +41,9 @@ def check(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Finding]:
-    """Read every file of a data set in COCO panoptic format and list what is wrong, by file.
+    """Return everything that is wrong with a data set in COCO panoptic format, by file.
 
-    Raises ValueError if there is no JSON file to begin with.
+    Every file is read. Raises ValueError only if there is no JSON object to begin with.
 
     Args:
         root: folder of the data set.
@@ -43,68 +51,83 @@ def check(
         workers: threads that decode images.
         progress: called with the numbers of images done and of all.
     """
-    json_path, png_folder, image_folder = annotation_paths(Path(root), split)
-    content = open_annotations(Path(root), split)
+    json_path = find_annotations(Path(root), split)
+    content = read_json(json_path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{json_path}: found {type(content).__name__}, expected an object")
     file = str(json_path)
     findings: list[Finding] = []
-    labels = LabelMap(tuple(_check_categories(content.get("categories"), file, findings)))
+    try:
+        png_folder, image_folder = named_folders(Path(root), split, content)
+    except FormatError as error:
+        findings.append(error.finding)
+        png_folder, image_folder = annotation_paths(Path(root), split)[1:]
+    categories = _check_categories(content.get("categories"), file, findings)
     images = _check_images(content.get("images"), file, findings)
-    annotations = content["annotations"]
+    annotations = _check_annotations(content.get("annotations"), file, findings)
+    names = [image["file_name"] for image in images.values() if _is_path(image.get("file_name"))]
+    folders = _Folders(file, png_folder, image_folder, shared_stems(names))
+    labels = LabelMap(tuple(categories))
 
     def check_one(annotation: Mapping[str, Any]) -> list[Finding]:
-        image = images.get(_key(annotation.get("image_id")))
-        return list(_annotation_findings(annotation, image, labels, file, png_folder, image_folder))
+        image = images.get(image_id_of(annotation))
+        return list(_annotation_findings(annotation, image, labels, folders))
 
     seen: set[Any] = set()
     pngs: set[str] = set()
     for done, (annotation, found) in enumerate(ordered_map(check_one, annotations, workers), 1):
-        image_id, png = _key(annotation.get("image_id")), annotation.get("file_name")
+        image_id, png = image_id_of(annotation), annotation.get("file_name")
         if image_id is not None and image_id in seen:
             expected = "one annotation per image"
             findings.append(Finding(file, image_id, None, "a second annotation", expected))
         if isinstance(png, str) and png in pngs:
-            found.append(Finding(file, image_id, None, f"{png} used twice", "a PNG of its own"))
+            found_ = f"{printable(png)} used twice"
+            found.append(Finding(file, image_id, None, found_, "a PNG of its own"))
         seen.add(image_id)
-        pngs.add(str(png))
+        if isinstance(png, str):
+            pngs.add(png)
         findings += found
         if progress is not None:
             progress(done, len(annotations))
     for image_id, image in images.items():
         if image_id not in seen:
-            found_ = f"no annotation of {image.get('file_name')}"
+            found_ = f"no annotation of {printable(image.get('file_name'))}"
             findings.append(Finding(file, image_id, None, found_, "one per image"))
-            findings += _image_file_findings(image, None, image_folder)
-    used = {find_image(image_folder, str(i.get("file_name"))) for i in images.values()}
-    findings += _orphans(png_folder, {png_folder / png for png in pngs}, (".png",))
+            findings += _image_file_findings(image, {}, folders)
+    findings += _aliases(images, folders)
+    used = {folders.find(name) for name in names}
+    findings += _orphans(png_folder, {png_folder / png for png in pngs if _is_path(png)}, (".png",))
     findings += _orphans(image_folder, used, IMAGE_SUFFIXES)
     return findings
 
 
-def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int
-) -> Iterator[tuple[Item, Result]]:
-    """Yield (item, result) in order; with several threads, a few items ahead are being worked on.
+@dataclass(frozen=True, slots=True)
+class _Folders:
+    """Where the files of a split are."""
 
-    Threads do, because decoding an image and going over its pixels leave Python's lock.
-    """
-    if workers <= 1:
-        for item in items:
-            yield item, function(item)
-        return
-    waiting: deque[tuple[Item, Future[Result]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(function, item)))
-                if len(waiting) > 4 * workers:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in waiting:  # the caller stopped, or an item failed
-                future.cancel()
+    json: str
+    pngs: Path
+    images: Path
+    shared: frozenset[str]  # stems of several images, see `find_image`
+
+    def find(self, file_name: str) -> Path:
+        return find_image(self.images, file_name, self.shared)
+
+
+def _is_path(name: Any) -> bool:
+    return path_problem(name) is None
+
+
+def _check_annotations(entries: Any, file: str, findings: list[Finding]) -> list[dict[str, Any]]:
+    """Return the annotations that are objects; add findings for the others."""
+    if not isinstance(entries, list):
+        findings.append(Finding(file, None, None, "no annotations", "a list"))
+        return []
+    for entry in entries:
+        if not isinstance(entry, dict):
+            found = f"annotation {shorten(entry)}"
+            findings.append(Finding(file, None, None, found, "an object"))
+    return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def _check_categories(entries: Any, file: str, findings: list[Finding]) -> list[Category]:
@@ -113,18 +136,26 @@ def _check_categories(entries: Any, file: str, findings: list[Finding]) -> list[
         findings.append(Finding(file, None, None, "no categories", "a list"))
         return []
     categories: list[Category] = []
+    ids: set[int] = set()
+    names: set[str] = set()
     for entry in entries:
-        problem = category_problem(entry, categories)
+        problem = category_problem(entry, ids)
         if problem is not None:
             findings.append(Finding(file, None, None, *problem))
             continue
-        if not isinstance(entry.get("name"), str):
-            found = f"category {entry['id']} with name {entry.get('name')!r}"
+        name = entry.get("name")
+        if not isinstance(name, str):
+            found = f"category {entry['id']} with name {shorten(name)}"
             findings.append(Finding(file, None, None, found, "a name"))
-        elif any(entry["name"] == category.name for category in categories):
-            found = f"the name {entry['name']!r} of category {entry['id']} twice"
+        elif name in names:
+            found = f"the name {shorten(name)} of category {entry['id']} twice"
             findings.append(Finding(file, None, None, found, "each name once"))
-        categories += parse_categories([entry], file)
+        ids.add(entry["id"])
+        names.add(str(name))
+        categories.append(parse_category(entry))
+    problem = semantic_problem(categories)
+    if problem is not None:
+        findings.append(Finding(file, None, None, *problem))
     return categories
 
 
@@ -134,67 +165,79 @@ def _check_images(entries: Any, file: str, findings: list[Finding]) -> dict[Any,
         findings.append(Finding(file, None, None, "no images", "a list"))
         return {}
     images: dict[Any, Any] = {}
-    names: set[Any] = set()
     for entry in entries:
-        found = list(image_findings(entry, file, images))
-        findings += found
-        if not isinstance(entry, dict) or type(entry.get("id")) not in (int, str):
-            continue
-        name = entry.get("file_name")
-        if isinstance(name, str) and name in names and entry["id"] not in images:
-            findings.append(
-                Finding(file, entry["id"], None, f"{name} used twice", "a file of its own")
-            )
-        names.add(str(name))
-        images.setdefault(entry["id"], entry)
+        findings += image_findings(entry, file, images)
+        if isinstance(entry, dict) and type(entry.get("id")) in (int, str):
+            images.setdefault(entry["id"], entry)
     return images
+
+
+def _aliases(images: Mapping[Any, Any], folders: _Folders) -> Iterator[Finding]:
+    """Yield a finding for each image whose file is that of an image before it."""
+    first: dict[Any, str] = {}
+    for image_id, image in images.items():
+        name = image.get("file_name")
+        if not _is_path(name):
+            continue
+        path = folders.find(name)
+        try:
+            status = path.stat()
+            file: Any = (
+                status.st_dev,
+                status.st_ino,
+            )  # also through links, or without regard to case
+        except OSError:
+            file = name
+        if file in first:
+            other = "" if name == first[file] else f", for it is the file of {first[file]}"
+            found = f"{name} used twice{other}"
+            yield Finding(folders.json, image_id, None, found, "a file of its own")
+        first.setdefault(file, name)
 
 
 def _annotation_findings(
     annotation: Mapping[str, Any],
     image: Mapping[str, Any] | None,
     labels: LabelMap,
-    file: str,
-    png_folder: Path,
-    image_folder: Path,
+    folders: _Folders,
 ) -> Iterator[Finding]:
     """Yield what is wrong with one annotation, its PNG and its image."""
-    image_id = annotation.get("image_id")
+    image_id, problem = image_id_of(annotation), png_problem(annotation)
     if image is None:
-        found = f"an annotation of image {image_id!r}"
-        yield Finding(file, _key(image_id), None, found, "one of the listed images")
+        found = f"an annotation of image {shorten(annotation.get('image_id'))}"
+        yield Finding(folders.json, image_id, None, found, "one of the listed images")
+    listed = _listed_size(image)
     size, extents = None, None
-    name = annotation.get("file_name")
-    if not isinstance(name, str):
-        found = f"an annotation with file_name {name!r}"
-        yield Finding(file, _key(image_id), None, found, "the name of its PNG")
+    if problem is not None:
+        yield Finding(folders.json, image_id, None, *problem)
     else:
-        png = png_folder / name
+        png = folders.pngs / annotation["file_name"]
         try:
             id_map = read_id_map(png, image_id=image_id)
         except FormatError as error:
             yield error.finding
         else:
             size, extents = id_map.shape, segment_extents(id_map)
-            listed_size = image and (image.get("height"), image.get("width"))
-            if listed_size and None not in listed_size and listed_size != size:
-                yield Finding(
-                    str(png),
-                    image_id,
-                    None,
-                    f"height and width {size}",
-                    f"{listed_size} as in the JSON",
-                )
+            if listed is not None:
+                yield from size_findings(png, image_id, size, {"the JSON": listed})
     areas = None if extents is None else {number: area for number, (area, _) in extents.items()}
-    yield from segment_findings(annotation, file, labels, areas)
-    yield from _box_findings(annotation, file, extents or {})
+    yield from segment_findings(annotation, folders.json, labels, areas)
+    yield from _box_findings(annotation, folders.json, extents or {})
     if image is not None:
-        yield from _image_file_findings(image, size, image_folder)
+        yield from _image_file_findings(image, {} if size is None else {"its PNG": size}, folders)
+
+
+def _listed_size(image: Mapping[str, Any] | None) -> tuple[int, int] | None:
+    """Return (height, width) of an entry of "images" if both are given."""
+    height, width = (image or {}).get("height"), (image or {}).get("width")
+    return None if height is None or width is None else (height, width)
 
 
 def _box_findings(
     annotation: Mapping[str, Any], file: str, extents: Mapping[int, tuple[int, list[int]]]
 ) -> Iterator[Finding]:
+    """Yield what is wrong with boxes, and which keys of a segment are missing."""
+    image_id = image_id_of(annotation)
     segments = annotation.get("segments_info")
     seen = set()
     for segment in segments if isinstance(segments, list) else []:
@@ -206,40 +249,30 @@ def _box_findings(
         for key, right in (("area", None), ("bbox", f"{box}"), ("iscrowd", None)):
             if segment.get(key) is None:
                 expected = f"{key} {right}" if right else f"its {key}"
-                yield Finding(file, annotation.get("image_id"), number, f"no {key}", expected)
+                yield Finding(file, image_id, number, f"no {key}", expected)
         if segment.get("bbox") not in (None, box):
-            found = f"bbox {segment['bbox']}"
+            found = f"bbox {shorten(segment['bbox'])}"
             expected = f"{box} as in the PNG (x, y, width, height)"
-            yield Finding(file, annotation.get("image_id"), number, found, expected)
+            yield Finding(file, image_id, number, found, expected)
 
 
 def _image_file_findings(
-    image: Mapping[str, Any], size: tuple[int, ...] | None, folder: Path
+    image: Mapping[str, Any], expected: Mapping[str, tuple[int, int]], folders: _Folders
 ) -> Iterator[Finding]:
-    """Yield what is wrong with an image; it should be as big as its PNG, or as the JSON says."""
-    if not isinstance(image.get("file_name"), str):
+    """Yield what is wrong with an image; it should be as big as its PNG, and as the JSON says."""
+    if not _is_path(image.get("file_name")):
         return
-    path = find_image(folder, image["file_name"])
+    path, image_id, listed = folders.find(image["file_name"]), image.get("id"), _listed_size(image)
+    sizes = {**expected, **({} if listed is None else {"the JSON": listed})}
     try:
-        found = tuple(read_image(path).shape[1:])
+        read_image(path)
+        yield from photo_findings(path, image_id, sizes)
     except FormatError as error:
-        finding = error.finding
-        yield Finding(finding.file, image.get("id"), None, finding.found, finding.expected)
-        return
-    listed = image.get("height"), image.get("width")
-    for expected, source in ((size, "its PNG"), (listed, "the JSON")):
-        if expected is not None and found != expected:
-            yield Finding(
-                str(path),
-                image.get("id"),
-                None,
-                f"height and width {found}",
-                f"{tuple(expected)} as in {source}",
-            )
-            return
+        yield replace(error.finding, image_id=image_id)
 
 
 def _orphans(folder: Path, used: set[Path], suffixes: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield the files below a folder that the JSON does not name."""
     if not folder.is_dir():
         yield Finding(str(folder), None, None, "no such folder", "a folder")
         return
@@ -248,8 +281,3 @@ def _orphans(folder: Path, used: set[Path], suffixes: tuple[str, ...]) -> Iterat
             yield Finding(
                 str(path), None, None, "a file that nothing names", "an entry in the JSON"
             )
-
-
-def _key(value: Any) -> Any:
-    """Return an image id, or something to look up that is none."""
-    return value if type(value) in (int, str) else None

@@ -10,166 +10,76 @@ A data set is read one image at a time and written so that its JSON appears last
 JSON file is a whole data set.
 """
 
-import io
 import json
-import struct
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
-from PIL import Image, ImageOps
-from torch import Tensor
 
-from pfpn.data.categories import LabelMap, categories_to_json, parse_categories, read_json
-from pfpn.files import temporary_beside, write_atomically
+from pfpn.data.categories import (
+    LabelMap,
+    categories_to_json,
+    parse_categories,
+    read_json,
+    semantic_problem,
+    shorten,
+)
+from pfpn.data.images import (
+    MAX_ID,
+    UPRIGHT,
+    Finding,
+    FormatError,
+    PhotoHeader,
+    encode_id_map,
+    encode_image,
+    id_map_to_rgb,
+    read_id_map,
+    read_id_map_size,
+    read_image,
+    read_image_header,
+    rgb_to_id_map,
+    write_id_map,
+)
+from pfpn.data.threads import ordered_map
+from pfpn.files import Output, claim, name_problem, path_problem, require_distinct
 from pfpn.structures import VOID, Category, Panoptic, Sample, Segment
 
-MAX_ID = 2**24 - 1  # what three bytes hold
+__all__ = [  # what reads and writes pixels belongs to the format, though it has a file of its own
+    "IMAGE_SUFFIXES",
+    "MAX_ID",
+    "CocoPanoptic",
+    "CocoWriter",
+    "Finding",
+    "FormatError",
+    "annotation_paths",
+    "find_image",
+    "id_map_to_rgb",
+    "image_findings",
+    "make_annotation",
+    "named_folders",
+    "open_annotations",
+    "parse_segments",
+    "png_problem",
+    "read_annotations",
+    "read_id_map",
+    "read_image",
+    "rgb_to_id_map",
+    "segment_extents",
+    "segment_findings",
+    "shared_stems",
+    "write_coco_panoptic",
+    "write_id_map",
+]
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong with files: where, what was found and what was expected."""
-
-    file: str
-    image_id: int | str | None
-    segment_id: int | None
-    found: str
-    expected: str
-
-    def __str__(self) -> str:
-        """Write it as one line."""
-        where = self.file
-        where += "" if self.image_id is None else f", image {self.image_id}"
-        where += "" if self.segment_id is None else f", segment {self.segment_id}"
-        return f"{where}: found {self.found}, expected {self.expected}"
-
-
-class FormatError(ValueError):
-    """A file that cannot be used; `finding` says what is wrong with it."""
-
-    def __init__(self, finding: Finding):
-        super().__init__(str(finding))
-        self.finding = finding
-
-
-# ids and colors -----------------------------------------------------------------------------------
-
-
-def rgb_to_id_map(rgb: UInt8[Tensor, "3 h w"]) -> Int[Tensor, "h w"]:
-    """Turn colors into ids: R + 256 G + 65536 B."""
-    red, green, blue = rgb.to(torch.int64)
-    return red + 256 * green + 65536 * blue
-
-
-def id_map_to_rgb(id_map: Int[Tensor, "h w"]) -> UInt8[Tensor, "3 h w"]:
-    """Turn ids into colors; inverts `rgb_to_id_map`."""
-    if id_map.numel() and not (int(id_map.min()) >= 0 and int(id_map.max()) <= MAX_ID):
-        raise ValueError(
-            f"id map: found ids from {int(id_map.min())} to {int(id_map.max())}, expected 0 to "
-            f"{MAX_ID}, which is what three color bytes hold. Number the segments anew."
-        )
-    return torch.stack([id_map >> shift & 255 for shift in (0, 8, 16)]).to(torch.uint8)
-
-
-def read_id_map(path: Path, *, image_id: Any = None) -> np.ndarray:
-    """Read the ids of a PNG as int32 (h, w).
-
-    RGB, RGB with alpha (which means nothing) and palettes of RGB colors are read. A gray PNG is
-    refused: its one channel is more likely a class than the first byte of an id.
-
-    Args:
-        path: of the PNG.
-        image_id: for messages.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        found = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise FormatError(Finding(str(path), image_id, None, found, "an id PNG")) from error
-    try:
-        return _decode_id_map(content)
-    except _BadPngError as error:
-        raise FormatError(Finding(str(path), image_id, None, *error.args)) from error
-
-
-class _BadPngError(ValueError):
-    """(found, expected)."""
-
-
-def _decode_id_map(content: bytes) -> np.ndarray:
-    depth, color = _check_png(content)
-    if color in (0, 4):  # without and with alpha
-        raise _BadPngError("a gray PNG", "an RGB one, segment id = R + 256 G + 65536 B")
-    if depth == 16:
-        raise _BadPngError("16 bits per channel", "8, segment id = R + 256 G + 65536 B")
-    try:
-        # (torchvision 0.29 decodes 1.4 times as fast, but palettes wrongly, and it crashes the
-        # process where rows are missing.)
-        with Image.open(io.BytesIO(content)) as image:
-            rgb = image if image.mode == "RGB" else image.convert("RGB")
-            packed = rgb.tobytes("raw", "RGBX")
-    except (OSError, SyntaxError, ValueError) as error:
-        found = f"pixels that cannot be read ({_first_line(error)})"
-        raise _BadPngError(found, "a whole PNG") from error
-    # With a fourth byte per pixel, an id is one masked number instead of a sum of three.
-    ids = np.frombuffer(packed, dtype="<u4").reshape(rgb.height, rgb.width) & MAX_ID
-    return ids.view(np.int32)
-
-
-def _check_png(content: bytes) -> tuple[int, int]:
-    """Walk through the chunks, for decoders are lenient; return bits per channel and color type."""
-    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
-        raise _BadPngError("a file that is no PNG" if content else "an empty file", "a PNG")
-    start, kind, header = 8, b"", b""
-    while start + 12 <= len(content) and kind != b"IEND":
-        (length,) = struct.unpack_from(">I", content, start)
-        end = start + 12 + length
-        if end > len(content):
-            break
-        kind = content[start + 4 : start + 8]
-        if zlib.crc32(content[start + 4 : end - 4]) != int.from_bytes(content[end - 4 : end]):
-            raise _BadPngError(f"a broken {kind!r} chunk (checksum)", "a whole PNG")
-        if kind == b"IHDR":
-            header = content[start + 8 : end - 4]
-        start = end
-    if kind != b"IEND" or len(header) != 13:
-        raise _BadPngError(f"a PNG cut off after {len(content)} bytes", "a whole PNG")
-    return header[8], header[9]
-
-
-def write_id_map(path: Path, id_map: Int[Tensor, "h w"]) -> None:
-    """Write ids as an RGB PNG."""
-    rgb = id_map_to_rgb(id_map).permute(1, 2, 0).contiguous().cpu().numpy()
-    _write_image(path, rgb, "PNG")
-
-
-def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
-    """Read a photograph as RGB, upright as its EXIF orientation says."""
-    try:
-        with Image.open(path) as image:
-            ImageOps.exif_transpose(image, in_place=True)
-            pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
-    except FileNotFoundError as error:
-        raise FormatError(Finding(str(path), None, None, "no such file", "an image")) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        found = f"an image that cannot be read ({_first_line(error)})"
-        raise FormatError(Finding(str(path), None, None, found, "a whole image")) from error
-    # Colors stay interleaved in memory, for the next step is a resize by PIL, which has them so.
-    return torch.from_numpy(pixels).permute(2, 0, 1)
-
-
-def _write_image(path: Path, pixels: np.ndarray, kind: str) -> None:
-    with temporary_beside(path) as temporary:
-        options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
-        Image.fromarray(pixels).save(temporary, format=kind, **options)
+MAX_IMAGE_ID = 2**63 - 1
 
 
 # segments_info ------------------------------------------------------------------------------------
@@ -182,6 +92,7 @@ def segment_findings(
     areas: Mapping[int, int] | None = None,
     *,
     is_truth: bool = True,
+    polygons: bool = False,
 ) -> Iterator[Finding]:
     """Yield what is wrong with the segments of one annotation.
 
@@ -191,43 +102,68 @@ def segment_findings(
         labels: of the categories.
         areas: pixels by id in the PNG, if it was read.
         is_truth: whether "area" and "iscrowd" mean something. A prediction's are not looked at.
+        polygons: whether an area with a decimal point may differ from the PNG's, for it is that of
+            the polygon which the segment was painted from.
     """
-    image_id = annotation.get("image_id")
+    image_id = image_id_of(annotation)
 
     def finding(segment_id: int | None, found: str, expected: str) -> Finding:
         return Finding(file, image_id, segment_id, found, expected)
 
     segments = annotation.get("segments_info")
     if not isinstance(segments, list):
-        yield finding(None, f"segments_info {_short(segments)}", "a list")
+        yield finding(None, f"segments_info {shorten(segments)}", "a list")
         return
     listed = set()
     for segment in segments:
         number = segment.get("id") if isinstance(segment, dict) else None
         if type(number) is not int:
-            yield finding(None, f"a segment {_short(segment)}", "an object with an integer id")
+            yield finding(None, f"a segment {shorten(segment)}", "an object with an integer id")
             continue
         if not VOID < number <= MAX_ID:
             expected = f"1 to {MAX_ID}" + ("; 0 is void and not listed" if number == VOID else "")
-            yield finding(number, f"segment id {number}", expected)
+            yield finding(number, f"segment id {shorten(number)}", expected)
         if number in listed:
             yield finding(number, "the id listed twice", "each id once in an image")
         category_id = segment.get("category_id")
         if type(category_id) is not int or category_id not in labels:
-            yield finding(number, f"category_id {_short(category_id)}", "one of the categories")
+            yield finding(number, f"category_id {shorten(category_id)}", "one of the categories")
         if is_truth and segment.get("iscrowd", 0) not in (0, 1):
-            yield finding(number, f"iscrowd {_short(segment['iscrowd'])}", "0 or 1")
+            yield finding(number, f"iscrowd {shorten(segment['iscrowd'])}", "0 or 1")
         if areas is not None and VOID < number <= MAX_ID and number not in listed:
             area = segment.get("area") if is_truth else None
+            if polygons and is_polygon_area(area):
+                area = None
             pixels = areas.get(number, 0)
             if pixels == 0:
                 yield finding(number, "no pixel of a listed segment", "at least one in the PNG")
             elif area is not None and area != pixels:
-                yield finding(number, f"area {_short(area)}", f"{pixels} as in the PNG")
+                yield finding(number, f"area {shorten(area)}", f"{pixels} as in the PNG")
         listed.add(number)
     for number in sorted((areas or {}).keys() - listed - {VOID}):
         found = f"an id that is painted ({(areas or {})[number]} px) and not listed"
         yield finding(number, found, "each painted id in segments_info")
+
+
+def is_polygon_area(area: Any) -> bool:
+    """Return whether a segment's area is a number with a decimal point, as polygons have."""
+    return isinstance(area, float) and 0 <= area < float("inf")
+
+
+def image_id_of(annotation: Mapping[str, Any]) -> int | str | None:
+    """Return the image id of an annotation, None if it is neither a number nor text."""
+    image_id = annotation.get("image_id")
+    return image_id if type(image_id) in (int, str) else None
+
+
+def png_problem(annotation: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return what is wrong with an annotation's file_name: (found, expected), or None."""
+    name = annotation.get("file_name")
+    problem = path_problem(name)
+    if problem is None:
+        return None
+    found = f"an annotation with file_name {shorten(name)}"
+    return found + (f" ({problem})" if isinstance(name, str) else ""), "the name of its PNG"
 
 
 def parse_segments(annotation: Mapping[str, Any], labels: LabelMap) -> tuple[Segment, ...]:
@@ -290,15 +226,6 @@ def segment_extents(id_map: np.ndarray) -> dict[int, tuple[int, list[int]]]:
     }
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 # a data set ---------------------------------------------------------------------------------------
 
 
@@ -306,33 +233,62 @@ def annotation_paths(root: Path, split: str) -> tuple[Path, Path, Path]:
     """Return where a split keeps its JSON file, its PNGs and its images.
 
     In a Cityscapes folder these are what cityscapesscripts' createPanopticImgs writes,
-    gtFine/cityscapes_panoptic_SPLIT.json and the folder of its name, and leftImg8bit/SPLIT.
+    gtFine/cityscapes_panoptic_SPLIT.json and the folder of its name, and leftImg8bit/SPLIT. The
+    JSON file may name other folders, see `named_folders`.
     """
     annotations = root / "annotations"
     if not annotations.is_dir() and (root / "gtFine").is_dir():
         truth = root / "gtFine" / f"cityscapes_panoptic_{split}"
         return truth.with_suffix(".json"), truth, root / "leftImg8bit" / split
-    return annotations / f"panoptic_{split}.json", annotations / f"panoptic_{split}", root / split
+    images = root / split
+    if not images.is_dir() and (root / "images" / split).is_dir():
+        images = root / "images" / split
+    return annotations / f"panoptic_{split}.json", annotations / f"panoptic_{split}", images
+
+
+def named_folders(root: Path, split: str, content: Mapping[str, Any]) -> tuple[Path, Path]:
+    """Return the folders of a split's PNGs and images: those that its JSON file names, if it does.
+
+    The key "folders" holds {"truth": FOLDER, "images": FOLDER}, both relative to the root. Raises
+    FormatError where they are not.
+
+    Args:
+        root: folder of the data set.
+        split: such as "train".
+        content: of its JSON file.
+    """
+    path, *usual = annotation_paths(root, split)
+    named = content.get("folders", {})
+    found = []
+    for key, folder in zip(("truth", "images"), usual, strict=True):
+        name = named.get(key) if isinstance(named, dict) else named
+        problem = None if name is None and isinstance(named, dict) else path_problem(name)
+        if problem is not None:
+            shown = f"folders {shorten(named)} ({problem})"
+            expected = '"truth" and "images", each a path below the data set'
+            raise FormatError(Finding(str(path), None, None, shown, expected))
+        found.append(folder if name is None else root / name)
+    return found[0], found[1]
 
 
 def read_annotations(path: Path) -> dict[str, Any]:
-    """Read a panoptic JSON file and see that its lists are there."""
+    """Return the content of a panoptic JSON file; raise ValueError if its lists are not there."""
     content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: found {type(content).__name__}, expected an object")
     for key in ("annotations", "categories", "images"):
         if not isinstance(content.get(key, []), list):
-            raise ValueError(f"{path}: found {key} {_short(content[key])}, expected a list")
+            raise ValueError(f"{path}: found {key} {shorten(content[key])}, expected a list")
     if "annotations" not in content:
         raise ValueError(f"{path}: found no annotations, expected a list of them")
     for entry in content["annotations"]:
         if not isinstance(entry, dict):
-            raise ValueError(f"{path}: found annotation {_short(entry)}, expected an object")
+            raise ValueError(f"{path}: found annotation {shorten(entry)}, expected an object")
     return content
 
 
-def open_annotations(root: Path, split: str) -> dict[str, Any]:
-    """Read the JSON file of a split; if there is none, say which splits there are."""
+def find_annotations(root: Path, split: str) -> Path:
+    """Return the path of a split's JSON file; if there is none, say which splits there are."""
     path, _, _ = annotation_paths(root, split)
     if not path.is_file():
         kind = path.name.removesuffix(f"{split}.json")  # what stands before the split's name
@@ -341,22 +297,39 @@ def open_annotations(root: Path, split: str) -> dict[str, Any]:
             f"there are the splits {', '.join(names)}" if names else "is the folder the right one?"
         )
         raise ValueError(f"{path}: found no such file, expected COCO panoptic annotations; {tip}")
-    return read_annotations(path)
+    return path
 
 
-def find_image(folder: Path, file_name: str) -> Path:
+def open_annotations(root: Path, split: str) -> dict[str, Any]:
+    """Return the content of a split's JSON file; if there is none, say which splits there are."""
+    return read_annotations(find_annotations(root, split))
+
+
+def find_image(folder: Path, file_name: str, shared: frozenset[str] = frozenset()) -> Path:
     """Return the path of an image; it may have another of the usual suffixes than the JSON says.
 
     The JSON of Cityscapes leaves out the city's folder and has "_gtFine" in names that have not.
+
+    Args:
+        folder: of the images.
+        file_name: as the JSON says.
+        shared: stems that several entries of the JSON have; their suffixes are taken literally, or
+            two entries might read one file. See `shared_stems`.
     """
     path = folder / file_name
-    if path.is_file():
+    if os.path.isfile(path) or os.path.splitext(file_name)[0] in shared:
         return path
     if "_gtFine_" in file_name:
         city = file_name.partition("_")[0]
         return folder / city / file_name.replace("_gtFine_", "_")
     others = [path.with_suffix(suffix) for suffix in IMAGE_SUFFIXES]
-    return next((other for other in others if other.is_file()), path)
+    return next((other for other in others if os.path.isfile(other)), path)
+
+
+def shared_stems(file_names: Iterable[str]) -> frozenset[str]:
+    """Return the names without suffix that several file names have in common."""
+    counts = Counter(os.path.splitext(name)[0] for name in file_names)
+    return frozenset(stem for stem, count in counts.items() if count > 1)
 
 
 class CocoPanoptic:
@@ -367,8 +340,9 @@ class CocoPanoptic:
     """
 
     def __init__(self, root: Path | str, split: str):
-        json_path, self._png_folder, self._image_folder = annotation_paths(Path(root), split)
         content = open_annotations(Path(root), split)
+        json_path, *_ = annotation_paths(Path(root), split)
+        self._png_folder, self._image_folder = named_folders(Path(root), split, content)
         if not self._png_folder.is_dir():
             archive = self._png_folder.with_suffix(".zip")
             tip = f"; unpack {archive.name} there" if archive.is_file() else ""
@@ -379,32 +353,20 @@ class CocoPanoptic:
             content.get("categories"), str(json_path)
         )
         self._labels = LabelMap(tuple(self.categories))
+        self._json = json_path
         images = _by_id(content.get("images"), json_path)
+        self._shared = shared_stems(image["file_name"] for image in images.values())
         self.image_ids: list[Any] = []
         self._files: list[tuple[str, str]] = []  # image, PNG
         self._sizes: list[tuple[int, int]] = []
         rows: list[tuple[int, int, bool]] = []  # id, category_id, is_crowd
         self._first = [0]  # row of each image's first segment
-        seen = set()
-        for annotation in content.pop("annotations"):
+        for annotation in _one_per_image(content.pop("annotations"), images, str(json_path)):
             for finding in segment_findings(annotation, str(json_path), self._labels):
                 raise FormatError(finding)
-            image_id, png = annotation.get("image_id"), annotation.get("file_name")
-            if image_id not in images or image_id in seen or not isinstance(png, str):
-                found = f"file_name {_short(png)}"
-                if image_id in seen:
-                    found = "a second annotation"
-                elif image_id not in images:
-                    found = "an annotation of an image that is not listed"
-                raise FormatError(
-                    Finding(
-                        str(json_path), image_id, None, found, "one per image, with its PNG's name"
-                    )
-                )
-            seen.add(image_id)
-            image = images[image_id]
-            self.image_ids.append(image_id)
-            self._files.append((image["file_name"], png))
+            image = images[annotation["image_id"]]
+            self.image_ids.append(annotation["image_id"])
+            self._files.append((image["file_name"], annotation["file_name"]))
             self._sizes.append((image["height"], image["width"]))
             for s in annotation["segments_info"]:
                 rows.append((s["id"], s["category_id"], s.get("iscrowd", 0) == 1))
@@ -413,6 +375,11 @@ class CocoPanoptic:
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    @property
+    def paths(self) -> tuple[Path, Path, Path]:
+        """Where the JSON file, the folder of PNGs and the folder of images are."""
+        return self._json, self._png_folder, self._image_folder
 
     def sizes(self) -> list[tuple[int, int]]:
         """Return (height, width) of every image, in pixels, without reading them."""
@@ -445,14 +412,124 @@ class CocoPanoptic:
             raise IndexError(f"image {index} of a data set of {len(self)}")
         index %= len(self)
         panoptic = self.panoptic(index)
-        path = find_image(self._image_folder, self._files[index][0])
+        path = find_image(self._image_folder, self._files[index][0], self._shared)
         image = read_image(path)
         if image.shape[1:] != panoptic.id_map.shape:
             height, width = panoptic.id_map.shape
-            found = f"an image of size {tuple(image.shape[1:])}"
+            found = f"an image of size {tuple(image.shape[1:])}{turned(read_image_header(path))}"
             expected = f"{(height, width)} as in its PNG (height, width)"
             raise FormatError(Finding(str(path), self.image_ids[index], None, found, expected))
         return Sample(image, panoptic, self.image_ids[index])
+
+    def problems(self, progress: Callable[[int, int], object] | None = None) -> list[str]:
+        """Return all that would stop a training with this data set, one line each.
+
+        Every file is looked for and its header read, in threads; pixels are not decoded.
+
+        Args:
+            progress: called with the numbers of images done and of all.
+        """
+        file_, problem = str(self._json), semantic_problem(self.categories)
+        lines = [] if problem is None else [Finding(file_, None, None, *problem)]
+        if not len(self):
+            lines.append(Finding(file_, None, None, "no image", "at least one"))
+        used: dict[tuple[int, int], str] = {}
+        results = ordered_map(self._header_findings, range(len(self)), 8)
+        for done, (index, (findings, file)) in enumerate(results, 1):
+            lines += findings
+            if file is not None and file in used:
+                found = f"the file of {used[file]}, too"
+                name, number = self._files[index][0], self.image_ids[index]
+                lines.append(Finding(f"{file_}, {name}", number, None, found, "a file of its own"))
+            elif file is not None:
+                used[file] = f"image {self.image_ids[index]}"
+            if progress is not None:
+                progress(done, len(self))
+        return [str(line) for line in lines]
+
+    def _header_findings(self, index: int) -> tuple[list[Finding], tuple[int, int] | None]:
+        """Return what is wrong with an image's two files, and which file the image is."""
+        image_id, size = self.image_ids[index], self._sizes[index]
+        image, png = self._files[index]
+        image_path = find_image(self._image_folder, image, self._shared)
+        findings: list[Finding] = []
+        try:
+            findings += size_findings(
+                self._png_folder / png,
+                image_id,
+                read_id_map_size(self._png_folder / png, image_id=image_id),
+                {"the JSON": size},
+            )
+        except FormatError as error:
+            findings.append(error.finding)
+        try:
+            findings += photo_findings(image_path, image_id, {"the JSON": size})
+        except FormatError as error:
+            findings.append(replace(error.finding, image_id=image_id))
+            return findings, None
+        status = image_path.stat()
+        return findings, (status.st_dev, status.st_ino)
+
+
+def size_findings(
+    path: Path, image_id: Any, size: tuple[int, int], expected: Mapping[str, tuple[int, int]]
+) -> Iterator[Finding]:
+    """Yield the first difference between a file's (height, width) and what others say of it."""
+    for source, other in expected.items():
+        if size != other:
+            found = f"height and width {size}"
+            yield Finding(str(path), image_id, None, found, f"{other} as in {source}")
+            return
+
+
+def photo_findings(
+    path: Path, image_id: Any, expected: Mapping[str, tuple[int, int]]
+) -> Iterator[Finding]:
+    """Yield what the header of an image says that does not fit its truth.
+
+    An image that EXIF turns is right if its size shows that the truth was painted on the turned
+    one. Where both would fit, nobody can see which of them the truth belongs to.
+
+    Args:
+        path: of the image; FormatError is raised if its header cannot be read.
+        image_id: for messages.
+        expected: (height, width) by who says so.
+    """
+    header = read_image_header(path)
+    findings = list(size_findings(path, image_id, header.size, expected))
+    for finding in findings:
+        yield replace(finding, found=finding.found + turned(header))
+    if not findings and header.orientation != UPRIGHT and header.size == header.stored:
+        found = f"EXIF orientation {header.orientation}, and a size that fits turned or not"
+        yield Finding(str(path), image_id, None, found, "an image that is stored upright")
+
+
+def turned(header: PhotoHeader) -> str:
+    """Return a remark for a message about an image that EXIF turns, "" if it is upright."""
+    if header.orientation == UPRIGHT:
+        return ""
+    return f" (turned by its EXIF orientation {header.orientation}; stored as {header.stored})"
+
+
+def _one_per_image(
+    annotations: Iterable[dict[str, Any]], images: Mapping[Any, Any], file: str
+) -> Iterator[dict[str, Any]]:
+    """Yield annotations; raise FormatError where one has no image, or one that is taken."""
+    seen: set[Any] = set()
+    for annotation in annotations:
+        image_id, problem = image_id_of(annotation), png_problem(annotation)
+        if image_id is None or image_id not in images:
+            shown = "" if image_id is not None else f" {shorten(annotation.get('image_id'))}"
+            found, expected = f"an annotation of an image{shown} that is not listed", "one that is"
+        elif image_id in seen:
+            found, expected = "a second annotation", "one per image"
+        elif problem is not None:
+            found, expected = problem
+        else:
+            seen.add(image_id)
+            yield annotation
+            continue
+        raise FormatError(Finding(file, image_id, None, found, expected))
 
 
 def _by_id(entries: Any, path: Path) -> dict[Any, Mapping[str, Any]]:
@@ -475,21 +552,29 @@ def image_findings(entry: Any, file: str, before: Mapping[Any, Any]) -> Iterator
     """
     number = entry.get("id") if isinstance(entry, dict) else None
     if type(number) not in (int, str):
-        yield Finding(file, None, None, f"an image {_short(entry)}", "an object with an id")
+        yield Finding(file, None, None, f"an image {shorten(entry)}", "an object with an id")
         return
+    problem = name_problem(number) if isinstance(number, str) else None
+    if problem is not None or (type(number) is int and abs(number) > MAX_IMAGE_ID):
+        found = f"an image with id {shorten(number)}" + (f" ({problem})" if problem else "")
+        yield Finding(file, None, None, found, "a number below 2^63 or a plain name")
     if number in before:
         yield Finding(file, number, None, "the image listed twice", "each image once")
-    if not isinstance(entry.get("file_name"), str):
-        found = f"an image with file_name {_short(entry.get('file_name'))}"
+    problem = path_problem(entry.get("file_name"))
+    if problem is not None:
+        found = f"an image with file_name {shorten(entry.get('file_name'))}"
+        found += f" ({problem})" if isinstance(entry.get("file_name"), str) else ""
         yield Finding(file, number, None, found, "the name of its file")
     for key in ("height", "width"):
         if type(entry.get(key)) is not int or entry[key] < 1:
-            found = f"an image with {key} {_short(entry.get(key))}"
+            found = f"an image with {key} {shorten(entry.get(key))}"
             yield Finding(file, number, None, found, "pixels, at least 1")
 
 
 class CocoWriter:
     """Writes a split image by image; the JSON file comes last, when the `with` block ends well.
+
+    The split is claimed while the block runs. Files that pfpn did not write are never replaced.
 
     Example:
         with CocoWriter(root, "val", categories) as writer:
@@ -505,72 +590,90 @@ class CocoWriter:
         *,
         suffix: str = ".png",
         overwrite: bool = False,
+        by: str = "write",
     ):
-        """Begin to write.
+        """Look whether the split can be written; raise ValueError if not.
 
         Args:
             root: folder of the data set; made if it is not there.
             split: such as "train" or "val2017".
             categories: of the data set.
             suffix: of the images: ".png" keeps every pixel, ".jpg" is smaller.
-            overwrite: replace a split that is there already.
+            overwrite: replace a split that is there already, if the same command wrote it.
+            by: the command, see `pfpn.files.claim`.
         """
         if suffix not in IMAGE_SUFFIXES:
             raise ValueError(f"image suffix: found {suffix!r}, expected one of {IMAGE_SUFFIXES}")
-        self._json, self._png_folder, self._image_folder = annotation_paths(Path(root), split)
-        if self._json.exists():
-            if not overwrite:
-                raise ValueError(
-                    f"{self._json}: found a data set, expected none. Choose another folder or "
-                    "allow it to be overwritten."
-                )
-            self._json.unlink()  # half-overwritten, it would be wrong
-        self._suffix = suffix
+        problem = name_problem(split)
+        if problem is not None:
+            raise ValueError(f"split: found {shorten(split)} ({problem}), expected a plain name")
+        self._root, self._split, self._suffix, self._by = Path(root), split, suffix, by
+        paths = annotation_paths(self._root, split)
+        if paths[2].parent == self._root / "images":  # somebody's pictures
+            paths = (*paths[:2], self._root / split)
+        self._json, self._png_folder, self._image_folder = (
+            path.relative_to(self._root).as_posix() for path in paths
+        )
+        if paths[0].exists() and not overwrite:
+            raise ValueError(
+                f"{paths[0]}: found a data set, expected none. Choose another folder or "
+                "allow it to be overwritten."
+            )
         self._categories = tuple(categories)
         self._labels = LabelMap(self._categories)
         self._images: dict[Any, dict[str, Any]] = {}
         self._annotations: list[dict[str, Any]] = []
+        self._names: dict[str, str] = {}
+        self._claim = ExitStack()
+        self._output: Output | None = None
 
     def add(self, sample: Sample, name: str | None = None) -> None:
-        """Write the image and the PNG of one sample.
+        """Write the image and the PNG of one sample; only within the `with` block.
 
         Args:
             sample: its segments without a pixel are left out.
             name: of both files, without suffix; the image id with 12 digits if not given.
         """
-        if sample.image_id in self._images:
-            raise ValueError(f"image {sample.image_id}: found it twice, expected each image once")
+        if self._output is None:
+            raise ValueError(f"{self._root}: found no `with` block, expected to write within one")
+        image_id = sample.image_id
+        if image_id in self._images:
+            raise ValueError(f"image {image_id}: found it twice, expected each image once")
         if sample.image.shape[1:] != sample.panoptic.id_map.shape:
             raise ValueError(
-                f"image {sample.image_id}: found an image of size {tuple(sample.image.shape[1:])} "
+                f"image {image_id}: found an image of size {tuple(sample.image.shape[1:])} "
                 f"with an id map of size {tuple(sample.panoptic.id_map.shape)}, expected the same"
             )
-        name = f"{sample.image_id:012d}" if name is None else name
-        annotation = make_annotation(sample.panoptic, sample.image_id, f"{name}.png", self._labels)
-        write_id_map(self._png_folder / f"{name}.png", sample.panoptic.id_map)
-        pixels = sample.image.permute(1, 2, 0).contiguous().cpu().numpy()
+        name = file_stem(image_id) if name is None else name
+        problem = name_problem(name)
+        if problem is not None:
+            raise ValueError(
+                f"image {shorten(image_id)}: found the file name {shorten(name)} ({problem}), "
+                "expected a plain one"
+            )
+        file_name = f"{name}{self._suffix}"
+        require_distinct([name], f"file name of image {image_id}", self._names)
+        annotation = make_annotation(sample.panoptic, image_id, f"{name}.png", self._labels)
         kind = "PNG" if self._suffix == ".png" else "JPEG"
-        _write_image(self._image_folder / f"{name}{self._suffix}", pixels, kind)
+        png = encode_id_map(sample.panoptic.id_map)
+        self._output.write(f"{self._png_folder}/{name}.png", png)
+        self._output.write(f"{self._image_folder}/{file_name}", encode_image(sample.image, kind))
         height, width = sample.panoptic.id_map.shape
-        self._images[sample.image_id] = {
-            "id": sample.image_id,
-            "file_name": f"{name}{self._suffix}",
+        self._images[image_id] = {
+            "id": image_id,
+            "file_name": file_name,
             "height": height,
             "width": width,
         }
         self._annotations.append(annotation)
 
-    def close(self) -> None:
-        """Write the JSON file."""
-        content = {
-            "images": list(self._images.values()),
-            "annotations": self._annotations,
-            "categories": categories_to_json(self._categories),
-        }
-        self._png_folder.mkdir(parents=True, exist_ok=True)  # also if there was no image
-        write_atomically(self._json, json.dumps(content).encode())
-
     def __enter__(self) -> "CocoWriter":
+        self._output = self._claim.enter_context(claim(self._root, self._by, self._split))
+        try:
+            self._output.remove(self._json)  # half-overwritten, it would be wrong
+        except BaseException:
+            self._claim.close()
+            raise
         return self
 
     def __exit__(
@@ -579,8 +682,26 @@ class CocoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
-            self.close()
+        with self._claim:
+            if kind is None:
+                self._close()
+
+    def _close(self) -> None:
+        """Write the JSON file."""
+        content = {
+            "images": list(self._images.values()),
+            "annotations": self._annotations,
+            "categories": categories_to_json(self._categories),
+        }
+        assert self._output is not None
+        # Also if there was no image.
+        (self._root / self._png_folder).mkdir(parents=True, exist_ok=True)
+        self._output.write(self._json, json.dumps(content).encode())
+
+
+def file_stem(image_id: int | str) -> str:
+    """Return the name, without suffix, of an image's files: its id with at least 12 characters."""
+    return f"{image_id:012d}" if isinstance(image_id, int) else f"{image_id:0>12}"
 
 
 def write_coco_panoptic(

@@ -21,7 +21,7 @@ from pfpn.files import printable, write_atomically
 MAX_ID = 2**24 - 1  # what three bytes hold
 MAX_PIXELS = 178_956_970  # of one image; the number at which Pillow refuses to decode, too
 # Others are not opened, whatever a file is called: some readers of Pillow start other programs.
-PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
+PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 UPRIGHT = 1  # EXIF's number for an image that is stored as it is to be seen
 _ORIENTATION = 0x0112  # EXIF's tag for it
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by color type
@@ -215,7 +215,7 @@ def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
 
     Gray images get three equal channels, 16 bits a channel are cut to the upper 8 in every layout,
     alpha is dropped. FormatError is raised for other depths and for files that are no JPEG, PNG,
-    WebP, BMP, TIFF or PPM, or broken.
+    WebP, BMP or TIFF, or broken.
     """
     try:
         with Image.open(path, formats=PHOTO_FORMATS) as image:
@@ -245,10 +245,9 @@ def read_image_header(path: Path) -> PhotoHeader:
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
     """Return the pixels as uint8 (h, w, 3)."""
-    # Pillow has no conversion of 16 bits in one channel; of three it keeps the upper 8, too. Its
-    # mode "I" has 32 bits, of which a PGM fills 16.
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        gray = (np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)
+    # Pillow has no conversion of 16 bits in one channel; of three it keeps the upper 8, too.
+    if image.mode.startswith("I;16"):
+        gray = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode in ("I", "F"):
         kind = "whole numbers" if image.mode == "I" else "floating-point numbers"

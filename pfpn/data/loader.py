@@ -5,10 +5,12 @@ index). Neither knows of workers, and only the last step, cutting a global batch
 of ranks: a run can be stopped at any step and go on there, or be spread over more processes.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -172,8 +174,8 @@ def collate(items: Sequence[Batch]) -> Batch:
 class CachedDataset:
     """A data set that keeps every sample it has once made, in about 4 bytes per pixel.
 
-    What `fill` has made is shared with processes that are forked later; what they make themselves
-    each keeps for itself.
+    What `fill` has made is shared with processes that are forked later; other worker processes get
+    a copy. What they make themselves each keeps for itself.
     """
 
     dataset: PanopticDataset
@@ -188,19 +190,28 @@ class CachedDataset:
         return len(self.dataset)
 
     def fill(self, workers: int = 0) -> "CachedDataset":
-        """Make every sample now, in `workers` processes beside this one, and return itself."""
+        """Make every sample now and return the data set itself.
+
+        Raises the first error that a sample raises, as if it were made here.
+
+        Args:
+            workers: processes beside this one; with 0 or 1 all are made here.
+        """
         missing = [i for i in range(len(self)) if i not in self._kept]
-        making: DataLoader[Sample] = DataLoader(
-            self.dataset,  # type: ignore[arg-type]  # a Dataset in all but name
+        count = min(workers, len(missing))
+        making = Loader(
+            _Attempts(self.dataset),
             batch_size=None,
             sampler=missing,
-            num_workers=min(workers, len(missing)),
-            worker_init_fn=_use_one_thread if workers else None,
+            num_workers=count if count > 1 else 0,
+            worker_init_fn=_use_one_thread if count > 1 else None,
             generator=torch.Generator(),
         )
-        for index, sample in zip(missing, making, strict=True):
+        for index, made in zip(missing, making, strict=True):
+            if isinstance(made, Exception):
+                raise made
             # A worker's tensor keeps a file open, and a process may have some thousand at most.
-            own = replace(sample, image=sample.image.clone())
+            own = replace(made, image=made.image.clone())
             self._kept[index] = _with_ids_as(own, None)
         return self
 
@@ -208,6 +219,39 @@ class CachedDataset:
         if index not in self._kept:
             self._kept[index] = _with_ids_as(self.dataset[index], None)
         return _with_ids_as(self._kept[index], torch.int64)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As tensors, each sample would be sent as two open files, and a message holds some 250. As
+        # arrays they are bytes.
+        kept = {i: (s.image.numpy(), s.panoptic.id_map.numpy(), s) for i, s in self._kept.items()}
+        plain = {
+            index: (image, ids, sample.panoptic.segments, sample.image_id)
+            for index, (image, ids, sample) in kept.items()
+        }
+        return _unpack_cache, (type(self), self.dataset, plain)
+
+
+def _unpack_cache(
+    kind: type[CachedDataset], dataset: PanopticDataset, plain: dict[int, tuple[Any, ...]]
+) -> CachedDataset:
+    kept = {
+        index: Sample(torch.from_numpy(image), Panoptic(torch.from_numpy(ids), segments), image_id)
+        for index, (image, ids, segments, image_id) in plain.items()
+    }
+    return kind(dataset, kept)
+
+
+@dataclass(frozen=True)
+class _Attempts(Dataset[Sample | Exception]):
+    """Samples, or what making them raised: an error that a worker raises becomes a traceback."""
+
+    dataset: PanopticDataset
+
+    def __getitem__(self, index: int) -> Sample | Exception:
+        try:
+            return self.dataset[index]
+        except (ValueError, OSError) as error:
+            return error
 
 
 def _with_ids_as(sample: Sample, dtype: torch.dtype | None) -> Sample:
@@ -220,17 +264,15 @@ def _with_ids_as(sample: Sample, dtype: torch.dtype | None) -> Sample:
     return Sample(sample.image, panoptic, sample.image_id)
 
 
-def build_loader(
-    items: TrainingItems, sampler: ShareSampler, *, workers: int = 0
-) -> DataLoader[Batch]:
+def build_loader(items: Dataset[Batch], sampler: ShareSampler, *, workers: int = 0) -> "Loader":
     """Return an endless loader of batches.
 
     Args:
-        items: makes an image from its key.
+        items: makes an image from its key, such as `TrainingItems`.
         sampler: says which keys make a batch.
         workers: processes that load ahead; 0 loads in this one. The batches are the same.
     """
-    return DataLoader(
+    return Loader(
         items,
         batch_sampler=sampler,
         num_workers=workers,
@@ -240,6 +282,43 @@ def build_loader(
         prefetch_factor=4 if workers else None,
         generator=torch.Generator(),  # else a loader draws from the global one when it starts
     )
+
+
+class Loader(DataLoader[Any]):
+    """A DataLoader whose workers start in every way, also from a script without a main guard.
+
+    Started by spawn or forkserver, a worker runs the main script again up to `if __name__ ==
+    "__main__":`. Where a script has no such line, the worker would run all of it, so it is started
+    without the script.
+    """
+
+    def __iter__(self) -> Any:
+        """Start the workers and return the iterator over what they make."""
+        with without_main() if self.num_workers else nullcontext():
+            return super().__iter__()
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Hide an unguarded main script from processes that are started in the block."""
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    is_module = getattr(main, "__spec__", None) is not None  # as by python -m, which is guarded
+    if path is None or is_module or _is_guarded(Path(path)):
+        yield
+        return
+    del main.__file__
+    try:
+        yield
+    finally:
+        main.__file__ = path
+
+
+def _is_guarded(path: Path) -> bool:
+    try:
+        return b"__main__" in path.read_bytes()
+    except OSError:
+        return True
 
 
 def _use_one_thread(_worker: int) -> None:

@@ -4,25 +4,31 @@ One pair of PNGs is held at a time (a few with several threads), so what the ima
 grow with their number; what is wrong in a file is told before it can spoil a figure.
 """
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from pfpn.data.categories import LabelMap, parse_categories
-from pfpn.data.check import ordered_map
+from pfpn.data.categories import LabelMap, parse_categories, shorten
 from pfpn.data.coco import (
     Finding,
     FormatError,
+    image_id_of,
+    is_polygon_area,
     parse_segments,
+    png_problem,
     read_annotations,
     read_id_map,
     segment_findings,
 )
+from pfpn.data.threads import ordered_map
 from pfpn.quality import Matches, PanopticQuality, PanopticResult, count_overlaps, match_segments
 from pfpn.structures import Panoptic
+
+_log = logging.getLogger(__name__)
 
 
 def score_files(
@@ -33,12 +39,15 @@ def score_files(
     *,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], object] = _log.info,
 ) -> PanopticResult:
     """Compute panoptic quality of predictions in COCO panoptic format.
 
     Categories and crowds are those of the truth; a prediction for an image that the truth does not
     have is not looked at. Areas are counted in the PNGs. Where the truth states another area, and
-    wherever PNG and JSON disagree about which segments there are, FormatError is raised.
+    wherever PNG and JSON disagree about which segments there are, FormatError is raised. Only areas
+    with a decimal point, those of polygons in detection's annotations, may differ: panopticapi's
+    converter copies them, and panopticapi would compute with them.
 
     Args:
         gt_json: the truth's panoptic JSON file.
@@ -47,6 +56,7 @@ def score_files(
         pred_dir: folder of their PNGs; likewise.
         workers: threads. Figures do not depend on how many.
         progress: called with the numbers of images done and of all.
+        say: called with a remark if areas of polygons were passed over.
 
     Source: [PS] 4; panopticapi.
     """
@@ -57,6 +67,7 @@ def score_files(
     gt_by_id = _by_image(content["annotations"], gt_json)
     pred_by_id = _by_image(read_annotations(pred_json)["annotations"], pred_json, gt_by_id)
     del content
+    _remark_polygons(gt_by_id.values(), gt_json, say)
 
     def match_image(image_id: int | str) -> Matches:
         gt, pred = gt_by_id[image_id], pred_by_id[image_id]
@@ -102,8 +113,8 @@ def _by_image(
     by_id: dict[Any, Mapping[str, Any]] = {}
     for annotation in annotations:
         image_id = annotation.get("image_id")
-        if type(image_id) not in (int, str):
-            found = f"an annotation with image_id {image_id!r}"
+        if image_id_of(annotation) is None:
+            found = f"an annotation with image_id {shorten(image_id)}"
             raise FormatError(Finding(str(path), None, None, found, "a number or a name"))
         if wanted is not None and image_id not in wanted:
             continue
@@ -121,11 +132,10 @@ def _by_image(
 def _read(
     annotation: Mapping[str, Any], json_path: Path, folder: Path
 ) -> tuple[Path, torch.Tensor]:
-    image_id, name = annotation["image_id"], annotation.get("file_name")
-    if not isinstance(name, str):
-        found = f"an annotation with file_name {name!r}"
-        raise FormatError(Finding(str(json_path), image_id, None, found, "the name of its PNG"))
-    path = folder / name
+    image_id, problem = annotation["image_id"], png_problem(annotation)
+    if problem is not None:
+        raise FormatError(Finding(str(json_path), image_id, None, *problem))
+    path = folder / annotation["file_name"]
     return path, torch.from_numpy(read_id_map(path, image_id=image_id))
 
 
@@ -139,5 +149,21 @@ def _require_sound(
     is_truth: bool,
 ) -> None:
     file = f"{json_path} with {png.name}"
-    for finding in segment_findings(annotation, file, labels, areas, is_truth=is_truth):
+    for finding in segment_findings(
+        annotation, file, labels, areas, is_truth=is_truth, polygons=True
+    ):
         raise FormatError(finding)
+
+
+def _remark_polygons(
+    annotations: Iterable[Mapping[str, Any]], path: Path, say: Callable[[str], object]
+) -> None:
+    """Say how many areas of the truth are those of polygons."""
+    lists = (annotation.get("segments_info") for annotation in annotations)
+    segments = (s for infos in lists if isinstance(infos, list) for s in infos)
+    count = sum(isinstance(s, dict) and is_polygon_area(s.get("area")) for s in segments)
+    if count:
+        say(
+            f"{path}: {count} area{'s' * (count != 1)} with a decimal point, as of polygons: areas "
+            "are counted in the PNGs instead (panopticapi computes with the stated ones)"
+        )

@@ -9,6 +9,8 @@ from pfpn.data.categories import (
     coco_categories,
     parse_categories,
     read_categories,
+    semantic_problem,
+    shorten,
 )
 from pfpn.structures import Category, Segment, stuff, things
 
@@ -80,9 +82,13 @@ def test_a_name_and_a_color_may_be_missing():
     [
         (None, "found NoneType as categories, expected a list"),
         ([3], "found a category that is 3"),
-        ([{"id": "4", "isthing": 0}], "found a category with id '4', expected an integer"),
-        ([{"id": True, "isthing": 0}], "found a category with id True"),
-        ([{"id": 4}], "found category 4 with isthing None"),
+        ([{"id": "4", "isthing": 0}], 'found a category with id "4", expected an integer'),
+        ([{"id": True, "isthing": 0}], "found a category with id true"),
+        ([{"id": 2**40, "isthing": 0}], "id 1099511627776, expected an integer up to 2147483647"),
+        ([{"id": -(2**31), "isthing": 0}], "expected an integer up to"),
+        ([{"id": [], "isthing": 0}], r"found a category with id \[\]"),
+        ([{"id": 4, "isthing": 1, "name": "a\x1b[2K\n"}], r"name .*u001b.*control characters"),
+        ([{"id": 4}], "found category 4 with isthing null"),
         ([{"id": 4, "isthing": 2}], "isthing 2, expected 1 for a thing, else 0"),
         (2 * [{"id": 4, "isthing": 1}], "found category 4 twice"),
         ([{"id": 4, "isthing": 1, "color": [0, 0]}], r"color \[0, 0\]"),
@@ -99,3 +105,38 @@ def test_broken_json_is_told_with_file_and_line(tmp_path):
     path.write_text('[{"id": 4,\n')
     with pytest.raises(ValueError, match=r"c\.json: found broken JSON .*line 2"):
         read_categories(path)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, "[1" + "0" * 5000 + "]"])
+def test_json_that_no_data_set_has_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "c.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"c\.json: found") as raised:
+        read_categories(path)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("num_things", "num_stuff", "all_classes", "found"),
+    [
+        (300, 254, False, None),
+        (300, 255, False, "255 stuff classes"),
+        (200, 55, True, None),
+        (200, 56, True, "256 classes"),
+    ],
+)
+def test_a_label_map_holds_so_many_classes(num_things, num_stuff, all_classes, found):
+    categories = [Category(i, str(i), i < num_things) for i in range(num_things + num_stuff)]
+    problem = semantic_problem(categories, all_classes=all_classes)
+    assert found == (problem and problem[0])
+
+
+def test_values_of_json_are_shown_short_and_without_control_characters():
+    assert shorten("é\x1b\x7f") == '"é\\u001b\\x7f"'
+    assert shorten([1] * 100) == shorten([1] * 200)
+    assert len(shorten("x" * 100)) == 60
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert shorten(deep) == "a deeply nested value"
+    assert shorten(10**5000) == "a huge number"

@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,8 @@ import torch
 from PIL import Image
 
 from pfpn.cli import main
-from pfpn.data.check import check, ordered_map
-from pfpn.data.coco import Finding, write_coco_panoptic, write_id_map
+from pfpn.data.check import check
+from pfpn.data.coco import CocoPanoptic, Finding, write_coco_panoptic, write_id_map
 from pfpn.structures import Category, Panoptic, Sample, Segment
 
 SKY, CAR = Category(3, "sky", False), Category(5, "car", True)
@@ -254,20 +255,194 @@ def test_two_images_of_one_file_are_found(root):
     [
         (lambda c: c.pop("categories"), "no categories"),
         (lambda c: c.pop("images"), "no images"),
+        (lambda c: c.pop("annotations"), "no annotations"),
         (lambda c: c["images"].append(5), "an image 5"),
         (lambda c: c["images"][0].update(height="4"), 'an image with height "4"'),
-        (lambda c: c["annotations"][0].pop("file_name"), "an annotation with file_name None"),
-        (lambda c: c["annotations"][0].pop("image_id"), "an annotation of image None"),
+        (lambda c: c["annotations"][0].pop("file_name"), "an annotation with file_name null"),
+        (lambda c: c["annotations"][0].pop("image_id"), "an annotation of image null"),
         (lambda c: c["annotations"][0].update(segments_info=4), "segments_info 4"),
         (lambda c: c["categories"].append({"id": 3, "isthing": 0}), "category 3 twice"),
-        (lambda c: c["categories"][0].pop("name"), "category 3 with name None"),
-        (lambda c: c["categories"][0].update(name="car"), "the name 'car' of category 5 twice"),
+        (lambda c: c["categories"][0].pop("name"), "category 3 with name null"),
+        (lambda c: c["categories"][0].update(name="car"), 'the name "car" of category 5 twice'),
         (lambda c: c["categories"][0].update(isthing=7), "category 3 with isthing 7"),
     ],
 )
 def test_a_broken_structure_is_found_and_the_rest_still_read(root, change, found):
     edit(root, change)
     assert found in [f[3] for f in findings(root)]
+
+
+# -- names, aliases, EXIF
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda c: c["images"][0].update(file_name="/etc/passwd"), "no character"),
+        (lambda c: c["images"][0].update(file_name="../../holiday.png"), "only dots and spaces"),
+        (lambda c: c["images"][0].update(file_name="a\0b.png"), "a control character"),
+        (lambda c: c["images"][0].update(file_name="/"), "no character"),
+        (lambda c: c["images"][0].update(file_name=["x"]), 'file_name ["x"]'),
+        (lambda c: c["images"][0].update(id="../../holiday"), "a slash or backslash"),
+        (lambda c: c["images"][0].update(id="/tmp/x"), "a slash or backslash"),
+        (lambda c: c["images"][0].update(id="x\x1b[2K"), "a control character"),
+        (lambda c: c["images"][0].update(id=[7]), "an image {"),
+        (lambda c: c["images"][0].update(id=2**70), "an image with id 1180591620717411303424"),
+        (lambda c: c["annotations"][0].update(image_id=[7]), "an annotation of image [7]"),
+        (lambda c: c["annotations"][0].update(image_id={}), "an annotation of image {}"),
+        (lambda c: c["annotations"][0].update(file_name="a\0.png"), "a control character"),
+        (lambda c: c["annotations"][0].update(file_name="/"), "no character"),
+        (lambda c: c["annotations"][0].update(file_name="x" * 300), "300 bytes"),
+        (lambda c: c["annotations"].append(5), "annotation 5"),
+        (lambda c: c["categories"][0].update(id=2**40), "a category with id 1099511627776"),
+        (lambda c: c["categories"][0].update(name="a\x1b[2K\r0 findings"), "a\\u001b[2K\\r0 f"),
+        (lambda c: segments(c)[0].update(id=2**70), "segment id 1180591620717411303424"),
+        (lambda c: segments(c)[0].update(bbox={"x": 1}), 'bbox {"x": 1}'),
+        (lambda c: c.update(folders={"images": "../elsewhere"}), "only dots and spaces"),
+        (lambda c: c.update(folders=7), "folders 7"),
+    ],
+)
+def test_one_wrong_entry_is_found_and_the_other_image_still_read(root, change, found):
+    edit(root, lambda c: segments(c, 1)[0].update(area=1))
+    edit(root, change)
+    lines = [str(finding) for finding in check(root, "val")]
+    assert any(found in line for line in lines), lines
+    assert any("image 12, segment 20: found area 1, expected 6" in line for line in lines)
+    assert all(line.isprintable() for line in lines)
+
+
+def test_a_file_that_cannot_be_read_is_found_and_the_rest_still_read(root):
+    (root / "annotations" / "panoptic_val" / PNG).unlink()
+    (root / "annotations" / "panoptic_val" / PNG).mkdir()
+    (root / "val" / PNG).unlink()
+    (root / "val" / PNG).mkdir()
+    edit(root, lambda c: segments(c, 1)[0].update(area=1))
+    assert [f[1] for f in findings(root)] == [7, 7, 12]
+
+
+def test_two_entries_that_read_one_file_are_found(root):
+    # The first one's file is missing; the second one's differs in its suffix only.
+    edit(root, lambda c: c["images"][0].update(file_name="000000000012.jpg"))
+    assert [(f[1], f[3]) for f in findings(root)] == [
+        (7, "no such file"),
+        (None, "a file that nothing names"),
+    ]
+    # Both are missing, and a third suffix would stand in for them.
+    edit(root, lambda c: c["images"][1].update(file_name="000000000012.jpeg"))
+    assert [f[3] for f in findings(root)].count("no such file") == 2
+
+
+def test_a_link_to_another_image_is_found(root):
+    (root / "val" / PNG).unlink()
+    (root / "val" / PNG).symlink_to("000000000012.png")
+    assert [(f[1], f[3]) for f in findings(root)] == [
+        (12, f"000000000012.png used twice, for it is the file of {PNG}")
+    ]
+
+
+def turn(path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with Image.open(path) as image:
+        image.load()
+        image.save(path, exif=exif)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_an_image_that_exif_turns_within_its_size_is_found(root, orientation):
+    turn(root / "val" / PNG, orientation)
+    (finding,) = findings(root)
+    assert finding[3] == f"EXIF orientation {orientation}, and a size that fits turned or not"
+    assert finding[4] == "an image that is stored upright"
+
+
+def test_a_square_image_that_exif_turns_is_found(root):
+    path = root / "val" / PNG
+    Image.fromarray(np.zeros((4, 6, 3), dtype=np.uint8)).save(path)
+    assert check(root, "val") == []
+    ids = torch.full((5, 5), 300)
+    sample = Sample(
+        torch.zeros((3, 5, 5), dtype=torch.uint8), Panoptic(ids, (Segment(300, 1, False),)), 1
+    )
+    write_coco_panoptic(root, "square", [sample], [SKY, CAR])
+    turn(root / "square" / "000000000001.png", 6)
+    (finding,) = check(root, "square")
+    assert "EXIF orientation 6" in finding.found
+
+
+def test_an_image_that_exif_turns_to_the_size_of_its_truth_is_right(root):
+    path = root / "val" / PNG
+    Image.fromarray(np.zeros((6, 4, 3), dtype=np.uint8)).save(path)
+    turn(path, 6)
+    assert check(root, "val") == []
+
+
+def test_an_image_whose_truth_was_painted_before_turning_is_found_with_the_reason(root):
+    turn(root / "val" / PNG, 6)
+    (finding,) = findings(root)
+    assert (
+        finding[3] == "height and width (6, 4) (turned by its EXIF orientation 6; stored as (4, 6))"
+    )
+    assert finding[4] == "(4, 6) as in its PNG"
+
+
+# -- many categories
+
+
+def test_more_stuff_than_a_label_map_holds_is_found(root):
+    def add(content, num):
+        content["categories"] = [
+            {"id": i, "name": f"n{i}", "isthing": int(i == 5)} for i in range(1, num + 2)
+        ]
+
+    edit(root, lambda c: add(c, 254))
+    assert findings(root) == []
+    edit(root, lambda c: add(c, 255))
+    (finding,) = findings(root)
+    assert finding[3:] == (
+        "255 stuff classes", "at most 254, for label 255 marks ignored pixels"
+    )  # fmt: skip
+
+
+def test_time_is_linear_in_the_number_of_categories(root):
+    def seconds(num):
+        edit(
+            root,
+            lambda c: c.update(
+                categories=[
+                    {"id": i, "name": f"n{i}", "isthing": int(i != 3)} for i in range(1, num)
+                ]
+            ),
+        )
+        began = time.process_time()
+        assert check(root, "val") == []
+        CocoPanoptic(root, "val")
+        return time.process_time() - began
+
+    seconds(10)
+    assert seconds(40_000) < 20 * seconds(4_000) + 0.5
+
+
+# -- other folders
+
+
+def test_folders_that_the_json_names_are_looked_at(root):
+    (root / "val").rename(root / "photos")
+    (root / "annotations" / "panoptic_val").rename(root / "truth")
+    assert check(root, "val")
+    edit(root, lambda c: c.update(folders={"images": "photos", "truth": "truth"}))
+    assert check(root, "val") == []
+    assert len(CocoPanoptic(root, "val")[0].image) == 3
+    edit(root, lambda c: c.update(folders={"images": "photos"}))
+    (root / "truth").rename(root / "annotations" / "panoptic_val")
+    assert check(root, "val") == []
+
+
+def test_images_may_be_in_a_folder_of_that_name(root):
+    (root / "images").mkdir()
+    (root / "val").rename(root / "images" / "val")
+    assert check(root, "val") == []
+    assert len(CocoPanoptic(root, "val")[0].image) == 3
 
 
 # -- real data, threads, the command
@@ -288,24 +463,6 @@ def test_threads_find_the_same_in_the_same_order(root):
     assert steps == [1, 2]
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_ordered_map_keeps_the_order_and_passes_errors_on(workers):
-    assert list(ordered_map(lambda x: 10 * x, range(50), workers)) == [
-        (x, 10 * x) for x in range(50)
-    ]
-    with pytest.raises(ZeroDivisionError):
-        list(ordered_map(lambda x: 1 / (40 - x), range(50), workers))
-
-
-def test_ordered_map_does_not_run_far_ahead():
-    begun = []
-    results = ordered_map(begun.append, range(1000), 2)
-    next(results)
-    assert len(begun) < 20
-    results.close()
-    assert len(begun) < 20
-
-
 def test_the_command_prints_findings_and_ends_with_1(root, capsys):
     assert main(["check", str(root), "--split", "val"]) == 0
     assert capsys.readouterr().out == ""
@@ -317,6 +474,14 @@ def test_the_command_prints_findings_and_ends_with_1(root, capsys):
         "found area 5, expected 6 as in the PNG"
     ]
     assert captured.err == "1 finding\n"
+
+
+def test_a_json_that_is_nested_too_deeply_ends_with_2(root, capsys):
+    (root / "annotations" / "panoptic_val.json").write_text("[" * 100_000)
+    assert main(["check", str(root), "--split", "val"]) == 2
+    err = capsys.readouterr().err
+    assert "nested too deeply" in err
+    assert len(err.splitlines()) == 1
 
 
 def test_the_command_ends_with_2_where_there_is_nothing_to_check(root, capsys):

@@ -27,6 +27,7 @@ from pfpn.data.coco import (
     write_coco_panoptic,
     write_id_map,
 )
+from pfpn.files import KEPT, ClaimedError
 from pfpn.structures import Category, Panoptic, Sample, Segment
 
 SKY, ROAD = Category(3, "sky", False, (1, 2, 3)), Category(8, "road", False)
@@ -40,7 +41,7 @@ SEGMENTS = (
 )
 
 
-def sample_of(image_id: int = 7, size: tuple[int, int] = (4, 6), seed: int = 0) -> Sample:
+def sample_of(image_id: int | str = 7, size: tuple[int, int] = (4, 6), seed: int = 0) -> Sample:
     """A sky, a car and a crowd of men, void below; noise as the photograph."""
     rng = torch.Generator().manual_seed(seed)
     image = torch.randint(0, 256, (3, *size), generator=rng, dtype=torch.uint8)
@@ -367,7 +368,9 @@ def test_a_writer_that_fails_leaves_no_json(tmp_path):
 
 
 def test_nothing_temporary_is_left(root):
-    names = [path.name for path in root.rglob("*") if path.is_file()]
+    paths = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
+    names = [path.name for path in paths if path.parts[0] != KEPT]
+    assert not list(root.rglob("*.tmp"))
     assert sorted(names) == sorted(
         ["panoptic_val.json", *2 * ["000000000007.png", "000000000012.png"]]
     )
@@ -382,17 +385,26 @@ def test_a_data_set_is_overwritten_only_on_demand(root):
 
 
 def test_an_image_is_written_once(tmp_path):
-    writer = CocoWriter(tmp_path, "val", CATEGORIES)
-    writer.add(sample_of(7))
-    with pytest.raises(ValueError, match="image 7: found it twice"):
+    with CocoWriter(tmp_path, "val", CATEGORIES) as writer:
         writer.add(sample_of(7))
+        with pytest.raises(ValueError, match="image 7: found it twice"):
+            writer.add(sample_of(7))
+    assert CocoPanoptic(tmp_path, "val").image_ids == [7]
+
+
+def test_a_writer_writes_within_its_block_only(tmp_path):
+    writer = CocoWriter(tmp_path, "val", CATEGORIES)
+    with pytest.raises(ValueError, match="expected to write within one"):
+        writer.add(sample_of(7))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_image_and_its_truth_must_be_of_one_size(tmp_path):
     sample = sample_of(7)
     wrong = Sample(sample.image[:, :2], sample.panoptic, 7)
-    with pytest.raises(ValueError, match=r"image 7: found an image of size \(2, 6\)"):
-        CocoWriter(tmp_path, "val", CATEGORIES).add(wrong)
+    refused = pytest.raises(ValueError, match=r"image 7: found an image of size \(2, 6\)")
+    with refused, CocoWriter(tmp_path, "val", CATEGORIES) as writer:
+        writer.add(wrong)
 
 
 def test_a_data_set_without_images_is_a_data_set(tmp_path):
@@ -480,7 +492,10 @@ def set_in(*path_and_value):
         (set_in("annotations", 0, "segments_info", 0, "iscrowd", 2), "iscrowd 2, expected 0 or 1"),
         (set_in("annotations", 0, "image_id", 12), "image 12: found a second annotation"),
         (set_in("annotations", 0, "image_id", 4), "image 4: .*an image that is not listed"),
-        (set_in("annotations", 0, "file_name", None), "image 7: found file_name null"),
+        (
+            set_in("annotations", 0, "file_name", None),
+            "image 7: found an annotation with file_name null",
+        ),
         (set_in("images", 1, "id", 7), "image 7: found the image listed twice"),
         (set_in("images", 0, "height", None), "image 7: found an image with height null"),
         (set_in("images", 0, "width", 0), "image 7: found an image with width 0"),
@@ -494,6 +509,149 @@ def test_a_broken_json_is_refused_with_its_place(root, change, message):
     edit(root, "val", change)
     with pytest.raises(ValueError, match=rf"panoptic_val\.json.*{message}"):
         CocoPanoptic(root, "val")
+
+
+# -- names from data, aliases
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (set_in("images", 0, "id", "../../holiday"), "a slash or backslash"),
+        (set_in("images", 0, "id", "/tmp/x"), "a slash or backslash"),
+        (set_in("images", 0, "id", [7]), "found an image {"),
+        (set_in("images", 0, "file_name", "../../holiday.png"), "only dots and spaces"),
+        (set_in("images", 0, "file_name", "a\0b"), "a control character"),
+        (set_in("annotations", 0, "image_id", [7]), r"an image \[7\] that is not listed"),
+        (set_in("annotations", 0, "file_name", "/etc/passwd"), "no character"),
+        (set_in("annotations", 0, "file_name", "a\0b"), "a control character"),
+        (set_in("annotations", 0, "segments_info", 0, "id", 2**70), "segment id 118059"),
+        (set_in("categories", 0, "id", 2**40), "a category with id 1099511627776"),
+        (set_in("categories", 0, "name", "x\x1b[2K"), "a name without control characters"),
+        (set_in("folders", {"truth": "/etc"}), "no character"),
+    ],
+)
+def test_names_and_numbers_that_are_not_plain_are_refused_where_they_enter(root, change, message):
+    edit(root, "val", change)
+    with pytest.raises(ValueError, match=message) as raised:
+        CocoPanoptic(root, "val")
+    assert str(raised.value).isprintable()
+
+
+def test_an_image_is_not_read_in_the_place_of_a_missing_one(root):
+    edit(root, "val", set_in("images", 0, "file_name", "000000000012.jpg"))
+    data = CocoPanoptic(root, "val")
+    assert data[1].image_id == 12
+    with pytest.raises(FormatError, match=r"000000000012\.jpg: found no such file"):
+        data[0]
+
+
+def test_a_size_that_does_not_fit_mentions_exif(root):
+    path = root / "val" / "000000000007.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(path) as image:
+        image.load()
+        image.save(path, exif=exif)
+    with pytest.raises(FormatError, match=r"turned by its EXIF orientation 6; stored as \(4, 6\)"):
+        CocoPanoptic(root, "val")[0]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_image_ids_may_be_names(tmp_path, suffix):
+    samples = [sample_of("ulm_000000_000019"), sample_of("b"), sample_of(-3)]
+    write_coco_panoptic(tmp_path, "val", samples, CATEGORIES, suffix=suffix)
+    data = CocoPanoptic(tmp_path, "val")
+    assert data.image_ids == ["ulm_000000_000019", "b", -3]
+    assert data.problems() == []
+    names = {path.stem for path in (tmp_path / "val").iterdir()}
+    assert names == {"ulm_000000_000019", "00000000000b", "-00000000003"}
+    if suffix == ".png":
+        for one, other in zip(data, samples, strict=True):
+            assert_same(one, other)
+
+
+@pytest.mark.parametrize("bad", ["../../holiday", "/tmp/x", "a\0b"])
+def test_an_image_id_that_is_no_plain_name_is_not_written(bad, tmp_path):
+    with pytest.raises(ValueError, match="expected a plain one"):
+        write_coco_panoptic(tmp_path / "root", "val", [sample_of(bad)], CATEGORIES)
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= {
+        "files.jsonl", *(path.name for path in tmp_path.rglob("*.lock"))
+    }  # fmt: skip
+
+
+def test_two_ids_that_make_one_file_name_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="'000000000007' twice"):
+        write_coco_panoptic(tmp_path, "val", [sample_of(7), sample_of("7")], CATEGORIES)
+
+
+def test_a_writer_replaces_only_what_pfpn_wrote(root):
+    path = root / "val" / "000000000007.png"
+    mine = encode(COLORS)
+    path.write_bytes(mine)  # painted over by hand
+    with pytest.raises(ValueError, match="changed since"):
+        write_coco_panoptic(root, "val", [sample_of(7)], CATEGORIES, overwrite=True)
+    assert path.read_bytes() == mine
+    json_path = root / "annotations" / "panoptic_train.json"
+    json_path.write_text("{}")
+    with pytest.raises(ValueError, match="another origin"):
+        write_coco_panoptic(root, "train", [sample_of(7)], CATEGORIES, overwrite=True)
+    assert json_path.read_text() == "{}"
+    assert not (root / "train").exists()
+
+
+def test_a_split_is_written_by_one_process_at_a_time(tmp_path):
+    with CocoWriter(tmp_path, "val", CATEGORIES):
+        with pytest.raises(ClaimedError), CocoWriter(tmp_path, "val", CATEGORIES):
+            pass
+        with CocoWriter(tmp_path, "train", CATEGORIES):
+            pass
+
+
+# -- what would stop a training
+
+
+def test_a_data_set_without_problems_has_none(root):
+    steps = []
+    data = CocoPanoptic(root, "val")
+    assert data.problems(lambda done, total: steps.append((done, total))) == []
+    assert steps == [(1, 2), (2, 2)]
+
+
+def test_all_problems_are_listed_at_once(root):
+    data = CocoPanoptic(root, "val")
+    images, truth = root / "val", root / "annotations" / "panoptic_val"
+    (images / "000000000007.png").write_bytes(b"")
+    (truth / "000000000007.png").unlink()
+    Image.fromarray(COLORS).save(images / "000000000012.png")
+    write_id_map(truth / "000000000012.png", torch.full((2, 2), 300))
+    lines = data.problems()
+    assert len(lines) == 4
+    for line, words in zip(
+        lines,
+        (
+            ("panoptic_val/000000000007.png, image 7", "no such file"),
+            ("val/000000000007.png, image 7", "cannot be read"),
+            ("panoptic_val/000000000012.png, image 12", "(2, 2), expected (5, 3) as in the JSON"),
+            ("val/000000000012.png, image 12", "(11, 7), expected (5, 3) as in the JSON"),
+        ),
+        strict=True,
+    ):
+        assert all(word in line for word in words), line
+
+
+def test_problems_of_the_whole_are_listed(root):
+    def change(content):
+        content["categories"] = [{"id": i, "name": f"n{i}", "isthing": 0} for i in range(1, 256)]
+        content["images"][1]["file_name"] = content["images"][0]["file_name"]
+        content["images"][1].update(height=4, width=6)
+
+    edit(root, "val", change)
+    lines = "\n".join(CocoPanoptic(root, "val").problems())
+    assert "255 stuff classes, expected at most 254" in lines
+    assert "image 12: found the file of image 7, too" in lines
+    write_coco_panoptic(root, "empty", [], CATEGORIES)
+    assert "found no image, expected at least one" in CocoPanoptic(root, "empty").problems()[0]
 
 
 # -- the real thing

@@ -1,7 +1,15 @@
+import multiprocessing.reduction
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch.testing import assert_close
 
+from pfpn.data.images import Finding, FormatError
 from pfpn.data.loader import (
     CachedDataset,
     ShareSampler,
@@ -13,9 +21,12 @@ from pfpn.data.loader import (
     key_stream,
     open_dataset,
     share_stream,
+    without_main,
 )
 from pfpn.data.transforms import build_transform
 from pfpn.structures import Batch, Category, Panoptic, Sample, Segment
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Squares:
@@ -34,7 +45,7 @@ class Squares:
         self.reads += 1
         id_map = torch.zeros((12, 16), dtype=torch.int64)
         id_map[2:8, 1 + index % 4 : 9] = 300 * (index % 2) + 1
-        image = torch.full((3, 12, 16), 10 * index, dtype=torch.uint8)
+        image = torch.full((3, 12, 16), 10 * index % 256, dtype=torch.uint8)
         segment = Segment(300 * (index % 2) + 1, 0, is_thing=True)
         return Sample(image, Panoptic(id_map, (segment,)), image_id=100 + index)
 
@@ -150,6 +161,80 @@ def test_a_cache_can_be_filled_beforehand_by_workers():
         assert_close(cached[index].image, Squares(5)[index].image)
         assert_close(cached[index].panoptic.id_map, Squares(5)[index].panoptic.id_map)
     assert plain.reads == 1
+
+
+def test_the_first_error_of_a_cache_is_raised_as_if_it_were_made_here():
+    class Broken(Squares):
+        def __getitem__(self, index):
+            if index >= 3:
+                raise FormatError(Finding(f"{index}.png", 100 + index, None, "rubbish", "a PNG"))
+            return super().__getitem__(index)
+
+    for workers in (0, 2):
+        with pytest.raises(FormatError, match=r"^3\.png, image 103: found rubbish") as raised:
+            CachedDataset(Broken(6)).fill(workers)
+        assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_cache_is_sent_to_another_process_without_open_files():
+    cached = CachedDataset(Squares(300)).fill()
+    content = multiprocessing.reduction.ForkingPickler.dumps(cached)  # tensors would be files
+    again = pickle.loads(content)
+    assert again.dataset.num == 300
+    for index in (0, 7, 299):
+        assert_close(again[index].image, cached[index].image)
+        assert_close(again[index].panoptic.id_map, cached[index].panoptic.id_map)
+        assert again[index].panoptic.segments == cached[index].panoptic.segments
+        assert again[index].image_id == 100 + index
+    assert again.dataset.reads == 300  # none anew
+
+
+# No main guard on purpose: spawn and forkserver run a script again in each worker.
+SCRIPT = """
+import multiprocessing, sys
+multiprocessing.set_start_method(sys.argv[1])
+from tests.data.test_loader import Squares, items_of
+from pfpn.data.loader import CachedDataset, ShareSampler, build_loader
+print("script", flush=True)
+cached = CachedDataset(Squares(1000)).fill(2)
+batches = iter(build_loader(items_of(cached), ShareSampler(1000, 4), workers=2))
+print([next(batches).image_ids for _ in range(3)], cached.dataset.reads)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_every_start_method_works_with_cache_and_workers_and_without_a_main_guard(method, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, str(script), method],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    keys = take(iter(ShareSampler(1000, 4)), 3)
+    ids = [[100 + index for _, index in share] for share in keys]
+    assert done.stdout.splitlines() == ["script", f"{ids} 0"]
+    assert done.stderr == ""
+
+
+def test_a_main_script_is_hidden_only_if_it_is_unguarded(tmp_path, monkeypatch):
+    main = sys.modules["__main__"]
+    script = tmp_path / "script.py"
+    monkeypatch.setattr(main, "__spec__", None, raising=False)
+    for source, hidden in (("print(1)", True), ('if __name__ == "__main__":\n    pass', False)):
+        script.write_text(source)
+        monkeypatch.setattr(main, "__file__", str(script), raising=False)
+        with without_main():
+            assert hasattr(main, "__file__") != hidden
+        assert main.__file__ == str(script)
+    script.write_text("print(1)")
+    monkeypatch.setattr(main, "__spec__", object())  # python -m
+    with without_main():
+        assert hasattr(main, "__file__")
 
 
 def test_a_transform_does_not_change_what_is_cached():

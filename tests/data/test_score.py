@@ -164,14 +164,55 @@ def test_image_ids_may_be_names(pair):
     assert score(pair)["all"]["pq"] == 100
 
 
+def polygons(content):
+    """As panopticapi's detection converter leaves them: areas and boxes of the polygons."""
+    for annotation in content["annotations"]:
+        for segment in annotation["segments_info"]:
+            segment.update(area=segment["area"] + 3.25, bbox=[0.5, 1.25, 3.5, 4.0])
+
+
+def test_truth_with_the_areas_of_polygons_is_scored_by_its_pixels(pair):
+    before, said = score(pair), []
+    edit(pair / "gt.json", polygons)
+    assert score(pair, say=said.append) == before
+    (line,) = said
+    assert line.startswith(f"{pair / 'gt.json'}: ")
+    assert "areas are counted in the PNGs" in line
+    edit(pair / "gt.json", lambda c: c["annotations"][0]["segments_info"][0].update(area=1))
+    with pytest.raises(ValueError, match="area 1, expected"):
+        score(pair)
+
+
+@pytest.mark.parametrize("area", [float("nan"), float("inf"), -1.5, "7", [7]])
+def test_an_area_that_is_no_number_of_pixels_is_refused(pair, area):
+    edit(pair / "gt.json", lambda c: c["annotations"][0]["segments_info"][0].update(area=area))
+    with pytest.raises(ValueError, match="found area"):
+        score(pair)
+
+
+@pytest.mark.parametrize("name", ["../gt/000000.png", "/etc/passwd", "a\0b", "", 7])
+def test_a_name_of_a_png_that_is_not_plain_is_refused(pair, name):
+    for file in ("pred", "gt"):
+        edit(pair / f"{file}.json", lambda c: c["annotations"][0].update(file_name=name))
+        with pytest.raises(ValueError, match="expected the name of its PNG"):
+            score(pair)
+
+
+@pytest.mark.parametrize("image_id", [[1], {"a": 1}, None, 1.5])
+def test_an_image_id_that_is_neither_number_nor_name_is_refused(pair, image_id):
+    edit(pair / "pred.json", lambda c: c["annotations"][0].update(image_id=image_id))
+    with pytest.raises(ValueError, match="an annotation with image_id"):
+        score(pair)
+
+
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
         ("gt", lambda c: c["annotations"].append(c["annotations"][0]), "a second annotation"),
         ("pred", lambda c: c["annotations"].append(c["annotations"][0]), "a second annotation"),
-        ("gt", lambda c: c["annotations"][0].pop("file_name"), "with file_name None"),
+        ("gt", lambda c: c["annotations"][0].pop("file_name"), "with file_name null"),
         ("pred", lambda c: c["annotations"][0].update(file_name="x.png"), "found no such file"),
-        ("gt", lambda c: c["annotations"][0].pop("image_id"), "an annotation with image_id None"),
+        ("gt", lambda c: c["annotations"][0].pop("image_id"), "an annotation with image_id null"),
         ("gt", lambda c: c.pop("annotations"), "no annotations"),
         ("gt", lambda c: c.pop("categories"), "NoneType as categories"),
         ("gt", lambda c: c["categories"].append(c["categories"][0]), "category 1 twice"),
