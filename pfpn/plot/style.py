@@ -98,7 +98,14 @@ def halo(width: float = 2.2, color: str = "white", **options: Any) -> list[Abstr
 
 
 def draw_arrow(
-    axes: Any, start: Point, end: Point, *, color: str = "0.3", style: str = "-|>", **options: Any
+    axes: Any,
+    start: Point,
+    end: Point,
+    *,
+    color: str = "0.3",
+    style: str = "-|>",
+    zorder: float = 2,
+    **options: Any,
 ) -> None:
     """Draw an arrow between two points.
 
@@ -108,10 +115,11 @@ def draw_arrow(
         end: its tip.
         color: of line and tip.
         style: matplotlib's arrow style; "-" leaves the tip out.
+        zorder: what is higher is drawn later; lines have 2, texts 3.
         **options: passed on as arrow properties, such as `linewidth`.
     """
     properties = {"arrowstyle": style, "color": color, **options}
-    axes.annotate("", xy=end, xytext=start, arrowprops=properties, zorder=2)
+    axes.annotate("", xy=end, xytext=start, arrowprops=properties, zorder=zorder)
 
 
 def swatches(colors: Mapping[str, Any], **options: Any) -> list[Patch]:

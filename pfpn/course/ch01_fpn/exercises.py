@@ -1,23 +1,22 @@
-"""Exercises of chapter 01: One backbone, five resolutions."""
+"""Exercises of chapter 01: sizes, receptive fields, the top-down path, costs, frozen norms."""
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pfpn.course.check import Case, Exercise, Mistake
+from pfpn.course.ch01_fpn.numbers import Layer, theoretical_field
+from pfpn.course.check import Case, Exercise
+
+Size = tuple[int, ...]  # height, width
+Values = tuple[float, ...]  # one for each channel
 
 # 01.padded_size ---------------------------------------------------------------------------------
 
-
-def padded_size(size: tuple) -> tuple:
-    """Round both sides up to multiples of 32."""
-    height, width = size
-    return -(-height // 32) * 32, -(-width // 32) * 32
-
-
-PADDED_SIZE = Exercise(
+SIZE = Exercise(
     name="01.padded_size",
     task="Return the (height, width) to which an image is padded so that every level down to p5 "
     "has whole cells.",
@@ -29,80 +28,44 @@ PADDED_SIZE = Exercise(
         "Round each side up to a multiple of 32; one that already is a multiple stays. In whole "
         "numbers, -(-a // b) rounds a / b up.",
     ),
-    reference=padded_size,
-    cases=lambda: [
+)
+
+
+@SIZE.answer
+def padded_size(size: Size) -> Size:
+    """Return both sides rounded up to multiples of 32."""
+    return tuple(-(-side // 32) * 32 for side in size)
+
+
+@SIZE.examples
+def _() -> list[Case]:
+    return [
         Case("multiples of 32 stay", ((64, 96),)),
         Case("a side in the upper half of a cell", ((81, 96),)),
         Case("one pixel too many", ((65, 96),)),
         Case("an image of COCO at its network size", ((800, 1067),)),
         Case("a single pixel", ((1, 1),)),
-    ],
-    mistakes=(
-        Mistake(
-            "A side that is already a multiple of 32 got another 32. Nothing is missing there.",
-            lambda size: tuple(side + 32 - side % 32 for side in size),
-        ),
-        Mistake(
-            "You rounded down: that would cut pixels off. Padding only adds.",
-            lambda size: tuple(side // 32 * 32 for side in size),
-        ),
-        Mistake(
-            "You rounded to the nearest multiple, which sometimes cuts pixels off. Round up.",
-            lambda size: tuple(int(side / 32 + 0.5) * 32 for side in size),
-        ),
-        Mistake(
-            "You took multiples of 64. p6 is not doubled by anybody, so its cells need not be "
-            "whole: the stride of p5 is enough.",
-            lambda size: tuple(-(-side // 64) * 64 for side in size),
-        ),
-    ),
+    ]
+
+
+SIZE.mistake("A side that is already a multiple of 32 got another 32. Nothing is missing there.")(
+    lambda size: tuple(side + 32 - side % 32 for side in size)
 )
+
+SIZE.mistake("You rounded down: that would cut pixels off. Padding only adds.")(
+    lambda size: tuple(side // 32 * 32 for side in size)
+)
+SIZE.mistake("You rounded to the nearest multiple, which sometimes cuts pixels off. Round up.")(
+    lambda size: tuple(int(side / 32 + 0.5) * 32 for side in size)
+)
+SIZE.mistake(
+    "You took multiples of 64. p6 is never doubled, so its cells need not be whole: the stride of "
+    "p5 is enough."
+)(lambda size: tuple(-(-side // 64) * 64 for side in size))
 
 # 01.receptive_field -----------------------------------------------------------------------------
 
-
-def receptive_field(layers: list) -> tuple:
-    """Add what each kernel reaches further, in cells as wide as all strides before."""
-    side, stride = 1, 1
-    for kernel, step in layers:
-        side += (kernel - 1) * stride
-        stride *= step
-    return side, stride
-
-
-def _whole_kernel(layers: list) -> tuple:
-    side, stride = 1, 1
-    for kernel, step in layers:
-        side += kernel * stride
-        stride *= step
-    return side, stride
-
-
-def _stride_first(layers: list) -> tuple:
-    side, stride = 1, 1
-    for kernel, step in layers:
-        stride *= step
-        side += (kernel - 1) * stride
-    return side, stride
-
-
-def _product(layers: list) -> tuple:
-    side, stride = 1, 1
-    for kernel, step in layers:
-        side *= kernel
-        stride *= step
-    return side, stride
-
-
-def _no_stride(layers: list) -> tuple:
-    side, stride = 1, 1
-    for kernel, step in layers:
-        side += kernel - 1
-        stride *= step
-    return side, stride
-
-
-RECEPTIVE_FIELD = Exercise(
+FIELD = Exercise(
     name="01.receptive_field",
     task="Return the side of the receptive field in input pixels, and the stride, of a stack of "
     "layers (kernel, stride).",
@@ -114,83 +77,51 @@ RECEPTIVE_FIELD = Exercise(
         "A kernel of k cells reaches k - 1 cells further, and a cell of its input is as many "
         "pixels wide as all strides before it multiplied. Only then comes this layer's own stride.",
     ),
-    reference=receptive_field,
-    cases=lambda: [
+)
+FIELD.answer(theoretical_field)
+
+
+def _field(grow: Callable[[int, int, int, int], int], layers: list[Layer]) -> tuple[int, int]:
+    """Return side and stride, where `grow` makes the side from side, kernel, stride and step."""
+    side, stride = 1, 1
+    for kernel, step in layers:
+        side = grow(side, kernel, stride, step)
+        stride *= step
+    return side, stride
+
+
+@FIELD.examples
+def _() -> list[Case]:
+    return [
         Case("one 3x3 sees three pixels", ([(3, 1)],)),
         Case("its own stride does not change what it sees", ([(3, 2)],)),
         Case("two 3x3 see five", ([(3, 1), (3, 1)],)),
         Case("after a stride of 2 every step counts twice", ([(3, 2), (3, 1)],)),
         Case("the stem of a ResNet", ([(7, 2), (3, 2)],)),
         Case("three layers with strides", ([(7, 2), (3, 2), (3, 2), (3, 1)],)),
-    ],
-    mistakes=(
-        Mistake(
-            "You added the whole kernel. One of its k cells is the one you already see, so the "
-            "field grows by k - 1.",
-            _whole_kernel,
-        ),
-        Mistake(
-            "You multiplied the stride in before you used it. This layer's kernel walks over its "
-            "input, whose cells know nothing of this layer's stride yet.",
-            _stride_first,
-        ),
-        Mistake(
-            "You multiplied the sides. Two 3x3 after another overlap: they see 3 + 2 = 5, not 9.",
-            _product,
-        ),
-        Mistake(
-            "You added k - 1 cells as if they were pixels. After strides a cell is several pixels "
-            "wide: multiply by the strides so far.",
-            _no_stride,
-        ),
-    ),
-)
+    ]
+
+
+FIELD.mistake(
+    "You added the whole kernel. One of its k cells is the one you already see, so the field grows "
+    "by k - 1."
+)(lambda layers: _field(lambda side, kernel, stride, _: side + kernel * stride, layers))
+
+FIELD.mistake(
+    "You multiplied the stride in before you used it. This layer's kernel moves over its input, "
+    "whose cells do not depend on this layer's stride."
+)(lambda layers: _field(lambda side, kernel, s, step: side + (kernel - 1) * s * step, layers))
+
+FIELD.mistake(
+    "You multiplied the sides. Two 3x3 after another overlap: they see 3 + 2 = 5, not 9."
+)(lambda layers: _field(lambda side, kernel, *_: side * kernel, layers))
+
+FIELD.mistake(
+    "You added k - 1 cells as if they were pixels. After strides a cell is several pixels wide: "
+    "multiply by the strides so far."
+)(lambda layers: _field(lambda side, kernel, *_: side + kernel - 1, layers))
 
 # 01.top_down ------------------------------------------------------------------------------------
-
-
-def top_down(laterals: list) -> list:
-    """Walk from the coarsest map down; double what was merged, then add."""
-    merged = [laterals[-1]]
-    for lateral in laterals[-2::-1]:
-        doubled = merged[0].repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
-        merged.insert(0, lateral + doubled)
-    return merged
-
-
-def _neighbor_only(laterals: list) -> list:
-    pairs = pairwise(laterals)
-    fine = [a + F.interpolate(b[None], scale_factor=2.0)[0] for a, b in pairs]
-    return [*fine, laterals[-1]]
-
-
-def _tiled(laterals: list) -> list:
-    merged = [laterals[-1]]
-    for lateral in laterals[-2::-1]:
-        merged.insert(0, lateral + merged[0].repeat(1, 2, 2))
-    return merged
-
-
-def _bilinear(laterals: list) -> list:
-    merged = [laterals[-1]]
-    for lateral in laterals[-2::-1]:
-        doubled = F.interpolate(
-            merged[0][None], scale_factor=2.0, mode="bilinear", align_corners=False
-        )
-        merged.insert(0, lateral + doubled[0])
-    return merged
-
-
-def _not_added(laterals: list) -> list:
-    merged = [laterals[-1]]
-    for _ in laterals[-2::-1]:
-        merged.insert(0, F.interpolate(merged[0][None], scale_factor=2.0)[0])
-    return merged
-
-
-def _grid(rows: int, columns: int, start: float = 0.0) -> Tensor:
-    return (start + torch.arange(rows * columns, dtype=torch.float32)).view(1, rows, columns)
-
 
 TOP_DOWN = Exercise(
     name="01.top_down",
@@ -203,52 +134,70 @@ TOP_DOWN = Exercise(
         "Keep the map that you merged last. Double it (repeat_interleave by 2 along height and "
         "along width), add the next finer lateral map, and that is the one to keep.",
     ),
-    reference=top_down,
-    cases=lambda: [
+)
+
+
+@TOP_DOWN.answer
+def top_down(laterals: list[Tensor]) -> list[Tensor]:
+    """Return the merged maps, finest first."""
+    return _merge(lambda lateral, above: lateral + _double(above), laterals)
+
+
+def _merge(step: Callable[[Tensor, Tensor], Tensor], laterals: list[Tensor]) -> list[Tensor]:
+    """Return the maps that `step` makes from each lateral map and the map above it."""
+    merged = [laterals[-1]]
+    for lateral in laterals[-2::-1]:
+        merged.insert(0, step(lateral, merged[0]))
+    return merged
+
+
+def _double(maps: Tensor) -> Tensor:
+    return maps.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+
+
+def _grid(rows: int, columns: int, start: float = 0.0) -> Tensor:
+    return (start + torch.arange(rows * columns, dtype=torch.float32)).view(1, rows, columns)
+
+
+@TOP_DOWN.examples
+def _() -> list[Case]:
+    tens, two = 10 * torch.ones(1, 2, 2), torch.tensor([[[1.0]], [[2.0]]])
+    return [
         Case("one level alone stays", ([_grid(1, 2)],)),
         Case("one coarse cell reaches four fine ones", ([torch.ones(1, 2, 2), _grid(1, 1, 5)],)),
         Case("each value stands in its own 2x2 block", ([torch.zeros(1, 4, 4), _grid(2, 2, 1)],)),
-        Case(
-            "what is on top comes down all the way",
-            ([_grid(4, 4), 10 * torch.ones(1, 2, 2), _grid(1, 1, 100)],),
-        ),
-        Case("channels stay apart", ([torch.zeros(2, 2, 2), torch.tensor([[[1.0]], [[2.0]]])],)),
-    ],
-    mistakes=(
-        Mistake(
-            "You doubled the lateral map of the level above. It is the merged map that goes down, "
-            "so that p2 hears of c5, not of c3 alone.",
-            _neighbor_only,
-        ),
-        Mistake(
-            "The coarse map was laid out twice side by side, as tiles. Each of its values should "
-            "become a 2x2 block: that is repeat_interleave, not repeat.",
-            _tiled,
-        ),
-        Mistake(
-            "You doubled bilinearly. It is not a crime, but the FPN doubles by nearest neighbor: "
-            "four equal values.",
-            _bilinear,
-        ),
-        Mistake(
-            "Only the map from above is left: the lateral map is missing from the sum.",
-            _not_added,
-        ),
-    ),
+        Case("what is on top comes down all the way", ([_grid(4, 4), tens, _grid(1, 1, 100)],)),
+        Case("channels stay apart", ([torch.zeros(2, 2, 2), two],)),
+    ]
+
+
+TOP_DOWN.mistake(
+    "You doubled the lateral map of the level above. It is the merged map that goes down, so that "
+    "p2 gets something from c5, not from c3 alone."
+)(lambda laterals: [*(a + _double(b) for a, b in pairwise(laterals)), laterals[-1]])
+
+TOP_DOWN.mistake(
+    "The coarse map was laid out twice side by side, as tiles. Each of its values should become a "
+    "2x2 block: that is repeat_interleave, not repeat."
+)(lambda laterals: _merge(lambda lateral, above: lateral + above.repeat(1, 2, 2), laterals))
+
+
+@TOP_DOWN.mistake(
+    "You doubled bilinearly. That is possible, but the FPN doubles by nearest neighbor: four equal "
+    "values."
+)
+def _(laterals: list[Tensor]) -> list[Tensor]:
+    up = partial(F.interpolate, scale_factor=2.0, mode="bilinear", align_corners=False)
+    return _merge(lambda lateral, above: lateral + up(above[None])[0], laterals)
+
+
+TOP_DOWN.mistake("Only the map from above is left: the lateral map is missing from the sum.")(
+    lambda laterals: _merge(lambda _, above: _double(above), laterals)
 )
 
 # 01.multiplications -----------------------------------------------------------------------------
 
-
-def multiplications(
-    in_channels: int, out_channels: int, kernel: int, size: tuple, stride: int
-) -> int:
-    """Every output number takes kernel^2 times in_channels of them."""
-    rows, columns = -(-size[0] // stride), -(-size[1] // stride)
-    return in_channels * out_channels * kernel**2 * rows * columns
-
-
-MULTIPLICATIONS = Exercise(
+COST = Exercise(
     name="01.multiplications",
     task="Count the multiplications of a convolution over a map of `size` (height, width), padded "
     "so that stride 1 keeps the size; a stride rounds sides up.",
@@ -259,97 +208,50 @@ MULTIPLICATIONS = Exercise(
         "One output number reads kernel x kernel cells of every input channel. There are "
         "out_channels numbers in each output cell, and the output has ceil(h / s) x ceil(w / s).",
     ),
-    reference=multiplications,
-    cases=lambda: [
+)
+
+
+@COST.answer
+def multiplications(
+    in_channels: int, out_channels: int, kernel: int, size: Size, stride: int
+) -> int:
+    """Return the number of multiplications: kernel^2 x in_channels for every output number."""
+    rows, columns = -(-size[0] // stride), -(-size[1] // stride)
+    return in_channels * out_channels * kernel**2 * rows * columns
+
+
+@COST.examples
+def _() -> list[Case]:
+    return [
         Case("a 1x1 on one cell is a matrix", (2, 3, 1, (1, 1), 1)),
         Case("a 1x1 on 4 x 5 cells", (2, 3, 1, (4, 5), 1)),
         Case("a 3x3 on 4 x 5 cells", (2, 3, 3, (4, 5), 1)),
         Case("a 3x3 with stride 2", (2, 3, 3, (4, 6), 2)),
         Case("sides are rounded up", (1, 1, 1, (5, 7), 2)),
         Case("the 3x3 of p2 on COCO", (256, 256, 3, (200, 272), 1)),
-    ],
-    mistakes=(
-        Mistake(
-            "Each output channel reads all input channels: multiply by in_channels, too.",
-            lambda i, o, k, size, s: multiplications(1, o, k, size, s),
-        ),
-        Mistake(
-            "That is multiplications and additions. Count the multiplications alone.",
-            lambda i, o, k, size, s: 2 * multiplications(i, o, k, size, s),
-        ),
-        Mistake(
-            "A kernel has kernel x kernel cells, not kernel.",
-            lambda i, o, k, size, s: multiplications(i, o, k, size, s) // k,
-        ),
-        Mistake(
-            "You counted one result for each input cell. With a stride there are fewer results.",
-            lambda i, o, k, size, s: multiplications(i, o, k, size, 1),
-        ),
-        Mistake(
-            "You rounded the output's sides down. The padding gives the last, incomplete step a "
-            "result, too.",
-            lambda i, o, k, size, s: i * o * k**2 * (size[0] // s) * (size[1] // s),
-        ),
-    ),
+    ]
+
+
+COST.mistake("Each output channel reads all input channels: multiply by in_channels, too.")(
+    lambda i, o, k, size, s: multiplications(1, o, k, size, s)
 )
+COST.mistake("That is multiplications and additions. Count the multiplications alone.")(
+    lambda i, o, k, size, s: 2 * multiplications(i, o, k, size, s)
+)
+COST.mistake("A kernel has kernel x kernel cells, not kernel.")(
+    lambda i, o, k, size, s: multiplications(i, o, k, size, s) // k
+)
+COST.mistake("You counted one result for each input cell. With a stride there are fewer results.")(
+    lambda i, o, k, size, s: multiplications(i, o, k, size, 1)
+)
+COST.mistake(
+    "You rounded the output's sides down. The padding gives the last, incomplete step a result, "
+    "too."
+)(lambda i, o, k, size, s: i * o * k**2 * (size[0] // s) * (size[1] // s))
 
 # 01.fold_batch_norm -----------------------------------------------------------------------------
 
-
-def fold_batch_norm(
-    weight: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float
-) -> tuple:
-    """Scale each output channel's kernel, and shift."""
-    scale = gamma / (var + eps).sqrt()
-    return weight * scale[:, None, None, None], beta - mean * scale
-
-
-def _plain_mean(
-    weight: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float
-) -> tuple:
-    scale = gamma / (var + eps).sqrt()
-    return weight * scale[:, None, None, None], beta - mean
-
-
-def _no_mean(
-    weight: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float
-) -> tuple:
-    scale = gamma / (var + eps).sqrt()
-    return weight * scale[:, None, None, None], beta
-
-
-def _no_root(
-    weight: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float
-) -> tuple:
-    scale = gamma / (var + eps)
-    return weight * scale[:, None, None, None], beta - mean * scale
-
-
-def _eps_outside(
-    weight: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float
-) -> tuple:
-    scale = gamma / (var.sqrt() + eps)
-    return weight * scale[:, None, None, None], beta - mean * scale
-
-
-def _input_axis(
-    weight: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float
-) -> tuple:
-    scale = gamma / (var + eps).sqrt()
-    return weight * scale[None, :, None, None], beta - mean * scale
-
-
-def _norm(
-    gamma: tuple = (1.0,),
-    beta: tuple = (0.0,),
-    mean: tuple = (0.0,),
-    var: tuple = (1.0,),
-    eps: float = 0.0,
-) -> tuple:
-    return *(torch.tensor(values) for values in (gamma, beta, mean, var)), eps
-
-
-FOLD_BATCH_NORM = Exercise(
+NORM = Exercise(
     name="01.fold_batch_norm",
     task="Return weight and bias of one convolution that does what a convolution without bias and "
     "a frozen batch norm after it do.",
@@ -361,56 +263,64 @@ FOLD_BATCH_NORM = Exercise(
         "a = gamma / sqrt(var + eps) and b = beta - a * mean. The weight has the axes (out, in, "
         "height, width), and a belongs to the first.",
     ),
-    reference=fold_batch_norm,
-    cases=lambda: [
-        Case(
-            "a norm that does nothing but shift",
-            (torch.ones(1, 1, 1, 1), *_norm(beta=(2.0,))),
-        ),
-        Case(
-            "mean 3 and gamma 2",
-            (torch.ones(1, 1, 1, 1), *_norm(gamma=(2.0,), mean=(3.0,))),
-        ),
-        Case("a variance of 4", (torch.ones(1, 1, 1, 1), *_norm(var=(4.0,)))),
-        Case(
-            "a variance of 0 and an eps of 1/4",
-            (torch.ones(1, 1, 1, 1), *_norm(var=(0.0,), eps=0.25)),
-        ),
-        Case(
-            "two channels in, two out",
-            (
-                torch.ones(2, 2, 1, 1),
-                *_norm((1.0, 2.0), (0.0, 1.0), (1.0, 1.0), (1.0, 1.0)),
-            ),
-        ),
-        Case(
-            "one channel in, two out, 3x3",
-            (
-                torch.arange(18.0).view(2, 1, 3, 3),
-                *_norm((1.0, 3.0), (0.5, 1.0), (2.0, -1.0), (4.0, 9.0), 1e-5),
-            ),
-        ),
-    ],
-    mistakes=(
-        Mistake(
-            "The mean is subtracted before the scaling, so it is scaled, too: beta - mean * scale.",
-            _plain_mean,
-        ),
-        Mistake("The running mean is missing from the bias.", _no_mean),
-        Mistake(
-            "You divided by the variance. A norm divides by the standard deviation, its root.",
-            _no_root,
-        ),
-        Mistake(
-            "eps belongs under the root, sqrt(var + eps): outside it is far too strong.",
-            _eps_outside,
-        ),
-        Mistake(
-            "You scaled along the input channels. The norm comes after the convolution, so its "
-            "channels are the weight's first axis.",
-            _input_axis,
-        ),
-    ),
 )
 
-EXERCISES = (PADDED_SIZE, RECEPTIVE_FIELD, TOP_DOWN, MULTIPLICATIONS, FOLD_BATCH_NORM)
+
+@NORM.answer
+def fold_batch_norm(
+    weight: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Return the weight scaled for each output channel, and the bias."""
+    scale = gamma / (var + eps).sqrt()
+    return weight * scale[:, None, None, None], beta - mean * scale
+
+
+def _norm(
+    gamma: Values = (1.0,),
+    beta: Values = (0.0,),
+    mean: Values = (0.0,),
+    var: Values = (1.0,),
+    eps: float = 0.0,
+) -> tuple:
+    return *(torch.tensor(values) for values in (gamma, beta, mean, var)), eps
+
+
+@NORM.examples
+def _() -> list[Case]:
+    one, square = torch.ones(1, 1, 1, 1), torch.ones(2, 2, 1, 1)
+    two = _norm((1.0, 2.0), (0.0, 1.0), (1.0, 1.0), (1.0, 1.0))
+    last = _norm((1.0, 3.0), (0.5, 1.0), (2.0, -1.0), (4.0, 9.0), 1e-5)
+    return [
+        Case("a norm that does nothing but shift", (one, *_norm(beta=(2.0,)))),
+        Case("mean 3 and gamma 2", (one, *_norm(gamma=(2.0,), mean=(3.0,)))),
+        Case("a variance of 4", (one, *_norm(var=(4.0,)))),
+        Case("a variance of 0 and an eps of 1/4", (one, *_norm(var=(0.0,), eps=0.25))),
+        Case("two channels in, two out", (square, *two)),
+        Case("one channel in, two out, 3x3", (torch.arange(18.0).view(2, 1, 3, 3), *last)),
+    ]
+
+
+NORM.mistake(
+    "The mean is subtracted before the scaling, so it is scaled, too: beta - mean * scale."
+)(lambda w, g, b, mean, v, e: (fold_batch_norm(w, g, b, mean, v, e)[0], b - mean))
+
+NORM.mistake("The running mean is missing from the bias.")(
+    lambda w, g, b, mean, v, e: fold_batch_norm(w, g, b, 0 * mean, v, e)
+)
+NORM.mistake("You divided by the variance. A norm divides by the standard deviation, its root.")(
+    lambda w, g, b, mean, v, e: fold_batch_norm(w, g, b, mean, (v + e) ** 2, 0.0)
+)
+NORM.mistake("eps belongs under the root, sqrt(var + eps): outside it is far too strong.")(
+    lambda w, g, b, mean, v, e: fold_batch_norm(w, g, b, mean, (v.sqrt() + e) ** 2, 0.0)
+)
+NORM.mistake(
+    "You scaled along the input channels. The norm comes after the convolution, so its channels "
+    "are the weight's first axis."
+)(
+    lambda w, g, b, mean, v, e: (
+        w * (g / (v + e).sqrt())[None, :, None, None],
+        fold_batch_norm(w, g, b, mean, v, e)[1],
+    )
+)
+
+EXERCISES = (SIZE, FIELD, TOP_DOWN, COST, NORM)

@@ -1,162 +1,38 @@
-import math
+"""Pictures of the pyramid and the words beside them."""
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from matplotlib.figure import Figure
-from torch.testing import assert_close
 
-from pfpn.backbone import ResNet
-from pfpn.course.ch01_fpn import figures as pp
-from pfpn.fpn import FPN
-
-
-def features(channels: tuple[int, ...] = (3, 4, 5, 6)) -> dict[str, torch.Tensor]:
-    rng = torch.Generator().manual_seed(1)
-    return {
-        f"c{k}": torch.randn(1, n, 64 // 2**k, 96 // 2**k, generator=rng)
-        for k, n in enumerate(channels, start=2)
-    }
-
-
-def test_field_of_layers_counted_by_hand():
-    # 7x7 stride 2: 7; 3x3 stride 2: 7 + 2 * 2 = 11; 3x3: 11 + 2 * 4 = 19
-    assert pp.receptive_field([]) == (1, 1)
-    assert pp.receptive_field([(7, 2), (3, 2), (3, 1)]) == (19, 4)
-
-
-@pytest.mark.parametrize(
-    ("depth", "in_1x1", "level"),
-    [(18, False, "c2"), (18, False, "c3"), (50, False, "c3"), (50, True, "c3")],
+from pfpn.course.ch01_fpn.figures import (
+    describe_costs,
+    describe_fields,
+    plot_aliasing,
+    plot_cells,
+    plot_costs,
+    plot_fields,
+    plot_fpn,
+    plot_maps,
+    plot_uses,
 )
-def test_field_of_a_resnet_is_where_its_gradient_is(depth, in_1x1, level):
-    torch.manual_seed(0)
-    net = ResNet(depth, width=0.125, norm="batch", stride_in_1x1=in_1x1, frozen_stages=0).eval()
-    side, stride = pp.receptive_field(pp.resnet_layers(depth, level, stride_in_1x1=in_1x1))
-    assert stride == 2 ** int(level[1])
-    image = torch.randn(1, 3, 256, 256)
-    field = pp.effective_field(lambda x: net(x)[level], image, torch.Generator())
-    for axis in (0, 1):
-        found = (field > 0).any(axis).nonzero()
-        assert int(found.max() - found.min()) + 1 == side
-    assert field.sum() == pytest.approx(1, abs=1e-4)
-
-
-def test_side_of_the_central_square():
-    field = torch.zeros(9, 9)
-    field[4, 4] = 0.5
-    field[2, 4] = 0.3
-    field[4, 8] = 0.2
-    assert pp.central_side(field, (4, 4), 0.45) == 1
-    assert pp.central_side(field, (4, 4), 0.7) == 5
-    assert pp.central_side(field, (4, 4), 0.9) == 9
-
-
-def test_uncut_pyramid_is_the_fpns():
-    fpn, maps = FPN([3, 4, 5, 6], 4), features()
-    ours, theirs = pp.build_pyramid(fpn, maps), fpn(maps)
-    assert list(ours) == list(theirs)
-    for level in theirs:
-        assert torch.equal(ours[level], theirs[level])
-
-
-def test_cut_level_is_its_lateral_map_and_those_above_stay():
-    fpn, maps = FPN([3, 4, 5, 6], 4), features()
-    whole, cut = pp.inner_maps(fpn, maps), pp.inner_maps(fpn, maps, cut=("p3",))
-    assert torch.equal(cut["p3"], fpn.lateral["c3"](maps["c3"]))
-    assert torch.equal(cut["p4"], whole["p4"])
-    assert not torch.equal(cut["p2"], whole["p2"])
-
-
-def test_level_that_gets_nothing_from_above_cannot_be_cut():
-    with pytest.raises(ValueError, match="p5"):
-        pp.inner_maps(FPN([3, 4, 5, 6], 4), features(), cut=("p5",))
-
-
-def test_blockiness_of_doubled_and_of_plain_maps():
-    rng = torch.Generator().manual_seed(0)
-    plain = torch.randn(8, 64, 64, generator=rng)
-    assert pp.blockiness(plain) == pytest.approx(1, abs=0.05)
-    assert pp.blockiness(F.interpolate(plain[None], scale_factor=2.0)) == math.inf
-    row = torch.tensor([0.0, 1.0, 4.0, 5.0]).expand(4, 4)  # steps 1, 3, 1
-    assert pp.blockiness(row + row.T) == pytest.approx(3)
-
-
-def test_principal_colors_show_the_direction_of_most_variance():
-    ramp = torch.zeros(4, 1, 5)
-    ramp[2] = torch.arange(5.0)
-    (colors,) = pp.principal_colors([ramp], outliers=0.0)
-    assert colors.shape == (1, 5, 3)
-    assert_close(torch.from_numpy(colors[0, :, 0]), torch.linspace(0, 1, 5, dtype=torch.float64))
-
-
-def test_principal_colors_of_equal_features_are_equal():
-    rng = torch.Generator().manual_seed(0)
-    maps = torch.randn(6, 4, 4, generator=rng)
-    one, two = pp.principal_colors([maps, maps[:, :2, :2]])
-    assert np.array_equal(one[:2, :2], two)
-    assert one.min() >= 0
-    assert one.max() <= 1
-
-
-def test_probe_reads_off_what_is_linear():
-    rng = torch.Generator().manual_seed(0)
-    maps = torch.randn(4, 5, 8, 8, generator=rng)
-    labels = (maps[:, 3] > 0).long()
-    labels[0, 0, 0] = 255
-    found = pp.probe_labels(maps[:2], labels[:2], maps[2:], 2)
-    assert (found == labels[2:]).float().mean() > 0.9
-
-
-def test_costs_counted_by_hand():
-    cost = pp.level_costs([2, 3], 4, (9, 8))["p3"]
-    # p3 of 9 x 8 pixels has 2 x 1 cells; lateral 3 x 4, smooth 9 x 4 x 4
-    assert (cost.lateral_weights, cost.smooth_weights) == (12 + 4, 144 + 4)
-    assert cost.products == 2 * (12 + 144)
-    fpn = FPN([2, 3, 5, 7], 4)
-    total = sum(c.weights for c in pp.level_costs([2, 3, 5, 7], 4, (64, 64)).values())
-    assert total == sum(p.numel() for p in fpn.parameters())
-
-
-def test_stride_in_the_1x1_never_reads_three_cells_of_four():
-    uses = pp.count_uses(True)
-    assert (uses > 0).float().mean() == 0.25
-    assert uses[2, 2] == 9
-    uses = pp.count_uses(False)
-    assert (uses > 0).all()
-    assert uses[1, 1] == 4
-    assert uses[2, 2] == 1
-
-
-@pytest.mark.parametrize("frequency", [0.125, 0.25, 0.375])
-def test_doubling_leaves_the_waves_that_the_formula_says(frequency):
-    doubled, smoothed = pp.double_and_smooth(frequency, 16)
-    true, false = round(16 * frequency), round(16 - 16 * frequency)
-    wave = pp.amplitudes(doubled)
-    expected = math.cos(math.pi * frequency / 2), math.sin(math.pi * frequency / 2)
-    assert (wave[true], wave[false]) == pytest.approx(expected)
-    after = pp.amplitudes(smoothed)
-    for k in (true, false):
-        assert after[k] == pytest.approx(wave[k].item() * math.cos(math.pi * k / 32) ** 2)
-    assert wave.square().sum() == pytest.approx(wave[[true, false]].square().sum().item())
+from pfpn.course.ch01_fpn.numbers import Field, level_costs
 
 
 def test_figures_are_made():
     image = torch.zeros(3, 128, 192, dtype=torch.uint8)
     shapes = dict.fromkeys(("image", "c2", "c3", "c4", "c5"), (3, 4, 5))
     shapes |= {f"p{k}": (4, 5, 6) for k in range(2, 7)}
-    costs = pp.level_costs([4, 8, 16, 32], 8, (64, 64))
-    field = pp.Field("c2", (64, 96), 43, torch.rand(128, 192), 29)
+    costs = level_costs([4, 8, 16, 32], 8, (64, 64))
+    field = Field("c2", (64, 96), 43, torch.rand(128, 192), 29)
     drawn = [
-        pp.plot_fpn(shapes),
-        pp.plot_cells(image),
-        pp.plot_fields(image, [field]),
-        pp.plot_maps({"one": np.zeros((2, 3, 3))}),
-        pp.plot_aliasing(),
-        pp.plot_shares(costs),
-        pp.plot_scores({"one": [0.5, 0.6]}, ["a", "b"], "share (%)"),
-        pp.plot_uses(),
+        plot_fpn(shapes),
+        plot_cells(image),
+        plot_fields(image, [field]),
+        plot_maps({"one": np.zeros((2, 3, 3))}),
+        plot_aliasing(),
+        plot_costs(costs),
+        plot_uses(),
     ]
     assert all(isinstance(figure, Figure) for figure in drawn)
     texts = [text.get_text() for text in drawn[0].axes[0].texts]
@@ -165,18 +41,16 @@ def test_figures_are_made():
 
 
 def test_words_hold_the_numbers():
-    costs = pp.level_costs([4, 8, 16, 32], 8, (64, 64))
-    assert "p2 " in pp.describe_shares(costs)
-    field = pp.Field("c2", (64, 96), 43, torch.rand(128, 192), 29)
-    assert "c2 can see 43 pixels, 90 % of what moves it lies within about 30" in pp.describe_fields(
-        [field]
-    )
-    assert "one 50, 60" in pp.describe_scores({"one": [0.5, 0.6]}, ["a", "b"])
+    costs = level_costs([4, 8, 16, 32], 8, (64, 64))
+    assert "p2 " in describe_costs(costs)
+    field = Field("c2", (64, 96), 43, torch.rand(128, 192), 29)
+    words = describe_fields([field])
+    assert "c2 can see 43 pixels, 90 % of what moves it lies within about 30" in words
 
 
-def test_every_level_is_named_in_both_bars_of_the_shares():
-    costs = pp.level_costs([256, 512, 1024, 2048], 256, (800, 1088))
-    (axes,) = pp.plot_shares(costs).axes
+def test_every_level_is_named_in_both_bars_of_the_costs():
+    costs = level_costs([256, 512, 1024, 2048], 256, (800, 1088))
+    (axes,) = plot_costs(costs).axes
     words = [text.get_text() for text in axes.texts]
     assert [w.split()[0] for w in words] == 2 * ["p2", "p3", "p4", "p5"]
     assert words[-1] == "p5\n2 %"
@@ -184,5 +58,5 @@ def test_every_level_is_named_in_both_bars_of_the_shares():
 
 
 def test_maps_with_two_lines_of_title_are_drawn_as_large_as_with_one():
-    one, two = (pp.plot_maps({"a": np.zeros((2, 3, 3))}, title_height=h) for h in (0.28, 0.45))
+    one, two = (plot_maps({"a": np.zeros((2, 3, 3))}, title_height=h) for h in (0.28, 0.45))
     assert two.get_size_inches()[1] - one.get_size_inches()[1] == pytest.approx(0.17)

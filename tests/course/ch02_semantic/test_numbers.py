@@ -1,0 +1,110 @@
+"""The semantic head in numbers: its branches, scores, positions, blocks."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from pfpn.course.ch02_semantic.numbers import (
+    block_labels,
+    branch_maps,
+    class_scores,
+    classify,
+    confusion,
+    entropy,
+    label_names,
+    mean_iou,
+    near_border,
+    sample_positions,
+)
+from pfpn.data.toy import TOY_CATEGORIES
+from pfpn.semantic import SemanticHead
+from pfpn.structures import IGNORE
+
+
+@pytest.fixture
+def head() -> SemanticHead:
+    torch.manual_seed(0)
+    return SemanticHead(6, channels=8, num_classes=3)
+
+
+def pyramid() -> dict[str, torch.Tensor]:
+    rng = torch.Generator().manual_seed(1)
+    return {f"p{k}": torch.randn(2, 6, 64 // 2**k, 96 // 2**k, generator=rng) for k in range(2, 7)}
+
+
+def test_all_branches_together_are_the_head(head):
+    branches = branch_maps(head, pyramid())
+    assert {tuple(b.shape) for b in branches.values()} == {(2, 8, 16, 24)}
+    assert_close(classify(head, branches), head(pyramid()))
+
+
+def test_level_left_out_is_subtracted_or_replaced_by_its_mean(head):
+    branches = branch_maps(head, pyramid())
+    keep = ("p2", "p3", "p5")
+    whole = classify(head, branches)
+    weight = head.classify.weight
+    lost = whole - classify(head, branches, keep)
+    assert_close(lost, F.conv2d(branches["p4"], weight), atol=1e-4, rtol=1e-4)
+    mean = branches["p4"].mean((0, 2, 3), keepdim=True)
+    lost = whole - classify(head, branches, keep, "mean")
+    assert_close(lost, F.conv2d(branches["p4"] - mean, weight), atol=1e-4, rtol=1e-4)
+
+
+def test_class_scores_counted_by_hand():
+    truth = torch.tensor([0, 0, 0, 1, IGNORE])
+    prediction = torch.tensor([0, 0, 1, 1, 0])
+    zero, one, absent = class_scores(prediction, truth, 3)
+    assert (zero.iou, zero.recall, zero.precision) == pytest.approx((2 / 3, 2 / 3, 1))
+    assert (one.iou, one.recall, one.precision) == pytest.approx((1 / 2, 1, 1 / 2))
+    assert math.isnan(absent.iou)
+    assert mean_iou(prediction, truth, 3) == pytest.approx((2 / 3 + 1 / 2) / 2)
+
+
+def test_rows_of_the_confusion_are_fractions_of_the_truth():
+    truth, prediction = torch.tensor([0, 0, 0, 1, IGNORE]), torch.tensor([0, 0, 1, 1, 0])
+    expected = torch.tensor([[2 / 3, 1 / 3], [0, 1]], dtype=torch.float64)
+    assert_close(confusion(prediction, truth, 2), expected)
+
+
+def test_border_is_where_another_label_is_near():
+    labels = torch.zeros(1, 1, 8, dtype=torch.int64)
+    labels[..., 4:] = 3
+    near = near_border(labels, reach=2)[0, 0]
+    assert near.tolist() == [False, False, True, True, True, True, False, False]
+
+
+def test_entropy_is_that_of_the_probabilities():
+    logits = torch.zeros(1, 6, 1, 2)
+    logits[0, 2, 0, 1] = 100
+    assert_close(entropy(logits)[0, 0], torch.tensor([math.log(6), 0.0]))
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize(("num", "factor"), [(4, 4), (5, 2)])
+def test_positions_are_those_that_torch_reads(num, factor, aligned):
+    ramp = torch.arange(num, dtype=torch.float64)[None, None]
+    read = F.interpolate(ramp, size=num * factor, mode="linear", align_corners=aligned)[0, 0]
+    assert_close(sample_positions(num, factor, aligned), read)
+
+
+def test_blocks_get_their_most_frequent_label():
+    labels = torch.tensor([[[0, 1, 2, 2], [1, 1, IGNORE, IGNORE]]])
+    assert block_labels(labels, 3, 2).tolist() == [[[1, 1, 2, 2], [1, 1, 2, 2]]]
+
+
+def test_no_other_label_map_in_blocks_agrees_with_more_pixels(rng):
+    labels = torch.randint(0, 3, (1, 8, 8), generator=rng)
+    best = (block_labels(labels, 3, 4) == labels).sum()
+    for label in range(3):
+        assert best >= (labels == label).sum()
+
+
+def test_names_are_in_the_order_of_the_labels():
+    assert label_names(TOY_CATEGORIES) == [
+        "other", "sky", "building", "road", "sidewalk", "grass"
+    ]  # fmt: skip
+    everything = label_names(TOY_CATEGORIES, all_classes=True)
+    assert everything == [category.name for category in TOY_CATEGORIES]
