@@ -13,6 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from pfpn.losses.segmentation import require_hard_labels
+
 Classes = Literal["present", "all"] | Sequence[int]
 
 
@@ -74,6 +76,7 @@ def chosen_classes(
     bins: int | None,
 ) -> list[int]:
     """Return the channels whose losses may count; refuse arguments that do not fit each other."""
+    require_hard_labels(labels)
     num_classes = values.shape[1]
     if isinstance(classes, str) and classes not in ("present", "all"):
         raise ValueError(f'classes is {classes!r}. Try "present", "all" or a list of labels.')
@@ -102,22 +105,23 @@ def encode_labels(
     labels: Tensor, num_classes: int, kind: str, ignore: int | None, validate: bool
 ) -> Tensor:
     """Say of which channel a pixel is foreground; num_classes: of none, + 1: it is ignored."""
-    codes = labels.to(torch.int32, copy=True)
-    if kind == "hinge":  # the one channel is that of label 1
-        codes.neg_().add_(1)
+    if labels.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        labels = labels.long()  # few operations take these
     ignored = labels == ignore if ignore is not None else None
-    if validate and ignored is not None:
-        codes.masked_fill_(ignored, 0)
-    if validate and codes.numel():
-        low, high = (int(extreme) for extreme in codes.aminmax())
+    if validate and labels.numel():
+        # In the labels' own type: 2^32 would be 0 among 32 bits
+        counted = labels if ignored is None else labels.masked_fill(ignored, 0)
+        low, high = (int(extreme) for extreme in counted.aminmax())
         top = 1 if kind == "hinge" else num_classes - 1
         if low < 0 or high > top:
-            found = (1 - high, 1 - low) if kind == "hinge" else (low, high)
             raise ValueError(
-                f"Lovász loss: labels lie between {found[0]} and {found[1]}, expected 0 to {top}"
+                f"Lovász loss: labels lie between {low} and {high}, expected 0 to {top}"
                 f"{'' if ignore is None else f' or {ignore}'}. Is `ignore` (now {ignore}) set to "
                 "the label of the pixels that are left out?"
             )
+    codes = labels.to(torch.int32, copy=True)
+    if kind == "hinge":  # the one channel is that of label 1
+        codes.neg_().add_(1)
     if ignored is not None:
         codes.masked_fill_(ignored, num_classes + 1)
     return codes.to(torch.uint8 if num_classes < 255 else torch.int16)

@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pfpn.losses._lovasz_fast import TINY, binned_loss, sorted_loss
 from pfpn.losses._lovasz_rows import Classes, Work, chosen_classes, encode_labels, list_rows
+from pfpn.losses.segmentation import Labels, at_least_float32
 
 TOLERANCE = 1e-3  # how far rounding, down to bfloat16's, may push a probability out of [0, 1]
 
@@ -37,7 +38,7 @@ def jaccard_loss(wrong: Bool[Tensor, "*n p"], truth: Bool[Tensor, "*n p"]) -> Fl
     Source: [LS] 1, where it is called Delta_J.
     """
     union = (truth | wrong).sum(-1)
-    return wrong.sum(-1).double() / union.clamp(min=1)
+    return _precise(wrong.sum(-1)) / union.clamp(min=1)
 
 
 def lovasz_extension(
@@ -66,16 +67,21 @@ def lovasz_gradient(is_fg: Float[Tensor, "*c p"]) -> Float[Tensor, "*c p"]:
     """Weight each pixel by the rise in Jaccard loss when it joins the wrong pixels.
 
     `is_fg` is the 0/1 truth sorted by decreasing error. The weights are at least 0 and add up to 1.
-    In float64 inside: neighbouring losses differ by as little as 1 / p^2.
+
+    Algorithm 1 subtracts neighboring losses, which differ by as little as 1 / p^2. Counted in
+    integers and written out, each difference is a fraction that keeps its digits in float32:
+    1 / union for a foreground pixel, intersection / (union (union - 1)) for a background pixel.
 
     Source: [LS] Algorithm 1.
     """
-    truth = is_fg.double()
+    truth = is_fg.long()
     num_fg = truth.sum(-1, keepdim=True)
-    intersection = num_fg - truth.cumsum(-1)
     union = num_fg + (1 - truth).cumsum(-1)
-    jaccard_loss = 1 - intersection / union
-    return jaccard_loss.diff(dim=-1, prepend=torch.zeros_like(num_fg)).to(is_fg.dtype)
+    intersection = num_fg - truth.cumsum(-1)
+    intersection = intersection.to(torch.promote_types(is_fg.dtype, torch.float32))
+    # Without foreground the loss jumps to 1 with the first pixel, where the fraction says 0 / 0.
+    kept = torch.where((truth == 1) | (union == 1), 1, intersection / (union - 1).clamp(min=1))
+    return (kept / union).to(is_fg.dtype)
 
 
 def binned_gradient(
@@ -91,7 +97,7 @@ def binned_gradient(
 
     Source: derived here; [LS] stops at sorting.
     """
-    fg, bg = fg.double(), bg.double()
+    fg, bg = _precise(fg), _precise(bg)
     left = fg.sum(-1, keepdim=True) - fg.cumsum(-1) + fg  # intersection before this bin
     union = fg.sum(-1, keepdim=True) + bg.cumsum(-1) - bg  # before this bin
     after = (union + bg).clamp(min=1)
@@ -106,7 +112,7 @@ def binned_gradient(
 
 def lovasz_softmax(
     probs: Float[Tensor, "b c h w"],
-    labels: Integer[Tensor, "b h w"],
+    labels: Labels,
     *,
     classes: Classes = "present",
     per_image: bool = False,
@@ -144,7 +150,7 @@ def lovasz_softmax(
 
 def lovasz_softmax_from_logits(
     logits: Float[Tensor, "b c h w"],
-    labels: Integer[Tensor, "b h w"],
+    labels: Labels,
     *,
     classes: Classes = "present",
     per_image: bool = False,
@@ -164,7 +170,7 @@ def lovasz_softmax_from_logits(
 
 def lovasz_hinge(
     logits: Float[Tensor, "b h w"],
-    labels: Integer[Tensor, "b h w"] | Bool[Tensor, "b h w"],
+    labels: Labels,
     *,
     per_image: bool = True,
     ignore: int | None = None,
@@ -200,7 +206,7 @@ class LovaszSoftmax(nn.Module):
         self.options = options
 
     def forward(
-        self, logits: Float[Tensor, "b c h w"], labels: Integer[Tensor, "b h w"]
+        self, logits: Float[Tensor, "b c h w"], labels: Labels
     ) -> Float[Tensor, ""]:
         return lovasz_softmax_from_logits(logits, labels, **self.options)
 
@@ -213,7 +219,7 @@ class LovaszHinge(nn.Module):
         self.options = options
 
     def forward(
-        self, logits: Float[Tensor, "b h w"], labels: Integer[Tensor, "b h w"]
+        self, logits: Float[Tensor, "b h w"], labels: Labels
     ) -> Float[Tensor, ""]:
         return lovasz_hinge(logits, labels, **self.options)
 
@@ -233,8 +239,7 @@ def _apply(
     validate: bool,
 ) -> Tensor:
     chosen = chosen_classes(values, labels, classes, class_weights, bins)
-    if values.dtype != torch.float64:
-        values = values.float()
+    values = at_least_float32(values)
     present = classes == "present"
     loss: Tensor = _Lovasz.apply(
         values, labels, kind, chosen, present, class_weights, per_image, ignore, bins, validate
@@ -369,5 +374,14 @@ def _weigh(
 
 def _weigh_bins(fg: Tensor, bg: Tensor) -> tuple[Tensor, Tensor]:
     """`binned_gradient` of bins in rising order, the first of which holds the errors of 0."""
-    fg_weights, bg_weights = binned_gradient(fg.double().flip(-1), bg.double().flip(-1))
+    fg_weights, bg_weights = binned_gradient(_precise(fg).flip(-1), _precise(bg).flip(-1))
     return fg_weights.flip(-1), bg_weights.flip(-1)
+
+
+def _precise(counts: Tensor) -> Tensor:
+    """Return float64, or float32 on a device that has no float64."""
+    return counts.double() if _has_float64(counts.device) else counts.float()
+
+
+def _has_float64(device: torch.device) -> bool:
+    return device.type != "mps"  # Apple's GPUs

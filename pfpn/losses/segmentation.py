@@ -1,19 +1,21 @@
-"""The losses that everyone starts from: cross-entropy pixel by pixel, and two soft set losses.
+"""The standard segmentation losses: cross-entropy per pixel, and two soft set losses.
 
-Cross-entropy asks every pixel alone; Dice and soft Jaccard ask the regions, but bend the question
-(they replace the sets by sums of probabilities). `pfpn.losses.lovasz` asks it without bending.
+Cross-entropy treats every pixel alone. Dice and soft Jaccard compare regions, but replace the sets
+by sums of probabilities. `pfpn.losses.lovasz` extends the Jaccard loss itself.
 """
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from pfpn.structures import IGNORE
 
+Labels = Integer[Tensor, "b h w"] | Bool[Tensor, "b h w"]
+
 
 def pixel_cross_entropy(
-    logits: Float[Tensor, "b c h w"], labels: Int[Tensor, "b h w"], ignore: int = IGNORE
+    logits: Float[Tensor, "b c h w"], labels: Labels, ignore: int = IGNORE
 ) -> Float[Tensor, ""]:
     """Return the mean of -log p(true class) over the pixels that count, in nats.
 
@@ -23,12 +25,15 @@ def pixel_cross_entropy(
 
     Source: [PFPN] 3.1.
     """
-    total = F.cross_entropy(at_least_float32(logits), labels, ignore_index=ignore, reduction="sum")
+    require_hard_labels(labels)
+    total = F.cross_entropy(
+        at_least_float32(logits), labels.long(), ignore_index=ignore, reduction="sum"
+    )
     return total / (labels != ignore).sum().clamp(min=1)  # 0 / 1, where "mean" would say 0 / 0
 
 
 def dice_loss(
-    probs: Float[Tensor, "b c h w"], labels: Int[Tensor, "b h w"], ignore: int = IGNORE
+    probs: Float[Tensor, "b c h w"], labels: Labels, ignore: int = IGNORE
 ) -> Float[Tensor, ""]:
     """Return 1 - Dice with sums of probabilities for sets, in [0, 1]: a surrogate to compare with.
 
@@ -43,7 +48,7 @@ def dice_loss(
 
 
 def soft_jaccard_loss(
-    probs: Float[Tensor, "b c h w"], labels: Int[Tensor, "b h w"], ignore: int = IGNORE
+    probs: Float[Tensor, "b c h w"], labels: Labels, ignore: int = IGNORE
 ) -> Float[Tensor, ""]:
     """Return 1 - intersection / union with sums of probabilities for sets, in [0, 1].
 
@@ -59,9 +64,10 @@ def soft_jaccard_loss(
 
 
 def _region_sums(
-    probs: Float[Tensor, "b c h w"], labels: Int[Tensor, "b h w"], ignore: int
+    probs: Float[Tensor, "b c h w"], labels: Labels, ignore: int
 ) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"], Float[Tensor, " c"]]:
     """Per class: probability inside its true region, probability in all, pixels of the truth."""
+    require_hard_labels(labels)
     probs = at_least_float32(probs)
     counts = labels != ignore
     truth = F.one_hot(labels.where(counts, 0).long(), probs.shape[1]).movedim(-1, 1)
@@ -73,3 +79,18 @@ def _region_sums(
 def at_least_float32(values: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Return float16 and bfloat16 as float32, the rest as it is: losses are summed in no less."""
     return values if values.dtype == torch.float64 else values.float()
+
+
+def require_hard_labels(labels: Tensor) -> None:
+    """Raise ValueError unless the labels are integers or booleans.
+
+    Cut to integers, a mask of 0..1 from a bilinear resize would be background everywhere.
+    """
+    dtype = labels.dtype
+    if dtype.is_floating_point or dtype.is_complex:
+        raise ValueError(
+            f"labels: found {dtype}, expected integers or booleans: one class per pixel. Resize "
+            "label maps with mode='nearest', or turn soft labels into hard ones first: mask > 0.5, "
+            "or probs.argmax(1). To learn from soft labels themselves, use "
+            "torch.nn.functional.cross_entropy with probabilities."
+        )

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from torch import Tensor, nn
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pfpn.losses import _lovasz_fast as fast
+from pfpn.losses import lovasz
 from pfpn.losses.lovasz import (
     LovaszHinge,
     LovaszSoftmax,
@@ -232,6 +234,19 @@ def test_gradient_takes_rows_and_keeps_the_type(rng):
     assert_close(found[2, 1], lovasz_gradient(rows[2, 1]))
 
 
+def test_gradient_of_half_precision_counts_beyond_its_range():
+    is_fg = torch.ones(100_000, dtype=torch.float16)  # float16 ends at 65504
+    is_fg[-1] = 0
+    weights = lovasz_gradient(is_fg)
+    assert weights.dtype == torch.float16
+    assert weights[0].item() == pytest.approx(1e-5, rel=0.01)
+    assert weights[-1].item() == 0
+
+
+def test_gradient_without_foreground_is_all_on_the_first_pixel():
+    assert lovasz_gradient(torch.zeros(2, 3)).tolist() == [[1, 0, 0], [1, 0, 0]]
+
+
 @pytest.mark.slow
 def test_gradient_at_ten_million_pixels_keeps_its_digits():
     """Every tenth pixel is foreground, so counts, and with them weights, are known by heart."""
@@ -244,9 +259,7 @@ def test_gradient_at_ten_million_pixels_keeps_its_digits():
         assert_close(weights[10 * tens].item(), 1 / union, rtol=1e-6, atol=0)
         left = p // 10 - tens - 1
         expected = left / (union * (union + 1))
-        assert_close(
-            weights[10 * tens + 1].item(), expected, rtol=1e-2 if left < 9 else 1e-5, atol=0
-        )
+        assert_close(weights[10 * tens + 1].item(), expected, rtol=1e-6, atol=0)
     assert_close(weights.double().sum().item(), 1.0, rtol=0, atol=1e-6)
 
 
@@ -721,15 +734,36 @@ def test_labels_of_any_integer_type_are_read_and_left_alone(dtype, rng):
     assert torch.equal(narrow, before)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64])
+def test_labels_of_unsigned_types_are_read(dtype, rng):
+    probs, labels = random_case(rng)
+    value = lovasz_softmax(probs, labels.to(dtype), ignore=IGNORE)
+    assert torch.equal(value, lovasz_softmax(probs, labels, ignore=IGNORE))
+
+
+def test_boolean_truth_is_read(rng):
+    probs, labels = random_case(rng, (2, 2, 4, 5), present=2, ignored=0)
+    assert torch.equal(lovasz_softmax(probs, labels.bool()), lovasz_softmax(probs, labels))
+
+
 def test_boolean_truth_is_read_by_the_hinge(rng):
     logits, labels = random_hinge_case(rng, ignored=0)
     assert torch.equal(lovasz_hinge(logits, labels.bool()), lovasz_hinge(logits, labels))
 
 
-def test_more_than_255_classes_fit(rng):
-    probs, labels = random_case(rng, (1, 300, 4, 4), present=300, ignored=0)
-    expected, _ = oracle.softmax_loss(probs, labels)
-    assert_close(lovasz_softmax(probs, labels).item(), expected, rtol=1e-5, atol=0)
+@pytest.mark.parametrize("ignore", [None, 300, -1])
+@pytest.mark.parametrize("num_classes", [254, 255, 256, 300])
+def test_more_than_255_classes_fit(num_classes, ignore, rng):
+    """Every label that one byte cannot tell from another or from "ignored" is in the truth."""
+    probs = torch.randn((1, num_classes, 4, 4), generator=rng).softmax(1)
+    labels = torch.arange(num_classes - 16, num_classes).reshape(1, 4, 4)
+    labels[0, 0] = torch.tensor([0, 1, num_classes - 1, 253])
+    if ignore is not None:
+        labels[0, 3, 3] = ignore
+    expected, expected_gradient = oracle.softmax_loss(probs, labels, ignore=ignore)
+    value, gradient = value_and_gradient(lovasz_softmax, probs, labels, ignore=ignore)
+    assert_close(value.item(), expected, rtol=1e-5, atol=0)
+    assert_close(gradient.double(), expected_gradient, rtol=1e-5, atol=1e-7)
 
 
 @BINS
@@ -780,6 +814,51 @@ def test_probabilities_out_of_range_are_refused_and_logits_suggested(dtype, rng)
     with pytest.raises(ValueError, match=r"lie between -.* Are these logits\?"):
         lovasz_softmax(logits, labels)
     lovasz_softmax(logits, labels, validate=False)  # switched off for speed, as is the answer
+
+
+@EACH_DTYPE
+def test_probabilities_may_leave_the_range_by_rounding_and_no_further(dtype):
+    """bfloat16 rounds by up to 2^-9 of a value, so a sum of 1 may become 1.002 - and no 1.01."""
+    labels = torch.zeros(1, 1, 1, dtype=torch.long)
+
+    def loss(low: float, high: float) -> Tensor:
+        probs = torch.tensor([high, low], dtype=dtype).reshape(1, 2, 1, 1)
+        return lovasz_softmax(probs, labels)
+
+    for allowed in ((-0.0009, 1.0), (0.0, 1.0009), (-0.0009, 1.0009)):
+        assert loss(*allowed).isfinite()
+    for refused in ((-0.0011, 1.0), (0.0, 1.0011)):
+        with pytest.raises(ValueError, match="expected 0 to 1"):
+            loss(*refused)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.complex64])
+@pytest.mark.parametrize("validate", [True, False])
+def test_soft_labels_are_refused_and_the_message_says_what_to_do(dtype, validate):
+    """Cut to integers, a mask of 0..1 would be background everywhere, and its loss 0."""
+    mask = torch.full((1, 4, 4), 254 / 255).to(dtype)
+    logits = torch.randn(1, 2, 4, 4)
+    calls = [
+        lambda: lovasz_softmax(logits.softmax(1), mask, validate=validate),
+        lambda: lovasz_softmax_from_logits(logits, mask, validate=validate, bins=16),
+        lambda: lovasz_hinge(logits[:, 0], mask, validate=validate),
+        lambda: LovaszSoftmax(validate=validate)(logits, mask),
+        lambda: LovaszHinge(validate=validate)(logits[:, 0], mask),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=rf"found {dtype}, expected integers.*mask > 0\.5"):
+            call()
+
+
+@pytest.mark.parametrize("bad", [2**32, 2**32 + 1, -(2**32), 2**40])
+def test_labels_beyond_32_bits_are_refused_as_they_are(bad):
+    """Their last 32 bits are 0 or 1, which would be valid labels."""
+    logits, labels = torch.zeros(1, 2, 1, 2), torch.tensor([[[0, bad]]])
+    for loss, scores in ((lovasz_softmax_from_logits, logits), (lovasz_hinge, logits[:, 0])):
+        with pytest.raises(ValueError, match=rf"between .*{bad}.*expected 0 to 1"):
+            loss(scores, labels)
+        assert loss(scores, labels, ignore=bad).isfinite()
 
 
 @pytest.mark.parametrize("bad", [-1, 3, 255])
@@ -931,6 +1010,46 @@ def test_autocast_gives_float32_and_trains_the_layer(rng):
     sum(losses).backward()
     assert layer.weight.grad.isfinite().all()
     assert layer.weight.grad.any()
+
+
+class NoFloat64(TorchDispatchMode):
+    """Refuses every operation that makes float64, as Apple's GPUs do."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for value in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(value, Tensor) and value.dtype == torch.float64:
+                raise TypeError(f"{function} makes float64, which this device does not have")
+        return result
+
+
+@pytest.mark.parametrize("bins", [None, 16])
+def test_a_device_without_float64_gives_the_same(bins, rng, monkeypatch):
+    logits = torch.randn(2, 5, 16, 16, generator=rng)
+    _, labels = random_case(rng, (2, 5, 16, 16))
+    truth = (labels == 1).long()
+    cases = [
+        (lovasz_softmax_from_logits, logits, labels, {"ignore": IGNORE}),
+        (lovasz_softmax, logits.softmax(1), labels, {"ignore": IGNORE, "per_image": True}),
+        (lovasz_hinge, logits[:, 0], truth, {}),
+    ]
+    expected = [value_and_gradient(f, x, y, bins=bins, **options) for f, x, y, options in cases]
+    monkeypatch.setattr(lovasz, "_has_float64", lambda device: False)
+    monkeypatch.setattr(lovasz, "_is_for_cpu", lambda values: False)
+    with NoFloat64():
+        for (f, x, y, options), figures in zip(cases, expected, strict=True):
+            there = value_and_gradient(f, x, y, bins=bins, **options)
+            assert_close(there, figures, rtol=1e-5, atol=1e-7)
+        errors = torch.rand(50, generator=rng)
+        lovasz_extension(lambda wrong: jaccard_loss(wrong, errors > 0.5), errors)
+        with pytest.raises(TypeError, match="makes float64"):
+            errors.double()  # otherwise this test would prove nothing
+
+
+def test_apples_gpus_are_the_devices_without_float64():
+    assert not lovasz._has_float64(torch.device("mps"))
+    assert lovasz._has_float64(torch.device("cpu"))
+    assert lovasz._has_float64(torch.device("cuda:1"))
 
 
 def test_cuda_gives_what_the_cpu_gives(rng):

@@ -64,6 +64,35 @@ def test_cross_entropy_has_the_gradient_of_its_differences(rng):
     assert torch.autograd.gradcheck(lambda x: pixel_cross_entropy(x, labels), logits)
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("loss", [pixel_cross_entropy, *SOFT])
+def test_soft_labels_are_refused_and_the_message_says_what_to_do(loss):
+    """Cut to integers, a mask of 0..1 would be background everywhere."""
+    mask = torch.full((1, 4, 4), 254 / 255)
+    with pytest.raises(ValueError, match=r"found torch\.float32, expected integers.*mask > 0\.5"):
+        loss(torch.rand(1, 2, 4, 4), mask)
+
+
+@pytest.mark.parametrize("loss", [pixel_cross_entropy, *SOFT])
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int16, torch.int32])
+def test_labels_of_any_integer_type_are_read(loss, dtype, rng):
+    scores = torch.rand(2, 2, 4, 4, generator=rng)
+    labels = torch.randint(2, (2, 4, 4), generator=rng)
+    assert torch.equal(loss(scores, labels.to(dtype)), loss(scores, labels))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("loss", [pixel_cross_entropy, *SOFT])
+def test_sums_beyond_the_range_of_half_precision_stay_finite(loss, dtype):
+    """float16 ends at 65504: 400 x 400 pixels that each cost about 1 would sum to infinity."""
+    labels = torch.zeros(1, 400, 400, dtype=torch.long)
+    scores = torch.tensor([0.3, 0.7]).view(1, 2, 1, 1).expand(1, 2, 400, 400).to(dtype)
+    value = loss(scores, labels)
+    assert value.dtype == torch.float32
+    assert_close(value, loss(scores.float(), labels))
+    assert 0 < value.item() < 1
+
+
 @pytest.mark.parametrize("loss", SOFT)
 def test_soft_losses_are_0_where_all_is_right_and_1_where_all_is_wrong(loss):
     labels = torch.tensor([[[0, 1], [1, 1]]])
