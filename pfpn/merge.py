@@ -19,6 +19,7 @@ OTHER = 0  # the semantic head's one label for every thing: never a segment
 MIN_SCORE = 0.5  # an instance below is not trusted  [PFPN] 3.2; value from detectron2
 MAX_OVERLAP = 0.5  # share of an instance that better ones may hide; from detectron2
 MIN_STUFF_AREA = 4096  # pixels of the output; from detectron2
+STRIP = 64  # rows that are filled with stuff at a time, which saves memory
 
 
 def merge(
@@ -56,7 +57,7 @@ def merge(
     size = (label_map.shape[0], label_map.shape[1])
     rival = None
     if stuff_confidence is not None:
-        rival = stuff_confidence * ((label_map != OTHER) & (label_map != IGNORE))
+        rival = stuff_confidence.masked_fill((label_map == OTHER) | (label_map == IGNORE), 0)
     id_map, segments = paste_instances(
         windows,
         scores,
@@ -67,6 +68,7 @@ def merge(
         rival=rival,
         margin=margin,
     )
+    del rival
     return fill_stuff(id_map.to(label_map.device), label_map, segments, min_area=min_stuff_area)
 
 
@@ -113,12 +115,12 @@ def paste_instances(
     free = torch.ones(size, dtype=torch.bool)
     id_map = torch.full(size, VOID, dtype=torch.int32)
     segments: list[Segment] = []
-    by_score = scores.argsort(descending=True, stable=True).tolist()
+    by_score = scores.argsort(descending=True, stable=True)
+    # Compared as tensors, in the scores' own precision: 0.7 as float32 is below 0.7 as a float.
+    by_score = by_score[scores[by_score] >= min_score]
     for i, score, label in zip(
-        by_score, scores[by_score].tolist(), labels[by_score].tolist(), strict=True
+        by_score.tolist(), scores[by_score].tolist(), labels[by_score].tolist(), strict=True
     ):
-        if score < min_score:
-            break
         place, mask = _place(windows[i], size)
         claim = mask & free[place]
         if rival is not None:
@@ -149,10 +151,14 @@ def fill_stuff(
 
     Source: [PFPN] 3.2.
     """
-    unclaimed = label_map * (id_map == VOID)  # OTHER where claimed
-    new_ids, labels = _number_labels(unclaimed, min_area, first_id=_next_id(segments), skip=OTHER)
+    unclaimed = label_map.to(torch.int32, copy=True).masked_fill_(id_map != VOID, OTHER)
+    ids, labels = _number_labels(unclaimed, min_area, first_id=_next_id(segments), skip=OTHER)
+    del unclaimed
+    filled = id_map.clone()
+    for rows, labels_there in zip(filled.split(STRIP), label_map.split(STRIP), strict=True):
+        rows += ids[(labels_there * (rows == VOID)).long()]
     added = [Segment(i, label, is_thing=False) for i, label in labels]
-    return Panoptic(id_map + new_ids, (*segments, *added))
+    return Panoptic(filled, (*segments, *added))
 
 
 def segments_from_labels(
@@ -169,11 +175,12 @@ def segments_from_labels(
         num_things: T.
         min_area: pixels; smaller regions, things and stuff alike, become VOID.
     """
-    id_map, labels = _number_labels(label_map, min_area, first_id=VOID + 1, skip=None)
+    ids, labels = _number_labels(label_map, min_area, first_id=VOID + 1, skip=None)
     segments = [
         Segment(i, label if label < num_things else label - num_things + 1, label < num_things)
         for i, label in labels
     ]
+    id_map = ids.index_select(0, label_map.long().flatten()).view(label_map.shape)
     return Panoptic(id_map, tuple(segments))
 
 
@@ -209,18 +216,17 @@ def _next_id(segments: Sequence[Segment]) -> int:
 
 def _number_labels(
     label_map: Int[Tensor, "h w"], min_area: int, *, first_id: int, skip: int | None
-) -> tuple[Int[Tensor, "h w"], list[tuple[int, int]]]:
-    """Number the labels that cover enough pixels, ascending: their id map and (id, label) pairs.
+) -> tuple[Int[Tensor, " l"], list[tuple[int, int]]]:
+    """Number the labels that cover enough pixels, ascending.
 
-    Every label's pixels are counted in one pass, and painted in one.
+    Returns:
+        The id of every label from 0 on, VOID where it has none; the (id, label) pairs.
     """
-    labels = label_map.long().flatten()
-    areas = torch.bincount(labels, minlength=IGNORE + 1)
+    areas = torch.bincount(label_map.flatten(), minlength=IGNORE + 1)
     areas[IGNORE] = 0
     if skip is not None:
         areas[skip] = 0
     kept = (areas >= max(1, min_area)).nonzero()[:, 0]
     ids = torch.zeros_like(areas)  # VOID for all others
     ids[kept] = first_id + torch.arange(len(kept), device=kept.device)
-    id_map = ids.index_select(0, labels).view(label_map.shape)
-    return id_map, list(zip(ids[kept].tolist(), kept.tolist(), strict=True))
+    return ids, list(zip(ids[kept].tolist(), kept.tolist(), strict=True))

@@ -1,5 +1,6 @@
-"""The way of one image: resize -> network -> merge -> panoptic map at the original size."""
+"""Predict a panoptic map at the image's own size: resize, network, merge."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,12 +21,12 @@ from pfpn.structures import Detections, Panoptic
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictConfig:
-    """How an image is brought to the network and its answers are merged; defaults as published."""
+    """How images are resized and the two branches merged; defaults as in detectron2."""
 
     shortest_edge: int = 800  # pixels; 0 keeps the image's own size
     longest_edge: int = 1333  # pixels; the shortest edge gives way
     min_score: float = 0.5  # an instance below takes no part in the panoptic map
-    max_overlap: float = 0.5  # share of an instance that better ones may hide
+    max_overlap: float = 0.5  # fraction of an instance that better ones may hide
     min_stuff_area: int = 4096  # pixels of the output; smaller regions become void
     softer: bool = False  # let the more confident of stuff and instance win
     margin: float = 0.0  # by which stuff has to be more confident; softer only
@@ -45,7 +46,7 @@ class PredictConfig:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Everything said about one image, in the frame of that image."""
+    """The model's prediction for one image, in pixels of that image."""
 
     panoptic: Panoptic
     detections: Detections  # boxes in pixels of the image
@@ -91,18 +92,19 @@ def predict(
     *,
     all_detections: bool = True,
 ) -> list[Prediction]:
-    """Return what the model says of each image, at that image's own size.
+    """Return a prediction for each image, at that image's own size.
 
     One image at a time enters the network, as for every published figure: padding to a common size
     would reach the features.
 
     Args:
         model: on any device, in eval mode or not (it is put into eval mode meanwhile).
-        images: RGB, of any sizes from 1x1 up.
+        images: uint8 and RGB, of any sizes from 1x1 up; anything else is a ValueError.
         config: see PredictConfig.
         all_detections: also return those below `min_score`, which box and mask AP need. Without
             them most masks need not be computed; the panoptic map is the same.
     """
+    _require_images(images)
     config = config or PredictConfig()
     was_training = model.training
     model.eval()
@@ -121,20 +123,59 @@ def _predict_one(
     raw = model.infer([resized], None if all_detections else config.min_score)
 
     detections = to_output(raw.detections[0], net_size, size)
-    logits = None
-    if model.config.semantic_branch:
-        logits = output_logits(raw.semantic_logits, net_size, size)[0]
-        label_map = logits.argmax(dim=0)
-    else:
-        label_map = torch.zeros(size, dtype=torch.int64, device=resized.device)
-    panoptic = to_panoptic(detections, label_map, logits, model.config, config)
+    label_map, best = output_labels(raw.semantic_logits, net_size, size)
+    confidence = None
+    if config.softer and model.config.semantic_branch:
+        confidence = output_confidence(raw.semantic_logits, best, net_size, size)
+    del best
+    panoptic = to_panoptic(detections, label_map, confidence, model.config, config)
     return Prediction(panoptic, detections, label_map)
+
+
+def _require_images(images: Sequence[Tensor]) -> None:
+    """Raise ValueError unless each is uint8 (3, h, w); say how to make it so."""
+    if isinstance(images, Tensor) and images.ndim == 3:
+        raise ValueError(
+            f"predict: found one tensor of shape {tuple(images.shape)}, expected a list of images. "
+            "Try predict(model, [image])."
+        )
+    for i, image in enumerate(images):
+        if isinstance(image, Tensor):
+            found = f"a tensor of {image.dtype} and shape {tuple(image.shape)}"
+            if image.dtype == torch.uint8 and image.ndim == 3 and len(image) == 3 and image.numel():
+                continue
+            remedy = _remedy(image)
+        elif isinstance(image, np.ndarray):
+            found = f"a NumPy array of {image.dtype} and shape {image.shape}"
+            remedy = "torch.from_numpy(image).permute(2, 0, 1), if it is uint8 (h, w, 3) and RGB"
+        elif isinstance(image, Image.Image):
+            found = f"a PIL image of mode {image.mode} and size {image.size}"
+            remedy = 'torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)'
+        else:
+            found, remedy = type(image).__name__, "pfpn.data.coco.read_image(path), if it is a path"
+        raise ValueError(
+            f"predict: image {i}: found {found}, expected a tensor of torch.uint8 and shape "
+            f"(3, h, w), RGB. Try {remedy}."
+        )
+
+
+def _remedy(image: Tensor) -> str:
+    """Say how an unsuitable tensor becomes uint8 (3, h, w)."""
+    if image.dtype != torch.uint8:
+        return "(255 * image).round().to(torch.uint8), if its values lie in 0..1"
+    if image.ndim == 3 and image.shape[2] == 3:
+        return "image.permute(2, 0, 1)"
+    if image.ndim == 2 or (image.ndim == 3 and len(image) == 1):
+        return "image.expand(3, -1, -1), if it is gray"
+    if image.ndim == 3 and len(image) == 4:
+        return "image[:3], if its last channel is alpha"
+    return "one image of at least one pixel for each entry"
 
 
 def to_output(
     detections: Detections, net_size: tuple[int, int], size: tuple[int, int]
 ) -> Detections:
-    """Carry boxes from the network's frame to the image's; drop those that become empty."""
+    """Scale boxes from the network's input to the image; drop those that become empty."""
     scale = (size[0] / net_size[0], size[1] / net_size[1])  # two factors: each side was rounded
     boxes = clip(rescale(detections.boxes, scale), size)
     return replace(detections, boxes=boxes)[is_nonempty(boxes)]
@@ -154,23 +195,59 @@ def output_logits(
     return F.interpolate(at_network, size=size, mode="bilinear", align_corners=False)
 
 
+def output_labels(
+    logits: Float[Tensor, "1 c h4 w4"], net_size: tuple[int, int], size: tuple[int, int]
+) -> tuple[Int[Tensor, "h w"], Float[Tensor, "h w"]]:
+    """Return the best label and its logit for every pixel of an image; label 0 without classes.
+
+    One class at a time is brought to the image's size, so that memory does not grow with their
+    number: 54 classes of 48 megapixels would take 10 GB at once. Of equal logits the first wins.
+    """
+    label_map = torch.zeros(size, dtype=torch.int64, device=logits.device)
+    best = torch.full(size, -math.inf, device=logits.device)
+    for label in range(logits.shape[1]):
+        values = output_logits(logits[:, label : label + 1], net_size, size)[0, 0]
+        label_map.masked_fill_(values > best, label)
+        torch.maximum(best, values, out=best)
+    return label_map, best
+
+
+def output_confidence(
+    logits: Float[Tensor, "1 c h4 w4"],
+    best: Float[Tensor, "h w"],
+    net_size: tuple[int, int],
+    size: tuple[int, int],
+) -> Float[Tensor, "h w"]:
+    """Return the softmax probability of the best label, whose logit is `best`, in [0, 1]."""
+    total = torch.zeros_like(best)
+    for label in range(logits.shape[1]):
+        values = output_logits(logits[:, label : label + 1], net_size, size)[0, 0]
+        total += values.sub_(best).exp_()
+    return total.reciprocal_()
+
+
 def to_panoptic(
     detections: Detections,
     label_map: Int[Tensor, "h w"],
-    logits: Float[Tensor, "c h w"] | None,
+    confidence: Float[Tensor, "h w"] | None,
     model: ModelConfig,
     config: PredictConfig,
 ) -> Panoptic:
-    """Merge both branches, or turn the only one there is into a panoptic map."""
+    """Merge both branches, or turn the only one there is into a panoptic map.
+
+    Args:
+        detections: boxes in pixels of the output.
+        label_map: the semantic branch's best label.
+        confidence: its probability, for the softer rule; None for the paper's.
+        model: which branches there are.
+        config: see PredictConfig.
+    """
     if not model.instance_branch:
         return segments_from_labels(
             label_map, num_things=model.num_things, min_area=config.min_stuff_area
         )
     confident = detections[detections.scores >= config.min_score]
     size = (label_map.shape[0], label_map.shape[1])
-    confidence = None
-    if config.softer and logits is not None:
-        confidence = logits.softmax(dim=0).amax(dim=0)
     return merge(
         paste_windows(confident.mask_probs, confident.boxes, size),
         confident.scores,

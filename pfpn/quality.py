@@ -41,6 +41,12 @@ def count_overlaps(gt_id_map: IdMap, found_id_map: IdMap) -> Overlaps:
     pass; what remains to be sorted is some thousand runs, not some hundred thousand pixels.
     """
     gt, found = _array(gt_id_map), _array(found_id_map)
+    for array in (gt, found):
+        if array.ndim != 2 or array.dtype.kind not in "biu":
+            raise ValueError(
+                f"id map: found {array.dtype} values of shape {array.shape}, expected integers of "
+                "shape (h, w). Update once for each image of a batch: ids of two images differ."
+            )
     if gt.shape != found.shape:
         raise ValueError(
             f"id maps of one image: found a prediction of size {found.shape}, expected the truth's "
@@ -222,6 +228,14 @@ class PanopticQuality:
 
     def add(self, matches: Matches) -> None:
         """Add one image whose segments are matched already."""
+        matched = [segment for truth, found, _ in matches.pairs for segment in (truth, found)]
+        for segment in (
+            *matched,
+            *matches.false_positives,
+            *matches.false_negatives,
+            *matches.ignored,
+        ):
+            self._require_known(segment)
         for truth, _, iou in matches.pairs:
             sums = self._sums[_class_of(truth)]
             sums[0] += 1
@@ -231,6 +245,17 @@ class PanopticQuality:
         for segment in matches.false_negatives:
             self._sums[_class_of(segment)][2] += 1
         self.num_images += 1
+
+    def _require_known(self, segment: Segment) -> None:
+        """Raise ValueError if no category has the segment's label."""
+        if _class_of(segment) not in self._sums:
+            labels = sorted(label for is_thing, label in self._sums if is_thing == segment.is_thing)
+            kind = "thing" if segment.is_thing else "stuff"
+            expected = f"{labels[0]} to {labels[-1]}" if labels else f"no {kind}"
+            raise ValueError(
+                f"panoptic quality: segment {segment.id} has {kind} label {segment.label}, "
+                f"expected {expected}. Are these the categories of the data set?"
+            )
 
     def merge(self, other: "PanopticQuality") -> None:
         """Add what another process collected over other images, for the same categories."""
@@ -280,25 +305,35 @@ class SemanticResult:
 
 
 class SemanticQuality:
-    """Collects a confusion matrix over label maps; `names` are those of labels 0, 1, ..."""
+    """Collects a confusion matrix over label maps, of any number of classes.
+
+    `ignore` is the label of pixels without a class: IGNORE, or the first label after the classes
+    where IGNORE is a class itself.
+    """
 
     def __init__(self, names: Sequence[str]):
+        """Name the classes of labels 0, 1, ..."""
+        self.ignore = max(IGNORE, len(names))
         # A result lists classes by name, so one that comes twice gets its label added.
         self.names = tuple(n if names.count(n) == 1 else f"{n} ({i})" for i, n in enumerate(names))
         # Rows are true labels, columns found ones; the last column counts pixels left without one.
         self.confusion = np.zeros((len(names), len(names) + 1), dtype=np.int64)
 
     def update(self, gt_labels: IdMap, found_labels: IdMap) -> None:
-        """Add one image. A true IGNORE is left out; a found one is a miss in favor of no class."""
+        """Add one image.
+
+        A pixel that the truth ignores is left out; one that the prediction leaves without a class
+        is a miss.
+        """
         for (gt, found), pixels in count_overlaps(gt_labels, found_labels).pairs.items():
             for label in (gt, found):
-                if label >= len(self.names) and label != IGNORE:
+                if label >= len(self.names) and label != self.ignore:
                     raise ValueError(
                         f"label map: found label {label}, expected 0 to {len(self.names) - 1} or "
-                        f"{IGNORE} for none"
+                        f"{self.ignore} for none"
                     )
-            if gt != IGNORE:
-                self.confusion[gt, -1 if found == IGNORE else found] += pixels
+            if gt != self.ignore:
+                self.confusion[gt, -1 if found == self.ignore else found] += pixels
 
     def merge(self, other: "SemanticQuality") -> None:
         """Add what another process collected over other images, for the same classes."""

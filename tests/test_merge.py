@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.merge import merge_pixel_by_pixel
 
-from pfpn.merge import fill_stuff, merge, paste_instances, segments_from_labels
+from pfpn.merge import STRIP, fill_stuff, merge, paste_instances, segments_from_labels
 from pfpn.paste import windows_of
 from pfpn.structures import IGNORE, VOID, Panoptic, Segment, Window
 
@@ -98,6 +98,43 @@ def test_equal_scores_keep_their_order():
     scores[n // 2] = 0.5
     _, segments = paste_instances(masks, scores, torch.arange(n), (1, 1))
     assert [s.label for s in segments] == [0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_exactly_the_lowest_score_stays_whatever_the_threshold(dtype):
+    """0.7 as float32 is below 0.7 as Python's float; each is compared in the scores' precision."""
+    mask, label = rows("#"), torch.tensor([0])
+    for hundredths in range(1, 100):
+        threshold = hundredths / 100
+        score = torch.tensor([threshold], dtype=dtype)
+        below = torch.nextafter(score, torch.zeros_like(score))
+        for value, expected in ((score, 1), (below, 0)):
+            _, segments = paste_instances(mask, value, label, (1, 1), min_score=threshold)
+            assert len(segments) == expected, threshold
+
+
+def test_labels_of_any_integer_type_are_filled():
+    labels = torch.tensor([[1, 1, 2], [0, 2, IGNORE]])
+    void = torch.zeros_like(labels)
+    expected = fill_stuff(void, labels, [], min_area=1)
+    assert expected.id_map.tolist() == [[1, 1, 2], [0, 2, 0]]
+    for dtype in (torch.int16, torch.int32):
+        assert torch.equal(
+            fill_stuff(void, labels.to(dtype), [], min_area=1).id_map, expected.id_map
+        )
+
+
+def test_stuff_is_filled_alike_across_strips(rng):
+    """The map is taller than one strip, and its last strip is shorter than the others."""
+    size = (2 * STRIP + 7, 11)
+    labels = torch.randint(0, 5, size, generator=rng)
+    claimed = torch.randint(0, 2, size, generator=rng)
+    segments = [Segment(1, 0, is_thing=True)]
+    before = claimed.clone(), labels.clone()
+    filled = fill_stuff(claimed, labels, segments, min_area=1).id_map
+    assert torch.equal(filled, torch.where((claimed == 1) | (labels == 0), claimed, 1 + labels))
+    assert torch.equal(claimed, before[0])
+    assert torch.equal(labels, before[1])
 
 
 def test_segments_carry_their_score_and_stuff_has_one():

@@ -1,11 +1,18 @@
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.testing import assert_close
 
 from pfpn.predict import (
     PredictConfig,
+    output_confidence,
+    output_labels,
     output_logits,
     predict,
     resize_image,
@@ -15,6 +22,7 @@ from pfpn.predict import (
 from pfpn.structures import VOID, Detections
 from tests.factories import confident_model, random_image, tiny_model
 
+ROOT = Path(__file__).resolve().parents[1]
 SMALL = PredictConfig(shortest_edge=64, longest_edge=128, min_stuff_area=50)
 
 
@@ -91,6 +99,74 @@ def test_logits_of_an_image_at_network_size_are_upsampled_once():
     same = output_logits(logits, (32, 32), (32, 32))
     wanted = torch.nn.functional.interpolate(logits, scale_factor=4.0, mode="bilinear")
     assert_close(same, wanted)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("num_classes", [1, 2, 3, 8, 54])
+def test_labels_one_class_at_a_time_are_those_of_all_at_once(num_classes, threads, rng):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for size in ((61, 91), (1, 1), (1, 7), (30, 40), (65, 64), (150, 335), (300, 20)):
+            logits = torch.randn((1, num_classes, 16, 24), generator=rng)
+            expected = output_logits(logits, (61, 91), size)[0]
+            label_map, best = output_labels(logits, (61, 91), size)
+            assert torch.equal(label_map, expected.argmax(dim=0))
+            assert_close(best, expected.amax(dim=0))
+            confidence = output_confidence(logits, best, (61, 91), size)
+            assert_close(confidence, expected.softmax(dim=0).amax(dim=0))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_of_equal_logits_the_first_label_wins():
+    logits = torch.tensor([1.0, 2.0, 2.0, -3.0]).view(1, 4, 1, 1).expand(1, 4, 8, 8)
+    label_map, best = output_labels(logits, (32, 32), (20, 30))
+    assert (label_map == 1).all()
+    assert_close(best, torch.full((20, 30), 2.0))
+
+
+def test_without_classes_every_label_is_other():
+    label_map, _ = output_labels(torch.zeros(1, 0, 8, 8), (32, 32), (20, 30))
+    assert label_map.shape == (20, 30)
+    assert label_map.dtype == torch.int64
+    assert not label_map.any()
+
+
+MEMORY = """
+import torch
+from pathlib import Path
+from pfpn.predict import PredictConfig, predict
+from tests.factories import confident_model
+
+def status(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024
+
+torch.set_num_threads(1)
+small = torch.zeros((3, 30, 40), dtype=torch.uint8)
+for num_semantic in (4, 54):
+    model = confident_model(num_semantic=num_semantic)
+    predict(model, [small], PredictConfig(shortest_edge=120))
+    image = small.repeat_interleave(100, 1).repeat_interleave(100, 2)  # 12 megapixels
+    Path("/proc/self/clear_refs").write_text("5")
+    before = status("VmRSS")
+    predict(model, [image], PredictConfig(shortest_edge=120), all_detections=False)
+    print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads memory as Linux tells it")
+def test_memory_does_not_grow_with_classes_times_pixels():
+    """48 megapixels are to stay below 2 GiB, so a quarter of them below half a GiB."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    few, many = map(int, done.stdout.split())
+    assert many < 400 << 20  # all 54 at once would take 2.6 GB
+    assert many - few < 32 << 20
 
 
 # --- the whole way -----------------------------------------------------------------------------
@@ -191,6 +267,62 @@ def test_the_softer_rule_gives_pixels_to_stuff_that_is_surer(rng):
     assert any(s.is_thing for s in predict(model, [image], hard)[0].panoptic.segments)
     (segment,) = predict(model, [image], soft)[0].panoptic.segments
     assert (segment.label, segment.is_thing) == (1, False)
+
+
+# --- what is refused ---------------------------------------------------------------------------
+
+
+def pixels() -> np.ndarray:
+    return np.zeros((32, 40, 3), dtype=np.uint8)
+
+
+UNSUITABLE = {
+    "float in 0..1": (torch.rand(3, 32, 40), r"torch\.float32.*Try \(255 \* image\)"),
+    "float in 0..255": (255 * torch.rand(3, 32, 40), r"torch\.float32"),
+    "half": (torch.rand(3, 32, 40).half(), r"torch\.float16"),
+    "int64": (torch.zeros((3, 32, 40), dtype=torch.int64), r"torch\.int64"),
+    "bool": (torch.zeros((3, 32, 40), dtype=torch.bool), r"torch\.bool"),
+    "(h, w, 3)": (torch.from_numpy(pixels()), r"\(32, 40, 3\).*Try image\.permute\(2, 0, 1\)"),
+    "gray": (torch.zeros((32, 40), dtype=torch.uint8), r"\(32, 40\).*Try image\.expand\(3"),
+    "one channel": (torch.zeros((1, 32, 40), dtype=torch.uint8), r"Try image\.expand\(3"),
+    "alpha": (torch.zeros((4, 32, 40), dtype=torch.uint8), r"Try image\[:3\]"),
+    "a batch": (torch.zeros((1, 3, 32, 40), dtype=torch.uint8), r"\(1, 3, 32, 40\)"),
+    "empty": (torch.zeros((3, 0, 40), dtype=torch.uint8), r"at least one pixel"),
+    "NumPy": (pixels(), r"a NumPy array of uint8.*\(32, 40, 3\).*torch\.from_numpy"),
+    "PIL": (Image.fromarray(pixels()), r"a PIL image of mode RGB and size \(40, 32\).*np\.array"),
+    "a path": ("photo.jpg", r"str.*read_image"),
+}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kind", UNSUITABLE)
+def test_what_is_not_uint8_of_three_channels_is_refused_with_what_to_do(kind, rng):
+    unsuitable, message = UNSUITABLE[kind]
+    with pytest.raises(ValueError, match=rf"^predict: image 1: found .*{message}") as caught:
+        predict(tiny_model(), [random_image((32, 32), rng), unsuitable], SMALL)
+    assert "expected a tensor of torch.uint8 and shape (3, h, w)" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_one_image_instead_of_a_list_is_refused_with_what_to_do(rng):
+    with pytest.raises(ValueError, match=r"found one tensor .*Try predict\(model, \[image\]\)"):
+        predict(tiny_model(), random_image((32, 32), rng), SMALL)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_the_messages_say_works(rng):
+    """Every remedy leads to the same prediction."""
+    model, image = confident_model(), random_image((32, 40), rng)
+    array = image.permute(1, 2, 0).contiguous().numpy()
+    (expected,) = predict(model, [image], SMALL)
+    for same in (
+        (255 * (image.float() / 255)).round().to(torch.uint8),
+        torch.from_numpy(array).permute(2, 0, 1),
+        torch.from_numpy(np.array(Image.fromarray(array).convert("RGB"))).permute(2, 0, 1),
+    ):
+        (prediction,) = predict(model, [same], SMALL)
+        assert torch.equal(prediction.panoptic.id_map, expected.panoptic.id_map)
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,64 @@ def test_ids_that_do_not_fit_are_refused(bad):
         count_overlaps(torch.ones_like(id_map), id_map)
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_a_batch_of_maps_is_refused():
+    """Ids of two images would be mixed."""
+    maps = torch.ones((2, 3, 4), dtype=torch.int64)
+    message = r"found int64 values of shape \(2, 3, 4\), expected integers of shape \(h, w\)"
+    segments = (Segment(1, 0, True),)
+    with pytest.raises(ValueError, match=message):
+        PanopticQuality(CATEGORIES).update(Panoptic(maps, segments), Panoptic(maps, segments))
+    with pytest.raises(ValueError, match=message):
+        count_overlaps(maps.numpy(), maps.numpy())
+    with pytest.raises(ValueError, match=message):
+        SemanticQuality(["a", "b"]).update(maps, maps)
+    with pytest.raises(ValueError, match=r"shape \(3,\)"):
+        count_overlaps(maps[0, :, 0], maps[0, :, 0])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("first", [True, False])
+def test_ids_that_are_not_whole_numbers_are_refused(first):
+    whole, half = torch.ones((1, 2), dtype=torch.int64), torch.full((1, 2), 1.5)
+    with pytest.raises(ValueError, match="found float32 values"):
+        count_overlaps(*((half, whole) if first else (whole, half)))
+
+
+@pytest.mark.parametrize(
+    ("is_thing", "label", "expected"),
+    [(True, 2, "0 to 1"), (True, -1, "0 to 1"), (False, 0, "1 to 2"), (False, 7, "1 to 2")],
+)
+@pytest.mark.parametrize("fate", ["tp", "fp", "fn", "crowd", "ignored"])
+def test_a_label_that_no_category_has_is_refused(is_thing, label, expected, fate):
+    """Whatever becomes of the segment, and before anything is counted."""
+    void, row = Panoptic(torch.tensor([[0, 0]]), ()), torch.tensor([[5, 5]])
+    unknown = Panoptic(row, (Segment(5, label, is_thing, is_crowd=fate == "crowd"),))
+    known = Panoptic(row, (Segment(5, 1, True),))
+    images = {
+        "tp": (unknown, unknown),
+        "fp": (known, unknown),
+        "fn": (unknown, void),
+        "crowd": (unknown, void),
+        "ignored": (void, unknown),
+    }
+    kind = "thing" if is_thing else "stuff"
+    quality = quality_of((known, known))
+    before = quality.result()
+    with pytest.raises(
+        ValueError, match=rf"segment 5 has {kind} label {label}, expected {expected}"
+    ):
+        quality.update(*images[fate])
+    assert quality.result() == before
+
+
+def test_a_label_of_a_kind_that_no_category_is_of_is_refused():
+    quality = PanopticQuality([CAR])
+    sky = panoptic("a", a="s")
+    with pytest.raises(ValueError, match="stuff label 1, expected no stuff"):
+        quality.update(sky, sky)
+
+
 # -- counting, against the slow way
 
 
@@ -403,6 +461,30 @@ def test_mean_iou_equals_that_counted_pixel_by_pixel_and_shards_merge(seed):
     shard.merge(rest)
     assert whole.result().miou == pytest.approx(mean_iou(maps, 5, IGNORE))
     assert shard.result() == whole.result()
+
+
+@pytest.mark.parametrize("num_classes", [254, 255, 256, 257, 300])
+def test_classes_have_no_limit(num_classes):
+    """Class 255 is a class where there are so many; then the first label after them is ignored."""
+    quality = SemanticQuality([str(label) for label in range(num_classes)])
+    last = num_classes - 1
+    assert quality.ignore == (IGNORE if num_classes <= IGNORE else num_classes)
+    gt = torch.tensor([[last, last, 252, 252, quality.ignore]])
+    quality.update(gt, torch.tensor([[last, 252, 252, quality.ignore, last]]))
+    result = quality.result()
+    assert result.per_class[str(last)] == 1 / 2
+    assert result.per_class["252"] == 1 / 3
+    assert result.pixel_accuracy == 2 / 4
+    assert result.miou == pytest.approx((1 / 2 + 1 / 3) / 2)
+    with pytest.raises(ValueError, match=f"expected 0 to {last} or {quality.ignore}"):
+        quality.update(gt, torch.full_like(gt, quality.ignore + 1))
+
+
+def test_class_255_of_300_is_a_class():
+    quality = SemanticQuality([str(label) for label in range(300)])
+    quality.update(torch.tensor([[0, 255, 255]]), torch.tensor([[0, 0, 0]]))
+    assert quality.result().miou == pytest.approx((1 / 3 + 0) / 2)
+    assert quality.result().pixel_accuracy == pytest.approx(1 / 3)
 
 
 def test_nothing_measured_is_none():

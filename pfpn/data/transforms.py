@@ -141,16 +141,16 @@ def to_targets(
 
 
 def to_label_map(
-    panoptic: Panoptic, num_things: int, *, all_classes: bool = False
+    panoptic: Panoptic, num_things: int, *, all_classes: bool = False, ignore: int = IGNORE
 ) -> Int[Tensor, "h w"]:
-    """Return each pixel's label; see `to_targets`. Void is IGNORE."""
+    """Return each pixel's label; see `to_targets`. Void pixels get the label `ignore`."""
     labels = {}
     for segment in panoptic.segments:
         if all_classes:
             labels[segment.id] = segment.label + (0 if segment.is_thing else num_things - 1)
         else:
             labels[segment.id] = 0 if segment.is_thing else segment.label
-    return _renumber(panoptic.id_map, labels, IGNORE)
+    return _renumber(panoptic.id_map, labels, ignore)
 
 
 def _renumber(

@@ -132,8 +132,8 @@ def evaluate(
         seconds += time.perf_counter() - began
         matches.append((index, match_segments(sample.panoptic, found_map)))
         semantic.update(
-            to_label_map(sample.panoptic, num_things, all_classes=True),
-            to_label_map(found_map, num_things, all_classes=True),
+            to_label_map(sample.panoptic, num_things, all_classes=True, ignore=semantic.ignore),
+            to_label_map(found_map, num_things, all_classes=True, ignore=semantic.ignore),
         )
         if branch:
             branch.update(to_label_map(sample.panoptic, num_things), found.label_map.cpu())

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from pfpn.losses._lovasz_fast import TINY, binned_loss, sorted_loss
 from pfpn.losses._lovasz_rows import Classes, Work, chosen_classes, encode_labels, list_rows
-from pfpn.losses.segmentation import Labels, at_least_float32
+from pfpn.losses.segmentation import Labels, as_float64, at_least_float32
 
 TOLERANCE = 1e-3  # how far rounding, down to bfloat16's, may push a probability out of [0, 1]
 
@@ -33,12 +33,12 @@ def jaccard_loss(wrong: Bool[Tensor, "*n p"], truth: Bool[Tensor, "*n p"]) -> Fl
     """Return 1 - intersection / union where just the pixels in `wrong` are classified wrongly.
 
     Wrong pixels of the truth leave the intersection, wrong pixels outside of it join the union,
-    so the loss is |wrong| / |truth or wrong|; 0 where both are empty.
+    so the loss is |wrong| / |truth or wrong|; 0 where both are empty. In float64.
 
     Source: [LS] 1, where it is called Delta_J.
     """
     union = (truth | wrong).sum(-1)
-    return _precise(wrong.sum(-1)) / union.clamp(min=1)
+    return as_float64(wrong.sum(-1)) / as_float64(union.clamp(min=1))
 
 
 def lovasz_extension(
@@ -67,21 +67,16 @@ def lovasz_gradient(is_fg: Float[Tensor, "*c p"]) -> Float[Tensor, "*c p"]:
     """Weight each pixel by the rise in Jaccard loss when it joins the wrong pixels.
 
     `is_fg` is the 0/1 truth sorted by decreasing error. The weights are at least 0 and add up to 1.
-
-    Algorithm 1 subtracts neighboring losses, which differ by as little as 1 / p^2. Counted in
-    integers and written out, each difference is a fraction that keeps its digits in float32:
-    1 / union for a foreground pixel, intersection / (union (union - 1)) for a background pixel.
+    In float64 inside: neighboring losses differ by as little as 1 / p^2.
 
     Source: [LS] Algorithm 1.
     """
-    truth = is_fg.long()
+    truth = as_float64(is_fg)
     num_fg = truth.sum(-1, keepdim=True)
-    union = num_fg + (1 - truth).cumsum(-1)
     intersection = num_fg - truth.cumsum(-1)
-    intersection = intersection.to(torch.promote_types(is_fg.dtype, torch.float32))
-    # Without foreground the loss jumps to 1 with the first pixel, where the fraction says 0 / 0.
-    kept = torch.where((truth == 1) | (union == 1), 1, intersection / (union - 1).clamp(min=1))
-    return (kept / union).to(is_fg.dtype)
+    union = num_fg + (1 - truth).cumsum(-1)
+    jaccard_loss = 1 - intersection / union
+    return jaccard_loss.diff(dim=-1, prepend=torch.zeros_like(num_fg)).to(is_fg)
 
 
 def binned_gradient(
@@ -97,7 +92,7 @@ def binned_gradient(
 
     Source: derived here; [LS] stops at sorting.
     """
-    fg, bg = _precise(fg), _precise(bg)
+    fg, bg = as_float64(fg), as_float64(bg)
     left = fg.sum(-1, keepdim=True) - fg.cumsum(-1) + fg  # intersection before this bin
     union = fg.sum(-1, keepdim=True) + bg.cumsum(-1) - bg  # before this bin
     after = (union + bg).clamp(min=1)
@@ -205,9 +200,7 @@ class LovaszSoftmax(nn.Module):
         super().__init__()
         self.options = options
 
-    def forward(
-        self, logits: Float[Tensor, "b c h w"], labels: Labels
-    ) -> Float[Tensor, ""]:
+    def forward(self, logits: Float[Tensor, "b c h w"], labels: Labels) -> Float[Tensor, ""]:
         return lovasz_softmax_from_logits(logits, labels, **self.options)
 
 
@@ -218,9 +211,7 @@ class LovaszHinge(nn.Module):
         super().__init__()
         self.options = options
 
-    def forward(
-        self, logits: Float[Tensor, "b h w"], labels: Labels
-    ) -> Float[Tensor, ""]:
+    def forward(self, logits: Float[Tensor, "b h w"], labels: Labels) -> Float[Tensor, ""]:
         return lovasz_hinge(logits, labels, **self.options)
 
 
@@ -368,20 +359,11 @@ def _weigh(
     index = (errors * (bins / top)).ceil().nan_to_num(bins).clamp(0, bins).long()
     fg = index[is_fg].bincount(minlength=bins + 1)
     bg = index[~is_fg].bincount(minlength=bins + 1)
-    fg_weights, bg_weights = _weigh_bins(fg, bg)
-    return torch.where(is_fg, fg_weights[index], bg_weights[index]).to(errors.dtype)
+    fg_weights, bg_weights = (weights.to(errors) for weights in _weigh_bins(fg, bg))
+    return torch.where(is_fg, fg_weights[index], bg_weights[index])
 
 
 def _weigh_bins(fg: Tensor, bg: Tensor) -> tuple[Tensor, Tensor]:
     """`binned_gradient` of bins in rising order, the first of which holds the errors of 0."""
-    fg_weights, bg_weights = binned_gradient(_precise(fg).flip(-1), _precise(bg).flip(-1))
+    fg_weights, bg_weights = binned_gradient(as_float64(fg).flip(-1), as_float64(bg).flip(-1))
     return fg_weights.flip(-1), bg_weights.flip(-1)
-
-
-def _precise(counts: Tensor) -> Tensor:
-    """Return float64, or float32 on a device that has no float64."""
-    return counts.double() if _has_float64(counts.device) else counts.float()
-
-
-def _has_float64(device: torch.device) -> bool:
-    return device.type != "mps"  # Apple's GPUs

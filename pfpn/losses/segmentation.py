@@ -6,7 +6,7 @@ by sums of probabilities. `pfpn.losses.lovasz` extends the Jaccard loss itself.
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Float64, Integer
 from torch import Tensor
 
 from pfpn.structures import IGNORE
@@ -94,3 +94,12 @@ def require_hard_labels(labels: Tensor) -> None:
             "or probs.argmax(1). To learn from soft labels themselves, use "
             "torch.nn.functional.cross_entropy with probabilities."
         )
+
+
+def as_float64(values: Tensor) -> Float64[Tensor, "..."]:
+    """Return the values in float64: on their device, or on the CPU if that is an Apple GPU."""
+    return (values.cpu() if _lacks_float64(values.device) else values).double()
+
+
+def _lacks_float64(device: torch.device) -> bool:
+    return device.type == "mps"

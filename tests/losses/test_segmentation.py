@@ -7,7 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from pfpn.losses.segmentation import dice_loss, pixel_cross_entropy, soft_jaccard_loss
+from pfpn.losses import segmentation
+from pfpn.losses.segmentation import (
+    as_float64,
+    dice_loss,
+    pixel_cross_entropy,
+    soft_jaccard_loss,
+)
 from pfpn.structures import IGNORE
 
 SOFT = [dice_loss, soft_jaccard_loss]
@@ -91,6 +97,18 @@ def test_sums_beyond_the_range_of_half_precision_stay_finite(loss, dtype):
     assert value.dtype == torch.float32
     assert_close(value, loss(scores.float(), labels))
     assert 0 < value.item() < 1
+
+
+def test_apples_gpus_are_the_devices_without_float64():
+    assert segmentation._lacks_float64(torch.device("mps"))
+    assert not segmentation._lacks_float64(torch.device("cpu"))
+    assert not segmentation._lacks_float64(torch.device("cuda:1"))
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float16, torch.float64])
+def test_values_become_float64(dtype):
+    values = torch.tensor([0, 1], dtype=dtype)
+    assert_close(as_float64(values), torch.tensor([0.0, 1.0], dtype=torch.float64))
 
 
 @pytest.mark.parametrize("loss", SOFT)
