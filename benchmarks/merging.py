@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pfpn.merge import MAX_OVERLAP, MIN_SCORE, MIN_STUFF_AREA, merge
-from pfpn.paste import PASTE_THRESHOLD, paste_masks, paste_windows, windows_of
+from pfpn.paste import PASTE_THRESHOLD, paste_masks, paste_windows
 from pfpn.structures import VOID
 
 SIZE = (800, 1067)
@@ -131,8 +131,7 @@ def compare(
     full, small = "plain, from full masks", "plain, from probabilities"
     jobs = {
         full: lambda: plain_merge(masks, *everyone),
-        "ours, from full masks and boxes": lambda: merge(windows_of(masks, boxes), *everyone),
-        "ours, from full masks alone": lambda: merge(masks, *everyone),
+        "ours, from full masks": lambda: merge(masks, *everyone),
         small: lambda: plain_merge(plain_paste(probs, boxes, SIZE), *everyone),
         small + " above": lambda: plain_merge(plain_paste(probs[keep], boxes[keep], SIZE), *best),
         "ours, from probabilities above": lambda: merge(

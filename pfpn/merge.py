@@ -1,8 +1,7 @@
-"""Two answers become one: instances and semantic labels give every pixel at most one segment.
+"""Merge instances and semantic labels so that every pixel has at most one segment.
 
-The paper settles conflicts by rule: among instances the higher score wins, instances win over
-stuff, and small stuff goes. What nobody claims stays VOID. Each step is one function here; `merge`
-is all of them in order.
+Rules of the paper: among instances the higher score wins, instances win over stuff, small stuff is
+dropped, and all other pixels stay VOID. Each step is one function; `merge` calls them in order.
 """
 
 from collections.abc import Sequence
@@ -16,8 +15,8 @@ from pfpn.paste import tight_window
 from pfpn.structures import IGNORE, VOID, Panoptic, Segment, Window
 
 OTHER = 0  # the semantic head's one label for every thing: never a segment
-MIN_SCORE = 0.5  # an instance below is not trusted  [PFPN] 3.2; value from detectron2
-MAX_OVERLAP = 0.5  # share of an instance that better ones may hide; from detectron2
+MIN_SCORE = 0.5  # an instance below is left out  [PFPN] 3.2; value from detectron2
+MAX_OVERLAP = 0.5  # fraction of an instance that better ones may hide; from detectron2
 MIN_STUFF_AREA = 4096  # pixels of the output; from detectron2
 STRIP = 64  # rows that are filled with stuff at a time, which saves memory
 
@@ -37,8 +36,8 @@ def merge(
     """Merge instances and semantic labels into one panoptic map, on the label map's device.
 
     With `stuff_confidence`, a softer rule than the paper's holds between the branches: where the
-    semantic head says stuff and is surer than the instance by more than `margin`, the pixel is
-    stuff. Ties go to the instance.
+    semantic head predicts stuff with a probability above the instance's score by more than
+    `margin`, the pixel is stuff.
 
     Args:
         windows: one mask per instance, cut out or as full images, in any order.
@@ -55,9 +54,9 @@ def merge(
     Source: [PFPN] 3.2, after [PS] 7; thresholds as in detectron2.
     """
     size = (label_map.shape[0], label_map.shape[1])
-    rival = None
-    if stuff_confidence is not None:
-        rival = stuff_confidence.masked_fill((label_map == OTHER) | (label_map == IGNORE), 0)
+    rival = stuff_confidence
+    if rival is not None:
+        rival = rival.masked_fill((label_map == OTHER) | (label_map == IGNORE), 0)
     id_map, segments = paste_instances(
         windows,
         scores,
@@ -83,12 +82,10 @@ def paste_instances(
     rival: Float[Tensor, "h w"] | None = None,
     margin: float = 0.0,
 ) -> tuple[Int[Tensor, "h w"], list[Segment]]:
-    """Let instances claim pixels by falling score; drop one that loses too much of its mask.
+    """Give pixels to instances by decreasing score; drop one that loses too much of its mask.
 
-    Equal scores keep their order. Ids are 1, 2, ... in the order of claiming. Masks without a
-    pixel, or with none left, get no id. A dropped instance claims nothing.
-
-    On the CPU: each decision needs the ones before, so a GPU would only wait.
+    Equal scores keep their order. Ids are 1, 2, ... in this order. Masks without a pixel, or with
+    none left, get no id. On the CPU, for each step depends on the one before.
 
     Args:
         windows: one mask per instance, cut out or as full images.
@@ -96,11 +93,10 @@ def paste_instances(
         labels: of the things, 0..T-1.
         size: (height, width) of the map.
         min_score: instances below are left out; exactly `min_score` stays.
-        max_overlap: largest share of its whole mask, whatever the classes, that an instance may
+        max_overlap: largest fraction of its whole mask, whatever the classes, that an instance may
             lose to better ones and to `rival` together; exactly `max_overlap` stays.
-        rival: of the softer rule: how sure the semantic head is that a pixel is stuff, 0 where it
-            says otherwise. An instance does not claim a pixel where this exceeds its score by more
-            than `margin`; nor does any later one, whose score is lower.
+        rival: of the softer rule: the semantic head's probability of stuff, 0 where it predicts no
+            stuff. No instance gets a pixel where this exceeds its score by more than `margin`.
         margin: of the softer rule, in [0, 1].
 
     Source: [PFPN] 3.2, after [PS] 7.
@@ -141,10 +137,10 @@ def fill_stuff(
     *,
     min_area: int = MIN_STUFF_AREA,
 ) -> Panoptic:
-    """Give the pixels that no instance claimed to the stuff seen there, one segment per label.
+    """Give the pixels without an instance to the stuff predicted there, one segment per label.
 
     Args:
-        id_map: VOID where nothing is yet.
+        id_map: VOID where no instance is.
         label_map: 0 "other" and IGNORE stay VOID.
         segments: those of `id_map`; the stuff follows by ascending label.
         min_area: pixels; smaller regions stay VOID, exactly `min_area` does not.
@@ -166,8 +162,8 @@ def segments_from_labels(
 ) -> Panoptic:
     """Turn a map of all classes into a panoptic map: one segment per label.
 
-    For a semantic branch alone, which has no "other" and cannot tell instances apart: all of a
-    thing's pixels become one segment.
+    For a semantic branch alone, which has no "other" and does not separate instances: all pixels
+    of a thing class become one segment.
 
     Args:
         label_map: 0..T-1 things, then stuff from T = `num_things` on, which is stuff label 1;

@@ -1,7 +1,7 @@
-"""From a mask on its box's own grid to pixels of the image.
+"""Paste masks from the small grids of the mask head into the image.
 
-The mask head answers on a small grid that spans the box; merging and evaluation want pixels. A mask
-is true at most inside its box, so it travels as a `Window`: a small picture and its place.
+The mask head predicts on a grid that spans the box; merging and evaluation need pixels. A mask is
+true at most inside its box, so it is stored as a `Window`: the mask around the box, and where.
 """
 
 import math
@@ -24,20 +24,18 @@ def paste_windows(
 ) -> list[Window]:
     """Sample each mask at the centers of the pixels around its box; on the CPU.
 
-    A pixel is true where the grid, read bilinearly with zeros outside, is at least `threshold`.
-    That is `grid_sample(align_corners=False)` on the whole image, but bilinear reading works on one
-    axis after the other, and only the box's own pixels can be true. Rounding differs in the last
-    bit: of 138 million pixels of random masks, 2 fell on the other side of the threshold.
-
-    Plain NumPy on purpose: on arrays this small the cost of a call decides, and threads, autocast
-    and TF32 can neither slow nor change it.
+    A pixel is true where the grid, interpolated bilinearly with zeros outside, is at least
+    `threshold`. That is `grid_sample(align_corners=False)` on the whole image, but one axis after
+    the other, and only near the box. Rounding differs in the last bit: of 138 million pixels of
+    random masks, 2 fell on the other side of the threshold. In NumPy, whose calls cost less on
+    small arrays, and which no autocast or TF32 changes.
 
     Args:
         mask_probs: in [0, 1].
         boxes: xyxy, in pixels of the output; they may reach beyond it.
         size: (height, width) of the output.
-        threshold: above 0. Below 0.5 the rim that fades out beyond the box would count too; it is
-            cut off one pixel outside the box.
+        threshold: above 0. Masks end one pixel outside the box, also where a threshold below 0.5
+            would allow more.
 
     Source: [MRCNN] 3.1.
     """
@@ -48,7 +46,7 @@ def paste_windows(
             "paste_windows: found a box that is not finite, expected pixels of the output. "
             "Did the training diverge?"
         )
-    # A ring of zeros around each grid is all that lies outside it.
+    # One row of zeros on each side is all that lies outside a grid.
     probs = np.pad(mask_probs.detach().float().cpu().numpy(), ((0, 0), (1, 1), (1, 1)))
     corners = boxes.detach().float().cpu().numpy()
     windows = []
@@ -75,26 +73,6 @@ def paste_masks(
         bottom, right = window.top + height, window.left + width
         mask[window.top : bottom, window.left : right] = window.mask
     return masks
-
-
-def windows_of(
-    masks: Bool[Tensor, "n h w"], boxes: Float[Tensor, "n 4"] | None = None
-) -> list[Window]:
-    """Cut each full-image mask to where it can be true; views, no copies.
-
-    Args:
-        masks: full-image masks.
-        boxes: the boxes that the masks were pasted into, xyxy in pixels: then no pixel is read.
-            Without them each mask is cut to its true pixels.
-    """
-    size = (masks.shape[1], masks.shape[2])
-    if boxes is None:
-        return [tight_window(mask) for mask in masks.cpu()]
-    windows = []
-    for mask, box in zip(masks.cpu(), boxes.cpu().numpy(), strict=True):
-        top, bottom, left, right = _extent(box, size)
-        windows.append(Window(top, left, mask[top:bottom, left:right]))
-    return windows
 
 
 def tight_window(mask: Bool[Tensor, "h w"]) -> Window:
@@ -125,9 +103,9 @@ def _extent(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]
 def _grid_rows(
     start: int, stop: int, low: np.float32, high: np.float32, num_rows: int
 ) -> np.ndarray:
-    """Where pixel centers `start` up to `stop` fall between the rows of a ringed grid.
+    """Return where pixel centers `start` up to `stop` fall between the rows of a padded grid.
 
-    The grid without its ring spans `low` to `high`; its row i has its center at i, the ring is -1.
+    The grid without padding spans `low` to `high`; row i has its center at i, the padding is -1.
     """
     bins = num_rows - 2
     centers = np.arange(start, stop, dtype=np.float32) + 0.5

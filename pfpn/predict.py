@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from pfpn.boxes import clip, is_nonempty, rescale
+from pfpn.inputs import require_images
 from pfpn.merge import merge, segments_from_labels
 from pfpn.model import ModelConfig, PanopticFPN
 from pfpn.paste import paste_windows
@@ -95,7 +96,7 @@ def predict(
     """Return a prediction for each image, at that image's own size.
 
     One image at a time enters the network, as for every published figure: padding to a common size
-    would reach the features.
+    would change the features.
 
     Args:
         model: on any device, in eval mode or not (it is put into eval mode meanwhile).
@@ -104,7 +105,7 @@ def predict(
         all_detections: also return those below `min_score`, which box and mask AP need. Without
             them most masks need not be computed; the panoptic map is the same.
     """
-    _require_images(images)
+    require_images(images, "predict")
     config = config or PredictConfig()
     was_training = model.training
     model.eval()
@@ -127,49 +128,9 @@ def _predict_one(
     confidence = None
     if config.softer and model.config.semantic_branch:
         confidence = output_confidence(raw.semantic_logits, best, net_size, size)
-    del best
+    del best  # memory
     panoptic = to_panoptic(detections, label_map, confidence, model.config, config)
     return Prediction(panoptic, detections, label_map)
-
-
-def _require_images(images: Sequence[Tensor]) -> None:
-    """Raise ValueError unless each is uint8 (3, h, w); say how to make it so."""
-    if isinstance(images, Tensor) and images.ndim == 3:
-        raise ValueError(
-            f"predict: found one tensor of shape {tuple(images.shape)}, expected a list of images. "
-            "Try predict(model, [image])."
-        )
-    for i, image in enumerate(images):
-        if isinstance(image, Tensor):
-            found = f"a tensor of {image.dtype} and shape {tuple(image.shape)}"
-            if image.dtype == torch.uint8 and image.ndim == 3 and len(image) == 3 and image.numel():
-                continue
-            remedy = _remedy(image)
-        elif isinstance(image, np.ndarray):
-            found = f"a NumPy array of {image.dtype} and shape {image.shape}"
-            remedy = "torch.from_numpy(image).permute(2, 0, 1), if it is uint8 (h, w, 3) and RGB"
-        elif isinstance(image, Image.Image):
-            found = f"a PIL image of mode {image.mode} and size {image.size}"
-            remedy = 'torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)'
-        else:
-            found, remedy = type(image).__name__, "pfpn.data.coco.read_image(path), if it is a path"
-        raise ValueError(
-            f"predict: image {i}: found {found}, expected a tensor of torch.uint8 and shape "
-            f"(3, h, w), RGB. Try {remedy}."
-        )
-
-
-def _remedy(image: Tensor) -> str:
-    """Say how an unsuitable tensor becomes uint8 (3, h, w)."""
-    if image.dtype != torch.uint8:
-        return "(255 * image).round().to(torch.uint8), if its values lie in 0..1"
-    if image.ndim == 3 and image.shape[2] == 3:
-        return "image.permute(2, 0, 1)"
-    if image.ndim == 2 or (image.ndim == 3 and len(image) == 1):
-        return "image.expand(3, -1, -1), if it is gray"
-    if image.ndim == 3 and len(image) == 4:
-        return "image[:3], if its last channel is alpha"
-    return "one image of at least one pixel for each entry"
 
 
 def to_output(
@@ -184,10 +145,10 @@ def to_output(
 def output_logits(
     logits: Float[Tensor, "b c h4 w4"], net_size: tuple[int, int], size: tuple[int, int]
 ) -> Float[Tensor, "b c h w"]:
-    """Bring semantic logits from stride 4 to the image's size, in two bilinear steps.
+    """Resize semantic logits from stride 4 to the image, in two bilinear steps.
 
-    First to the padded network size, cut to the unpadded one, then to the image: going straight
-    there changes several percent of the labels.
+    First to the padded network size, cut to the unpadded one, then to the image: a single step
+    would change several percent of the labels.
     """
     at_network = upsample_logits(logits.float())[..., : net_size[0], : net_size[1]]
     if net_size == size:
@@ -200,8 +161,8 @@ def output_labels(
 ) -> tuple[Int[Tensor, "h w"], Float[Tensor, "h w"]]:
     """Return the best label and its logit for every pixel of an image; label 0 without classes.
 
-    One class at a time is brought to the image's size, so that memory does not grow with their
-    number: 54 classes of 48 megapixels would take 10 GB at once. Of equal logits the first wins.
+    Classes are resized one by one, so that memory does not grow with their number: 54 classes of
+    48 megapixels would take 10 GB at once. Of equal logits the first wins.
     """
     label_map = torch.zeros(size, dtype=torch.int64, device=logits.device)
     best = torch.full(size, -math.inf, device=logits.device)
@@ -235,12 +196,7 @@ def to_panoptic(
 ) -> Panoptic:
     """Merge both branches, or turn the only one there is into a panoptic map.
 
-    Args:
-        detections: boxes in pixels of the output.
-        label_map: the semantic branch's best label.
-        confidence: its probability, for the softer rule; None for the paper's.
-        model: which branches there are.
-        config: see PredictConfig.
+    `confidence` is the probability of the best label, for the softer rule.
     """
     if not model.instance_branch:
         return segments_from_labels(

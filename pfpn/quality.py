@@ -1,9 +1,9 @@
-"""How good a panoptic map is: panoptic quality (PQ), and mean IoU for comparison.
+"""Panoptic quality (PQ), and mean IoU for comparison.
 
-Found and true segments of one class are matched where they overlap by more than half (IoU > 0.5),
-which makes the match unique. Then, per class over the whole data set,
+A predicted and a true segment of one class match where they overlap by more than half (IoU > 0.5);
+at most one pair can. Then, per class over the whole data set,
 
-    PQ = SQ * RQ,  SQ = mean IoU of the matched pairs,  RQ = TP / (TP + FP / 2 + FN / 2).
+    PQ = SQ * RQ,  SQ = mean IoU of the matches,  RQ = TP / (TP + FP / 2 + FN / 2).
 
 The rules for void and for crowds are those of the reference implementation, panopticapi.
 """
@@ -16,56 +16,47 @@ import numpy as np
 from jaxtyping import Integer
 from torch import Tensor
 
+from pfpn.inputs import require_id_maps, require_listed
 from pfpn.structures import IGNORE, VOID, Category, Panoptic, Segment, stuff, things
 
-# (h, w); the axes are not bound, for a pair of other sizes is told apart here, in plain words
+# (h, w); the axes are not bound, so that two different sizes get this module's own message
 IdMap = Integer[Tensor, "_ _"] | Integer[np.ndarray, "_ _"]
 
 MATCH_IOU = 0.5  # a pair matches above, not at, this IoU
-IGNORED_SHARE = 0.5  # what lies on void or crowd by more than this share is not held against anyone
+IGNORED_FRACTION = 0.5  # a predicted segment is ignored above, not at, this part on void or crowd
 
 
 @dataclass(frozen=True, slots=True)
 class Overlaps:
     """How the segments of two id maps of one image overlap; VOID is among the ids."""
 
-    pairs: dict[tuple[int, int], int]  # (true id, found id): pixels > 0, by ascending ids
+    pairs: dict[tuple[int, int], int]  # (true id, predicted id): pixels > 0, by ascending ids
     gt_areas: dict[int, int]  # id: pixels
-    found_areas: dict[int, int]
+    pred_areas: dict[int, int]
 
 
-def count_overlaps(gt_id_map: IdMap, found_id_map: IdMap) -> Overlaps:
-    """Count the pixels of every pair of ids; NumPy arrays will do as well as tensors.
+def count_overlaps(gt_id_map: IdMap, pred_id_map: IdMap) -> Overlaps:
+    """Count the pixels of every pair of ids in two maps of one image, tensors or NumPy arrays.
 
-    Segments are made of long runs of equal pixels. Finding where either map changes is one cheap
-    pass; what remains to be sorted is some thousand runs, not some hundred thousand pixels.
+    Segments are made of long runs of equal pixels. One cheap pass finds where either map changes;
+    then some thousand runs are sorted, not some hundred thousand pixels.
     """
-    gt, found = _array(gt_id_map), _array(found_id_map)
-    for array in (gt, found):
-        if array.ndim != 2 or array.dtype.kind not in "biu":
-            raise ValueError(
-                f"id map: found {array.dtype} values of shape {array.shape}, expected integers of "
-                "shape (h, w). Update once for each image of a batch: ids of two images differ."
-            )
-    if gt.shape != found.shape:
-        raise ValueError(
-            f"id maps of one image: found a prediction of size {found.shape}, expected the truth's "
-            f"{gt.shape}. Predict at the original image size."
-        )
-    gt, found = gt.reshape(-1), found.reshape(-1)
+    gt, pred = _array(gt_id_map), _array(pred_id_map)
+    require_id_maps(gt, pred)
+    gt, pred = gt.reshape(-1), pred.reshape(-1)
     if gt.size == 0:
         return Overlaps({}, {}, {})
     is_edge = np.ones(gt.size + 1, dtype=bool)  # the first pixel of each run, and the end
     np.not_equal(gt[1:], gt[:-1], out=is_edge[1:-1])
-    is_edge[1:-1] |= found[1:] != found[:-1]
+    is_edge[1:-1] |= pred[1:] != pred[:-1]
     edges = np.flatnonzero(is_edge)
-    gt, found = gt[edges[:-1]].astype(np.int64), found[edges[:-1]].astype(np.int64)
-    lowest, highest = min(gt.min(), found.min()), max(gt.max(), found.max())
+    gt, pred = gt[edges[:-1]].astype(np.int64), pred[edges[:-1]].astype(np.int64)
+    lowest, highest = min(gt.min(), pred.min()), max(gt.max(), pred.max())
     if lowest < 0 or highest >= 2**31:
         raise ValueError(
             f"id map: found id {lowest if lowest < 0 else highest}, expected 0 (void) to 2**31 - 1"
         )
-    runs = gt << 32 | found
+    runs = gt << 32 | pred
     keys = np.unique(runs)
     counts = np.bincount(np.searchsorted(keys, runs), weights=np.diff(edges))
     overlaps = Overlaps({}, {}, {})
@@ -73,66 +64,66 @@ def count_overlaps(gt_id_map: IdMap, found_id_map: IdMap) -> Overlaps:
         pair = key >> 32, key & 0xFFFFFFFF
         overlaps.pairs[pair] = count
         overlaps.gt_areas[pair[0]] = overlaps.gt_areas.get(pair[0], 0) + count
-        overlaps.found_areas[pair[1]] = overlaps.found_areas.get(pair[1], 0) + count
+        overlaps.pred_areas[pair[1]] = overlaps.pred_areas.get(pair[1], 0) + count
     return overlaps
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """What became of every segment of one image."""
+    """Every segment of one image: matched, false or ignored."""
 
-    pairs: tuple[tuple[Segment, Segment, float], ...]  # truth, found, IoU in (0.5, 1]
-    false_positives: tuple[Segment, ...]  # found, but not there
-    false_negatives: tuple[Segment, ...]  # there, but not found
-    ignored: tuple[Segment, ...]  # crowds of the truth; found segments mostly on void or on a crowd
+    pairs: tuple[tuple[Segment, Segment, float], ...]  # true, predicted, IoU in (0.5, 1]
+    false_positives: tuple[Segment, ...]  # predicted, without a match
+    false_negatives: tuple[Segment, ...]  # true, without a match
+    ignored: tuple[Segment, ...]  # true crowds; predicted segments mostly on void or on a crowd
 
 
-def match_segments(gt: Panoptic, found: Panoptic, overlaps: Overlaps | None = None) -> Matches:
-    """Match true and found segments of one class that overlap by more than half.
+def match_segments(gt: Panoptic, prediction: Panoptic, overlaps: Overlaps | None = None) -> Matches:
+    """Match true and predicted segments of one class that overlap by more than half.
 
-    Void pixels of the truth leave the union. A found segment of which more than half lies on void
-    or on a crowd of its class is ignored; of several crowds of one class only the last one counts.
-    A crowd is never matched and never missed.
+    Void pixels of the truth leave the union. A predicted segment without a match of which more than
+    half lies on void or on a crowd of its class is ignored; of several crowds of one class only the
+    last one counts. A crowd is never matched and never a false negative.
 
     Args:
         gt: the truth.
-        found: the prediction, at the same size.
+        prediction: at the same size.
         overlaps: `count_overlaps` of the two id maps, if it is known already.
 
     Source: [PS] 4.1, 4.2; panopticapi for the order of crowds.
     """
     if overlaps is None:
-        overlaps = count_overlaps(gt.id_map, found.id_map)
-    _require_painted(gt.segments, overlaps.gt_areas, "truth")
-    _require_painted(found.segments, overlaps.found_areas, "prediction")
+        overlaps = count_overlaps(gt.id_map, prediction.id_map)
+    require_listed(gt.segments, overlaps.gt_areas, "truth")
+    require_listed(prediction.segments, overlaps.pred_areas, "prediction")
     gt_by_id = {segment.id: segment for segment in gt.segments}
-    found_by_id = {segment.id: segment for segment in found.segments}
+    pred_by_id = {segment.id: segment for segment in prediction.segments}
 
     pairs = []
-    for (gt_id, found_id), intersection in overlaps.pairs.items():
-        if gt_id == VOID or found_id == VOID:
+    for (gt_id, pred_id), intersection in overlaps.pairs.items():
+        if gt_id == VOID or pred_id == VOID:
             continue
-        truth, guess = gt_by_id[gt_id], found_by_id[found_id]
-        if truth.is_crowd or _class_of(truth) != _class_of(guess):
+        truth, predicted = gt_by_id[gt_id], pred_by_id[pred_id]
+        if truth.is_crowd or _class_of(truth) != _class_of(predicted):
             continue
-        on_void = overlaps.pairs.get((VOID, found_id), 0)
-        union = overlaps.gt_areas[gt_id] + overlaps.found_areas[found_id] - intersection - on_void
+        on_void = overlaps.pairs.get((VOID, pred_id), 0)
+        union = overlaps.gt_areas[gt_id] + overlaps.pred_areas[pred_id] - intersection - on_void
         iou = intersection / union
         if iou > MATCH_IOU:
-            pairs.append((truth, guess, iou))
+            pairs.append((truth, predicted, iou))
 
     matched_gt = {truth.id for truth, _, _ in pairs}
-    matched_found = {guess.id for _, guess, _ in pairs}
+    matched_pred = {predicted.id for _, predicted, _ in pairs}
     crowds = {_class_of(segment): segment.id for segment in gt.segments if segment.is_crowd}
     ignored = [segment for segment in gt.segments if segment.is_crowd]
     false_positives: list[Segment] = []
-    for segment in found.segments:
-        if segment.id in matched_found:
+    for segment in prediction.segments:
+        if segment.id in matched_pred:
             continue
         outside = overlaps.pairs.get((VOID, segment.id), 0)
         if _class_of(segment) in crowds:
             outside += overlaps.pairs.get((crowds[_class_of(segment)], segment.id), 0)
-        is_ignored = outside / overlaps.found_areas[segment.id] > IGNORED_SHARE
+        is_ignored = outside / overlaps.pred_areas[segment.id] > IGNORED_FRACTION
         (ignored if is_ignored else false_positives).append(segment)
     false_negatives = [s for s in gt.segments if s.id not in matched_gt and not s.is_crowd]
     return Matches(tuple(pairs), tuple(false_positives), tuple(false_negatives), tuple(ignored))
@@ -150,7 +141,7 @@ class ClassQuality:
 
     @property
     def counts(self) -> bool:
-        """Whether the class takes part in means: it was there or was found at least once."""
+        """Whether the class enters the means: it has a segment that is not ignored."""
         return self.tp + self.fp + self.fn > 0
 
     @property
@@ -160,12 +151,12 @@ class ClassQuality:
 
     @property
     def sq(self) -> float:
-        """Segmentation quality: how well matched pairs overlap."""
+        """Segmentation quality: the mean IoU of the matches; 0 without a match."""
         return self.iou_sum / self.tp if self.tp else 0.0
 
     @property
     def rq(self) -> float:
-        """Recognition quality: the F1 score of finding segments."""
+        """Recognition quality: the F1 score of the segments; 0 for a class that does not count."""
         return self.tp / (self.tp + 0.5 * self.fp + 0.5 * self.fn) if self.counts else 0.0
 
 
@@ -194,10 +185,7 @@ class PanopticResult:
         groups = {"all": self.all, "things": self.things, "stuff": self.stuff}
         return {
             "num_images": self.num_images,
-            **{
-                name: None if group is None else _percent(group) | {"n": group.num_classes}
-                for name, group in groups.items()
-            },
+            **{k: q and _percent(q) | {"n": q.num_classes} for k, q in groups.items()},
             "per_class": {
                 str(entry.category.id): {"name": entry.category.name}
                 | _percent(entry)
@@ -209,10 +197,7 @@ class PanopticResult:
 
 
 class PanopticQuality:
-    """Collects panoptic quality image by image; its size does not depend on how many there are.
-
-    Source: [PS] 4.
-    """
+    """Collects panoptic quality image by image. Source: [PS] 4."""
 
     def __init__(self, categories: Sequence[Category]):
         self.categories = tuple(categories)
@@ -222,20 +207,23 @@ class PanopticQuality:
         # tp, fp, fn and the sum of IoUs by (is_thing, label), in the order of the categories
         self._sums = {keys[category.id]: [0, 0, 0, 0.0] for category in categories}
 
-    def update(self, gt: Panoptic, found: Panoptic) -> None:
+    def update(self, gt: Panoptic, prediction: Panoptic) -> None:
         """Add one image."""
-        self.add(match_segments(gt, found))
+        self.add(match_segments(gt, prediction))
 
     def add(self, matches: Matches) -> None:
         """Add one image whose segments are matched already."""
-        matched = [segment for truth, found, _ in matches.pairs for segment in (truth, found)]
-        for segment in (
-            *matched,
-            *matches.false_positives,
-            *matches.false_negatives,
-            *matches.ignored,
-        ):
-            self._require_known(segment)
+        unmatched = (*matches.false_positives, *matches.false_negatives, *matches.ignored)
+        for segment in (*(truth for truth, _, _ in matches.pairs), *unmatched):
+            if _class_of(segment) not in self._sums:
+                kind = "thing" if segment.is_thing else "stuff"
+                known = sorted(
+                    label for is_thing, label in self._sums if is_thing == segment.is_thing
+                )
+                raise ValueError(
+                    f"panoptic quality: segment {segment.id} has {kind} label {segment.label}, "
+                    f"expected one of {known}. Are these the categories of the data set?"
+                )
         for truth, _, iou in matches.pairs:
             sums = self._sums[_class_of(truth)]
             sums[0] += 1
@@ -246,30 +234,19 @@ class PanopticQuality:
             self._sums[_class_of(segment)][2] += 1
         self.num_images += 1
 
-    def _require_known(self, segment: Segment) -> None:
-        """Raise ValueError if no category has the segment's label."""
-        if _class_of(segment) not in self._sums:
-            labels = sorted(label for is_thing, label in self._sums if is_thing == segment.is_thing)
-            kind = "thing" if segment.is_thing else "stuff"
-            expected = f"{labels[0]} to {labels[-1]}" if labels else f"no {kind}"
-            raise ValueError(
-                f"panoptic quality: segment {segment.id} has {kind} label {segment.label}, "
-                f"expected {expected}. Are these the categories of the data set?"
-            )
-
     def merge(self, other: "PanopticQuality") -> None:
         """Add what another process collected over other images, for the same categories."""
         if self.categories != other.categories:
             raise ValueError(
                 f"merging panoptic qualities: found {len(other.categories)} categories that differ "
-                f"from the expected {len(self.categories)}. Do both know the same data set?"
+                f"from the expected {len(self.categories)}. Are both of the same data set?"
             )
         for key, sums in self._sums.items():
             self._sums[key] = [a + b for a, b in zip(sums, other._sums[key], strict=True)]
         self.num_images += other.num_images
 
     def result(self) -> PanopticResult:
-        """Average over classes; one that is neither in the truth nor found does not count."""
+        """Average over the classes that count."""
         per_class = tuple(
             ClassQuality(category, int(sums[0]), int(sums[1]), int(sums[2]), sums[3])
             for category, sums in zip(self.categories, self._sums.values(), strict=True)
@@ -289,7 +266,7 @@ class SemanticResult:
 
     miou: float | None  # mean over the classes that have an IoU
     pixel_accuracy: float | None
-    per_class: dict[str, float | None]  # IoU by class name; None: neither in the truth nor found
+    per_class: dict[str, float | None]  # IoU by class name; None: neither true nor predicted
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON, in percent."""
@@ -305,35 +282,27 @@ class SemanticResult:
 
 
 class SemanticQuality:
-    """Collects a confusion matrix over label maps, of any number of classes.
-
-    `ignore` is the label of pixels without a class: IGNORE, or the first label after the classes
-    where IGNORE is a class itself.
-    """
+    """Collects a confusion matrix over label maps; `names` are those of labels 0, 1, ..."""
 
     def __init__(self, names: Sequence[str]):
-        """Name the classes of labels 0, 1, ..."""
+        # The label of pixels without a class: where IGNORE is a class, the first after them
         self.ignore = max(IGNORE, len(names))
         # A result lists classes by name, so one that comes twice gets its label added.
         self.names = tuple(n if names.count(n) == 1 else f"{n} ({i})" for i, n in enumerate(names))
-        # Rows are true labels, columns found ones; the last column counts pixels left without one.
+        # Rows are true labels, columns predicted ones; the last column counts pixels without any.
         self.confusion = np.zeros((len(names), len(names) + 1), dtype=np.int64)
 
-    def update(self, gt_labels: IdMap, found_labels: IdMap) -> None:
-        """Add one image.
-
-        A pixel that the truth ignores is left out; one that the prediction leaves without a class
-        is a miss.
-        """
-        for (gt, found), pixels in count_overlaps(gt_labels, found_labels).pairs.items():
-            for label in (gt, found):
+    def update(self, gt_labels: IdMap, pred_labels: IdMap) -> None:
+        """Add one image: true IGNORE is left out, predicted IGNORE is wrong without a class."""
+        for (gt, predicted), pixels in count_overlaps(gt_labels, pred_labels).pairs.items():
+            for label in (gt, predicted):
                 if label >= len(self.names) and label != self.ignore:
                     raise ValueError(
                         f"label map: found label {label}, expected 0 to {len(self.names) - 1} or "
                         f"{self.ignore} for none"
                     )
             if gt != self.ignore:
-                self.confusion[gt, -1 if found == self.ignore else found] += pixels
+                self.confusion[gt, -1 if predicted == self.ignore else predicted] += pixels
 
     def merge(self, other: "SemanticQuality") -> None:
         """Add what another process collected over other images, for the same classes."""
@@ -344,7 +313,7 @@ class SemanticQuality:
         self.confusion += other.confusion
 
     def result(self) -> SemanticResult:
-        """Average over classes; one that is neither in the truth nor found does not count."""
+        """Average over the classes that are in the truth or predicted."""
         hits = self.confusion.diagonal()
         unions = self.confusion.sum(1) + self.confusion[:, :-1].sum(0) - hits
         per_class = {
@@ -361,11 +330,9 @@ class SemanticQuality:
 
 
 def format_table(result: PanopticResult, *, per_class: bool = False) -> str:
-    """Write PQ, SQ, RQ (in percent) and the number of classes as lines of text.
+    """Return lines of text with PQ, SQ, RQ (in percent) and the number of classes.
 
-    Args:
-        result: of `PanopticQuality`.
-        per_class: add a line for every class that counts, with its TP, FP and FN.
+    With `per_class`, a line for every class that counts follows, with its TP, FP and FN.
     """
     rows = [["", "PQ", "SQ", "RQ", "N"]]
     for name, group in (("all", result.all), ("things", result.things), ("stuff", result.stuff)):
@@ -412,15 +379,3 @@ def _class_of(segment: Segment) -> tuple[bool, int]:
 
 def _array(id_map: IdMap) -> np.ndarray:
     return np.asarray(id_map.cpu() if isinstance(id_map, Tensor) else id_map)
-
-
-def _require_painted(segments: Sequence[Segment], areas: dict[int, int], whose: str) -> None:
-    listed = sorted(segment.id for segment in segments)
-    painted = sorted(areas.keys() - {VOID})
-    if listed != painted:
-        once = {i for i in listed if listed.count(i) == 1}
-        raise ValueError(
-            f"{whose}: segment ids {sorted(once.symmetric_difference(painted))[:5]} are painted "
-            "and not listed once in segments, or listed and not painted; expected each painted id "
-            "listed once, and never VOID"
-        )

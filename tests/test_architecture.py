@@ -37,6 +37,7 @@ ROOMS = [
 CORE = [
     "version",
     "structures",
+    "inputs",
     "boxes",
     "losses.segmentation", "losses._lovasz_rows", "losses._lovasz_fast", "losses.lovasz", "losses",
     "backbone", "fpn",
@@ -69,7 +70,7 @@ AROUND = [
 # fmt: on
 ORDER = [*CORE, "__init__", *AROUND]
 MAX_CORE_LINES = 3000  # one sitting: a third of them are words; without the faster twins
-BESIDE = ("losses._lovasz_rows", "losses._lovasz_fast")
+BESIDE = ("inputs", "losses._lovasz_rows", "losses._lovasz_fast")
 
 # Who alone may import what, as prefixes of module names. Light modules make `import pfpn` fast;
 # pictures and sliders stay at the rim; images are read under data/. predict resizes with PIL, whose

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oracles.merge import merge_pixel_by_pixel
 
 from pfpn.merge import STRIP, fill_stuff, merge, paste_instances, segments_from_labels
-from pfpn.paste import windows_of
+from pfpn.paste import tight_window
 from pfpn.structures import IGNORE, VOID, Panoptic, Segment, Window
 
 FIGURES = Path(__file__).parent / "data_files" / "detectron2"
@@ -276,8 +276,7 @@ def check_figures(path: Path) -> None:
         torch.from_numpy(figures["det_classes"]),
         torch.from_numpy(figures["sem_argmax"].astype(np.int64)),
     )
-    boxes = torch.from_numpy(figures["det_boxes"])
-    for given_as in (masks, windows_of(masks, boxes), windows_of(masks)):
+    for given_as in (masks, [tight_window(mask) for mask in masks]):
         panoptic = merge(given_as, *found, **reference_options())
         assert_same_as_reference(panoptic, figures["panoptic"], str(figures["segments_info"]))
 
@@ -417,7 +416,7 @@ def test_segments_from_labels_drop_small_regions_of_either_kind():
 
 
 def test_lists_of_different_lengths_are_refused():
-    windows = windows_of(rows("#.", ".#"))
+    windows = [tight_window(mask) for mask in rows("#.", ".#")]
     with pytest.raises(ValueError, match="found 2 masks, 1 scores"):
         paste_instances(windows, torch.tensor([0.9]), torch.tensor([0]), (1, 2))
 

@@ -79,7 +79,7 @@ def score_files(
             raise FormatError(Finding(str(pred_png), image_id, None, found, expected))
         overlaps = count_overlaps(gt_ids, pred_ids)
         _require_sound(gt, gt_json, gt_png, labels, overlaps.gt_areas, is_truth=True)
-        _require_sound(pred, pred_json, pred_png, labels, overlaps.found_areas, is_truth=False)
+        _require_sound(pred, pred_json, pred_png, labels, overlaps.pred_areas, is_truth=False)
         return match_segments(
             Panoptic(gt_ids, parse_segments(gt, labels)),
             Panoptic(pred_ids, parse_segments(pred, labels)),

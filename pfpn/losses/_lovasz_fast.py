@@ -99,8 +99,8 @@ def _sorted_rows(work: Work, rows: Sequence[Row], spread: Spread) -> float:
         return largest  # comparing would lose it
     if row.num_fg == 0:  # every set of wrong pixels costs 1, so the extension is the largest error
         if largest > 0:
-            _write(work, row, np.array([errors.argmax()]), np.array([row.share]))
-        return row.share * largest
+            _write(work, row, np.array([errors.argmax()]), np.array([row.weight]))
+        return row.weight * largest
 
     least = errors[is_fg].min() if len(rows) == 1 else np.float32(0)
     floor = max(np.float32(0), np.nextafter(least, np.float32(-1)))  # the least itself is above it
@@ -123,10 +123,10 @@ def _sorted_rows(work: Work, rows: Sequence[Row], spread: Spread) -> float:
                 fg, is_fg_here, fg_above = ~fg, ~is_fg_here, num_above - fg_above
             weights = _rises(fg, row.num_fg, num_above, fg_above, dtype)
             own = np.multiply(weights, sizes)
-            loss += row.share * float(own.sum())
+            loss += row.weight * float(own.sum())
             # Back to the pixels' own order, so that memory is written from left to right.
             own[order] = weights
-            own *= row.share * (1 - 2 * is_fg_here.astype(np.float32))  # value up, fg error down
+            own *= row.weight * (1 - 2 * is_fg_here.astype(np.float32))  # value up, fg error down
             _write(work, row, pixels, own)
         return loss
 
@@ -220,7 +220,7 @@ def binned_loss(work: Work, bins: int, weigh: Weigh, num_threads: int) -> float:
         counts[:, 1, 0] = num_fg - counts[:, 1, 1:].sum(-1)
         fg_weights, bg_weights = weigh(counts[:, 1], counts[:, 0])
         tables = np.stack([bg_weights, -fg_weights], 1)  # (rows, 2, bins + 1)
-        tables *= np.array([row.share for row in work.rows])[:, None, None]
+        tables *= np.array([row.weight for row in work.rows])[:, None, None]
         tables[..., 0] = 0
         # The loss, <error, weight>, is <value, gradient> and the sum of the errors' constant parts.
         constants = np.array([[work.offset], [-1.0]])

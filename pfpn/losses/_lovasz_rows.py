@@ -13,7 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pfpn.losses.segmentation import require_hard_labels
+from pfpn.inputs import require_hard_labels
+
+TOLERANCE = 1e-3  # how far rounding, down to bfloat16's, may push a probability out of [0, 1]
 
 Classes = Literal["present", "all"] | Sequence[int]
 
@@ -25,7 +27,7 @@ class Row:
     images: range
     channel: int
     num_fg: int
-    share: float
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,18 @@ def encode_labels(
     if ignored is not None:
         codes.masked_fill_(ignored, num_classes + 1)
     return codes.to(torch.uint8 if num_classes < 255 else torch.int16)
+
+
+def require_probs(values: Tensor) -> None:
+    """Raise ValueError unless all values lie in [0, 1], up to rounding."""
+    if not values.numel():
+        return
+    low, high = (float(extreme) for extreme in values.aminmax())
+    if low < -TOLERANCE or high > 1 + TOLERANCE:
+        raise ValueError(
+            f"lovasz_softmax: probs lie between {low:.4g} and {high:.4g}, expected 0 to 1. "
+            "Are these logits? Try lovasz_softmax_from_logits."
+        )
 
 
 def list_rows(

@@ -1,18 +1,18 @@
-"""The Lovász losses: optimize intersection over union itself, as far as it can be made convex.
+"""The Lovász losses: a convex surrogate of intersection over union.
 
-A segmentation is judged by the Jaccard index of each class, |truth and found| / |truth or found|.
-1 - Jaccard depends only on the set of wrong pixels: it is a set function, known at the corners of
-a cube whose axes are the pixels (1 = wrong). Because it is submodular, its tightest convex
-extension to the inside of the cube (errors between 0 and 1) is a formula: sort the errors, take
-the weighted sum with the rises of the set function. That is its Lovász extension. Two ways to
-measure the errors give two losses: the hinge of one logit per pixel, or softmax probabilities.
+Segmentations are evaluated by the Jaccard index of each class, |truth and prediction| / |truth or
+prediction|. 1 - Jaccard depends only on the set of wrong pixels: it is a set function, known at the
+corners of a cube whose axes are the pixels (1 = wrong). Because it is submodular, its tightest
+convex extension to the inside of the cube (errors between 0 and 1) has a formula: sort the errors
+and weight each by the rise of the set function. That is its Lovász extension. Two definitions of
+the errors give two losses: the hinge of one logit per pixel, or softmax probabilities.
 
-Read downwards: the set function, its extension, its gradient (Algorithm 1), the same without
-sorting (bins), the two losses, and the few lines that apply them to each class of each image.
-`_lovasz_fast.py` computes the same sums at a CPU's pace.
+In this order: the set function, its extension, its gradient (Algorithm 1), the same without
+sorting (bins), the two losses, and how they are applied to each class of each image.
+`_lovasz_fast.py` computes the same sums faster on a CPU.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -20,11 +20,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pfpn.losses._lovasz_fast import TINY, binned_loss, sorted_loss
-from pfpn.losses._lovasz_rows import Classes, Work, chosen_classes, encode_labels, list_rows
+from pfpn.losses._lovasz_rows import (
+    Classes,
+    Work,
+    chosen_classes,
+    encode_labels,
+    list_rows,
+    require_probs,
+)
 from pfpn.losses.segmentation import Labels, as_float64, at_least_float32
-
-TOLERANCE = 1e-3  # how far rounding, down to bfloat16's, may push a probability out of [0, 1]
-
 
 # Sets -------------------------------------------------------------------------------------------
 
@@ -85,7 +89,7 @@ def binned_gradient(
     """Weight a foreground and a background pixel of each bin, without an order inside the bins.
 
     `fg` and `bg` count the pixels by bin, from the largest errors to the smallest. Every order that
-    respects the bins has its own `lovasz_gradient`. Here is the mean of two families of them,
+    respects the bins has its own `lovasz_gradient`. This is the mean of two families of them,
     foreground first and background first, so it stays in the base polytope, whose support function
     the Lovász loss is: hence 0 <= exact - binned <= width of a bin, for the loss, and the weights
     are a subgradient up to the same width.
@@ -124,7 +128,7 @@ def lovasz_softmax(
         probs: of a softmax over the classes.
         labels: 0..c-1, or `ignore`.
         classes: whose losses are averaged: those that the truth contains, all, or a list. A class
-            that is asked for and absent from the truth costs its largest error.
+            that is averaged and absent from the truth costs its largest error.
         per_image: one loss for each image, then their mean, instead of one for the whole batch.
         ignore: the label of pixels that are left out.
         bins: None sorts the errors, which is exact. K counts them in K bins: faster, linear in the
@@ -177,7 +181,7 @@ def lovasz_hinge(
     The error of a pixel is max(0, 1 - s * logit), with s = 1 where its label is 1, s = -1 where 0.
 
     Args:
-        logits: foreground is claimed above 0, with a full margin from 1 on.
+        logits: foreground is predicted above 0, with a full margin from 1 on.
         labels: 0, 1 or `ignore`.
         per_image: one loss for each image, then their mean, instead of one for the whole batch.
         ignore: the label of pixels that are left out.
@@ -194,7 +198,7 @@ def lovasz_hinge(
 
 
 class LovaszSoftmax(nn.Module):
-    """`lovasz_softmax_from_logits` with its options: stands where `nn.CrossEntropyLoss` stood."""
+    """`lovasz_softmax_from_logits` with its options, to replace `nn.CrossEntropyLoss`."""
 
     def __init__(self, **options: Any):
         super().__init__()
@@ -205,7 +209,7 @@ class LovaszSoftmax(nn.Module):
 
 
 class LovaszHinge(nn.Module):
-    """`lovasz_hinge` with its options: stands where `nn.BCEWithLogitsLoss` stood."""
+    """`lovasz_hinge` with its options, to replace `nn.BCEWithLogitsLoss`."""
 
     def __init__(self, **options: Any):
         super().__init__()
@@ -224,33 +228,27 @@ def _apply(
     kind: Literal["probs", "logits", "hinge"],
     classes: Classes,
     class_weights: Tensor | None,
-    per_image: bool,
-    ignore: int | None,
-    bins: int | None,
-    validate: bool,
+    *options: Any,  # per_image, ignore, bins, validate
 ) -> Tensor:
-    chosen = chosen_classes(values, labels, classes, class_weights, bins)
-    values = at_least_float32(values)
-    present = classes == "present"
-    loss: Tensor = _Lovasz.apply(
-        values, labels, kind, chosen, present, class_weights, per_image, ignore, bins, validate
-    )
+    chosen = chosen_classes(values, labels, classes, class_weights, options[2])
+    averaged = chosen, classes == "present", class_weights
+    loss: Tensor = _Lovasz.apply(at_least_float32(values), labels, kind, *averaged, *options)
     return loss
 
 
 class _Lovasz(torch.autograd.Function):
-    """The gradient falls out of the forward pass, so the backward pass only scales it."""
+    """The forward pass computes the gradient too; the backward pass only scales it."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, labels: Tensor, kind: str, *options: Any) -> Tensor:
         loss, grad = torch.ops.pfpn.lovasz(values, labels, kind, *options)
         ctx.save_for_backward(grad)
-        ctx.bends = kind == "logits"  # then the gradient is no constant, but looks like one here
+        ctx.is_curved = kind == "logits"  # then the gradient depends on the values
         return loss
 
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> Any:
-        if ctx.bends and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if ctx.is_curved and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             raise RuntimeError(
                 "lovasz_softmax_from_logits has no second derivative. "
                 "Try lovasz_softmax(logits.softmax(1), ...)."
@@ -258,8 +256,8 @@ class _Lovasz(torch.autograd.Function):
         return scale * ctx.saved_tensors[0], *[None] * 9
 
 
-# One opaque operator: torch.compile calls it as it is, and does not look into the NumPy inside.
-# (`torch.library.custom_op` would say it in one line, but loads the compiler at the first call.)
+# One opaque operator, so that torch.compile does not trace the NumPy inside.
+# (`torch.library.custom_op` would be shorter, but loads the compiler at the first call.)
 torch.library.define(
     "pfpn::lovasz",
     "(Tensor values, Tensor labels, str kind, int[] chosen, bool present, Tensor? class_weights,"
@@ -269,17 +267,9 @@ torch.library.define(
 
 @torch.library.impl("pfpn::lovasz", "CompositeExplicitAutograd")
 def _loss_and_gradient(
-    values: Tensor,
-    labels: Tensor,
-    kind: str,
-    chosen: Sequence[int],
-    present: bool,
-    class_weights: Tensor | None,
-    per_image: bool,
-    ignore: int | None,
-    bins: int | None,
-    validate: bool,
+    values: Tensor, labels: Tensor, kind: str, *options: Any
 ) -> tuple[Tensor, Tensor]:
+    chosen, present, class_weights, per_image, ignore, bins, validate = options
     shape = values.shape
     values = values.flatten(2).contiguous()
     codes = encode_labels(labels.flatten(1), shape[1], kind, ignore, validate)
@@ -287,13 +277,8 @@ def _loss_and_gradient(
     rows = list_rows(codes, shape[1], chosen, present, weights, per_image)
     if kind == "logits":
         values = values.softmax(1)
-    if kind == "probs" and validate and values.numel():
-        low, high = (float(extreme) for extreme in values.aminmax())
-        if low < -TOLERANCE or high > 1 + TOLERANCE:
-            raise ValueError(
-                f"lovasz_softmax: probs lie between {low:.4g} and {high:.4g}, expected 0 to 1. "
-                "Are these logits? Try lovasz_softmax_from_logits."
-            )
+    if kind == "probs" and validate:
+        require_probs(values)
     grad = torch.empty_like(values)
     offset, has_ignored = float(kind == "hinge"), ignore is not None
     work = Work(values, codes, grad, offset, rows, has_ignored, sums_to_one=kind == "logits")
@@ -316,7 +301,7 @@ def _(values: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
 
 
 def _is_for_cpu(values: Tensor) -> bool:
-    """The one question about devices: NumPy's radix sort beats torch's sorts, and needs float32."""
+    """Whether NumPy's radix sort can be used, which is faster than torch's sorts."""
     return values.device.type == "cpu" and values.dtype == torch.float32
 
 
@@ -332,7 +317,7 @@ def _fast_loss(work: Work, bins: int | None) -> Tensor:
 
 
 def _loss(work: Work, bins: int | None) -> Tensor:
-    """Take the rows one by one, as the paper writes it: for other devices, and for float64."""
+    """Compute row by row, as the paper writes it: for other devices, and for float64."""
     loss = work.values.new_zeros(())
     for row in work.rows:
         images = slice(row.images.start, row.images.stop)
@@ -340,7 +325,7 @@ def _loss(work: Work, bins: int | None) -> Tensor:
         is_fg = codes == row.channel
         errors = torch.where(is_fg, 1 - values, work.offset + values)
         errors = errors.masked_fill(codes == work.ignored, 0).clamp(min=0)
-        weights = row.share * _weigh(errors.flatten(), is_fg.flatten(), bins, work.offset)
+        weights = row.weight * _weigh(errors.flatten(), is_fg.flatten(), bins, work.offset)
         weights = weights.view_as(errors) * (errors > 0)
         loss += (weights * errors).sum()
         # The error of foreground falls as its value rises.

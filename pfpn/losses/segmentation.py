@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float64, Integer
 from torch import Tensor
 
+from pfpn.inputs import require_hard_labels
 from pfpn.structures import IGNORE
 
 Labels = Integer[Tensor, "b h w"] | Bool[Tensor, "b h w"]
@@ -79,21 +80,6 @@ def _region_sums(
 def at_least_float32(values: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Return float16 and bfloat16 as float32, the rest as it is: losses are summed in no less."""
     return values if values.dtype == torch.float64 else values.float()
-
-
-def require_hard_labels(labels: Tensor) -> None:
-    """Raise ValueError unless the labels are integers or booleans.
-
-    Cut to integers, a mask of 0..1 from a bilinear resize would be background everywhere.
-    """
-    dtype = labels.dtype
-    if dtype.is_floating_point or dtype.is_complex:
-        raise ValueError(
-            f"labels: found {dtype}, expected integers or booleans: one class per pixel. Resize "
-            "label maps with mode='nearest', or turn soft labels into hard ones first: mask > 0.5, "
-            "or probs.argmax(1). To learn from soft labels themselves, use "
-            "torch.nn.functional.cross_entropy with probabilities."
-        )
 
 
 def as_float64(values: Tensor) -> Float64[Tensor, "..."]:

@@ -83,7 +83,7 @@ def describe_mistakes(sample: Sample, prediction: Panoptic, categories: Sequence
     lists = []
     for panoptic, areas, segments in (
         (sample.panoptic, overlaps.gt_areas, matches.false_negatives),
-        (prediction, overlaps.found_areas, matches.false_positives),
+        (prediction, overlaps.pred_areas, matches.false_positives),
     ):
         names = segment_names(panoptic, categories)
         words = ", ".join(f"{names[s.id]} ({areas[s.id]} pixels)" for s in segments)

@@ -72,7 +72,7 @@ def iou_table(gt: Panoptic, prediction: Panoptic) -> Float[np.ndarray, "n m"]:
                 continue
             both = overlaps.pairs.get((truth.id, other.id), 0)
             on_void = overlaps.pairs.get((VOID, other.id), 0)
-            areas = overlaps.gt_areas[truth.id] + overlaps.found_areas[other.id]
+            areas = overlaps.gt_areas[truth.id] + overlaps.pred_areas[other.id]
             table[i, j] = both / (areas - both - on_void)
     return table
 

@@ -1,0 +1,106 @@
+"""Refuse unsuitable images, labels and maps, each with one line that says what to do."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pfpn.structures import VOID, Segment
+
+
+def require_images(images: Sequence[Tensor], where: str) -> None:
+    """Raise ValueError unless each image is a uint8 tensor (3, h, w) of at least one pixel.
+
+    Args:
+        images: anything that a user may pass.
+        where: the name of the function for the message.
+    """
+    if isinstance(images, Tensor) and images.ndim == 3:
+        raise ValueError(
+            f"{where}: found one tensor of shape {tuple(images.shape)}, expected a list of images. "
+            f"Try {where}(model, [image])."
+        )
+    for i, image in enumerate(images):
+        if isinstance(image, Tensor):
+            if image.dtype == torch.uint8 and image.ndim == 3 and len(image) == 3 and image.numel():
+                continue
+            found = f"a tensor of {image.dtype} and shape {tuple(image.shape)}"
+            remedy = _remedy(image)
+        elif isinstance(image, np.ndarray):
+            found = f"a NumPy array of {image.dtype} and shape {image.shape}"
+            remedy = "torch.from_numpy(image).permute(2, 0, 1), if it is uint8 (h, w, 3) and RGB"
+        elif type(image).__module__.split(".")[0] == "PIL":  # which need not be imported for this
+            found = f"a PIL image of mode {image.mode} and size {image.size}"
+            remedy = 'torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)'
+        else:
+            found = type(image).__name__
+            remedy = "pfpn.data.coco.read_image(path), if it is a path"
+        raise ValueError(
+            f"{where}: image {i}: found {found}, expected a tensor of torch.uint8 and shape "
+            f"(3, h, w), RGB. Try {remedy}."
+        )
+
+
+def _remedy(image: Tensor) -> str:
+    """Say how an unsuitable tensor becomes uint8 (3, h, w)."""
+    if image.dtype != torch.uint8:
+        return "(255 * image).round().to(torch.uint8), if its values lie in 0..1"
+    if image.ndim == 3 and image.shape[2] == 3:
+        return "image.permute(2, 0, 1)"
+    if image.ndim == 2 or (image.ndim == 3 and len(image) == 1):
+        return "image.expand(3, -1, -1), if it is gray"
+    if image.ndim == 3 and len(image) == 4:
+        return "image[:3], if its last channel is alpha"
+    return "one image of at least one pixel for each entry"
+
+
+def require_hard_labels(labels: Tensor) -> None:
+    """Raise ValueError unless the labels are integers or booleans.
+
+    Cut to integers, a mask of 0..1 from a bilinear resize would be background everywhere.
+    """
+    dtype = labels.dtype
+    if dtype.is_floating_point or dtype.is_complex:
+        raise ValueError(
+            f"labels: found {dtype}, expected integers or booleans: one class per pixel. Resize "
+            "label maps with mode='nearest', or turn soft labels into hard ones first: mask > 0.5, "
+            "or probs.argmax(1). To learn from soft labels themselves, use "
+            "torch.nn.functional.cross_entropy with probabilities."
+        )
+
+
+def require_id_maps(gt: NDArray[Any], pred: NDArray[Any]) -> None:
+    """Raise ValueError unless both are maps (h, w) of integers, of one size."""
+    for array in (gt, pred):
+        if array.ndim != 2 or array.dtype.kind not in "biu":
+            raise ValueError(
+                f"id map: found {array.dtype} values of shape {array.shape}, expected integers of "
+                "shape (h, w). Update once for each image of a batch: ids of two images differ."
+            )
+    if gt.shape != pred.shape:
+        raise ValueError(
+            f"id maps of one image: found a prediction of size {pred.shape}, expected the truth's "
+            f"{gt.shape}. Predict at the original image size."
+        )
+
+
+def require_listed(segments: Sequence[Segment], areas: Mapping[int, int], whose: str) -> None:
+    """Raise ValueError unless the segments are those of the map, each listed once.
+
+    Args:
+        segments: as listed.
+        areas: pixels by id, as counted in the map.
+        whose: truth or prediction, for the message.
+    """
+    listed = sorted(segment.id for segment in segments)
+    painted = sorted(areas.keys() - {VOID})
+    if listed != painted:
+        once = {i for i in listed if listed.count(i) == 1}
+        raise ValueError(
+            f"{whose}: segment ids {sorted(once.symmetric_difference(painted))[:5]} are in the map "
+            "and not listed once in segments, or listed and not in the map; expected each id of "
+            "the map listed once, and never VOID"
+        )
