@@ -6,7 +6,7 @@ import torch
 from pfpn.course.ch09_merging.numbers import Candidates
 from pfpn.data.toy import ToyStreet
 from pfpn.merge import OTHER
-from pfpn.paste import windows_of
+from pfpn.paste import tight_window
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def shaken(sample, seed):
             label_map[mask] = segment.label
     return Candidates(
         sample,
-        windows_of(torch.stack(masks)),
+        [tight_window(mask) for mask in masks],
         torch.rand(len(masks), generator=rng),
         torch.tensor(labels),
         label_map,

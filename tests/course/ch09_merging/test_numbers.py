@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from pfpn.course.ch09_merging import numbers
 from pfpn.data.toy import TOY_CATEGORIES, ToyStreet
 from pfpn.merge import OTHER, VOID, paste_instances
-from pfpn.paste import windows_of
+from pfpn.paste import tight_window
 from pfpn.predict import PredictConfig
 from pfpn.structures import Detections
 from tests.factories import random_instances
@@ -42,7 +42,7 @@ def test_an_empty_mask_is_called_empty(street):
     candidates = street[0]
     masks = candidates.masks()
     masks[0] = False
-    emptied = replace(candidates, windows=windows_of(masks))
+    emptied = replace(candidates, windows=[tight_window(mask) for mask in masks])
     by_index = {c.index: c.outcome for c in numbers.trace_claims(emptied, CONFIG)}
     assert by_index[0] == "empty"
 
@@ -63,7 +63,7 @@ def test_conflicts_are_counted_where_they_are(street):
     labels[100:] = OTHER
     made = replace(
         candidates,
-        windows=windows_of(masks),
+        windows=[tight_window(mask) for mask in masks],
         scores=torch.tensor([0.9, 0.6]),
         labels=torch.tensor([0, 1]),
         label_map=labels,
