@@ -196,6 +196,31 @@ def test_the_order_knows_right_from_wrong():
     assert not may_import("course.ch01_fpn.one", "cli")
 
 
+def room(name: str) -> str:
+    """The room of a module, "course.ch01_fpn" of "course.ch01_fpn.numbers"; "" outside of rooms."""
+    return next((room for room in ROOMS if name == room or name.startswith(f"{room}.")), "")
+
+
+def test_no_room_imports_another():
+    crossings = [
+        f"{place(name, node)}: {source}"
+        for name in FILES
+        for node, source in imports(name)
+        if room(name) and room(source.removeprefix("pfpn.")) not in ("", room(name))
+    ]
+    assert_none(crossings, "What two chapters use belongs to pfpn/plot, not to one of their rooms:")
+
+
+def test_numbers_are_computed_without_matplotlib():
+    drawing = [
+        f"{place(name, node)}: {source}"
+        for name in FILES
+        for node, source in imports(name)
+        if room(name) and name.endswith(".numbers") and source.split(".")[0] == "matplotlib"
+    ]
+    assert_none(drawing, "numbers.py computes; figures.py beside it paints:")
+
+
 @pytest.mark.parametrize("library", ALLOWED)
 def test_a_library_is_imported_only_where_it_belongs(library):
     culprits = [
