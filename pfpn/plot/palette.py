@@ -115,6 +115,10 @@ def to_hex(color: Color) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
+# One class against all others: the class is a car.
+FG_COLOR, BG_COLOR = to_hex(CLASS_COLORS["car"]), "#a9adb8"
+
+
 def _mix(color: Color, shade: float) -> Color:
     goal = 255 if shade > 0 else 0
     red, green, blue = (round(c + (goal - c) * abs(shade)) for c in color)

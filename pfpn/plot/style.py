@@ -16,6 +16,7 @@ from torch import Tensor
 
 BLUE, SKY, GREEN, ORANGE = "#0072b2", "#56b4e9", "#009e73", "#e69f00"
 RED, PINK, YELLOW = "#d55e00", "#cc79a7", "#f0e442"
+PLUM, CRIMSON = "#7a1f5c", "#e3120b"  # beside the palette: one more dark hue; a red for faults
 INK, GRAY, PALE_GRAY = "#222222", "#8a8a8a", "#b8b8b8"
 
 Point = tuple[float, float]  # x and y in data coordinates

@@ -11,8 +11,6 @@ from pfpn.engine.optim import learning_rate
 
 SEMANTIC = "loss_semantic"
 
-# The weighted sum -------------------------------------------------------------------------------
-
 total_loss = Exercise(
     name="05.total_loss",
     task="Return L = li (L_c + L_b + L_m, and the RPN's two) + ls L_s for a dict of losses.",
@@ -32,7 +30,7 @@ def _total(losses: Mapping[str, float], instance: float, semantic: float) -> flo
 
 
 @total_loss.examples
-def _() -> Iterator[Case]:
+def _total_cases() -> Iterator[Case]:
     both = {"loss_class": 1.0, "loss_box": 0.25, "loss_mask": 0.5, SEMANTIC: 2.0}
     rpn = {"loss_rpn_objectness": 0.5, "loss_rpn_box": 0.125}
     instance = {"loss_class": 1.0, "loss_box": 3.0}
@@ -51,7 +49,7 @@ total_loss.mistake("The two weights changed places.")(
 
 
 @total_loss.mistake("You averaged the instance losses. The paper adds them.")
-def _(losses: Mapping[str, float], instance: float, semantic: float) -> float:
+def _mean_of_losses(losses: Mapping[str, float], instance: float, semantic: float) -> float:
     return _total(losses, instance / max(1, len(losses.keys() - {SEMANTIC})), semantic)
 
 
@@ -59,12 +57,10 @@ def _(losses: Mapping[str, float], instance: float, semantic: float) -> float:
     "The RPN's losses are missing. The paper does not spell them out, but counts them "
     "to the instance side."
 )
-def _(losses: Mapping[str, float], instance: float, semantic: float) -> float:
+def _without_rpn(losses: Mapping[str, float], instance: float, semantic: float) -> float:
     rest = {n: value for n, value in losses.items() if not n.startswith("loss_rpn")}
     return _total(rest, instance, semantic)
 
-
-# The cosine of two gradients --------------------------------------------------------------------
 
 gradient_cosine = Exercise(
     name="05.gradient_cosine",
@@ -87,7 +83,7 @@ def _cosine(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
 
 
 @gradient_cosine.examples
-def _() -> Iterator[Case]:
+def _cosine_cases() -> Iterator[Case]:
     x, y = torch.tensor([3.0, 4.0]), torch.tensor([4.0, 3.0])
     yield Case("one tensor each", ([x], [y]))
     yield Case("opposite directions", ([x], [-2 * x]))
@@ -97,12 +93,12 @@ def _() -> Iterator[Case]:
 
 
 @gradient_cosine.mistake("This is the inner product. Divide it by both lengths.")
-def _(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
+def _inner_product(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
     return float(sum((a * b).sum() for a, b in zip(first, second, strict=True)))
 
 
 @gradient_cosine.mistake("This is the angle. Return its cosine.")
-def _(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
+def _angle(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
     return float(torch.tensor(_cosine(first, second)).clamp(-1, 1).acos())
 
 
@@ -115,12 +111,10 @@ gradient_cosine.mistake("The sign is lost, and with it whether two tasks pull ap
     "You averaged one cosine per tensor. A tensor with a tiny gradient then counts as "
     "much as a huge one; join them first."
 )
-def _(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
+def _mean_of_cosines(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
     each = [_cosine([a], [b]) for a, b in zip(first, second, strict=True)]
     return sum(each) / len(each)
 
-
-# Gradients of parts of a batch ------------------------------------------------------------------
 
 accumulate = Exercise(
     name="05.accumulate",
@@ -129,19 +123,19 @@ accumulate = Exercise(
     minutes=10,
     hints=(
         "The mean over 4 images is half the mean over the first 2 and half that of the others.",
-        "With unequal parts, each part counts by its share of the images.",
+        "With unequal parts, each part counts in proportion to its number of images.",
     ),
 )
 
 
 @accumulate.answer
-def _(gradients: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
+def _accumulate(gradients: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
     total = sum(sizes)
     return torch.stack([g * n / total for g, n in zip(gradients, sizes, strict=True)]).sum(0)
 
 
 @accumulate.examples
-def _() -> Iterator[Case]:
+def _accumulate_cases() -> Iterator[Case]:
     a, b = torch.tensor([1.0, -2.0]), torch.tensor([5.0, 4.0])
     yield Case("two parts of two images", ([a, b], [2, 2]))
     yield Case("one part is the whole batch", ([a], [4]))
@@ -162,8 +156,6 @@ accumulate.mistake("A plain mean treats an image of a small part as worth more. 
     lambda gradients, sizes: torch.stack(gradients).mean(0)
 )
 
-# Warm-up ----------------------------------------------------------------------------------------
-
 warmup = Exercise(
     name="05.warmup",
     task="Return the learning rate of a step (from 0) with linear warm-up from factor * rate.",
@@ -171,13 +163,13 @@ warmup = Exercise(
     minutes=8,
     hints=(
         "At step 0 it is factor * rate, at step warmup_steps it is rate, in between a line.",
-        "Mix factor and 1 by the share of the warm-up that is done; after it nothing is mixed.",
+        "Mix factor and 1 by the fraction of the warm-up that is done; after it nothing is mixed.",
     ),
 )
 
 
 @warmup.answer
-def _(rate: float, step: int, warmup_steps: int, factor: float) -> float:
+def _warmup(rate: float, step: int, warmup_steps: int, factor: float) -> float:
     config = OptimConfig(
         lr=rate, warmup_steps=warmup_steps, warmup_factor=factor, schedule="constant"
     )
@@ -185,7 +177,7 @@ def _(rate: float, step: int, warmup_steps: int, factor: float) -> float:
 
 
 @warmup.examples
-def _() -> Iterator[Case]:
+def _warmup_cases() -> Iterator[Case]:
     yield Case("half of the way", (0.5, 4, 8, 0.25))
     yield Case("the first step", (0.5, 0, 8, 0.25))
     yield Case("the last step of the warm-up", (0.5, 7, 8, 0.25))

@@ -18,12 +18,12 @@ share = Exercise(
 
 
 @share.answer
-def _(num: int, rank: int, world: int) -> list[int]:
+def _share(num: int, rank: int, world: int) -> list[int]:
     return list(range(rank, num, world))
 
 
 @share.examples
-def _() -> Iterator[Case]:
+def _share_cases() -> Iterator[Case]:
     yield Case("one process takes all", (4, 0, 1))
     yield Case("the second of two", (6, 1, 2))
     yield Case("seven images, the last of two processes", (7, 1, 2))
@@ -37,10 +37,10 @@ share.mistake(
 
 
 @share.mistake(
-    "You dealt out blocks. That is a fair share too, but here they are dealt one by "
+    "You dealt out blocks. That is fair too, but here they are dealt one by "
     "one, so that neighbours in the list go to different processes."
 )
-def _(num: int, rank: int, world: int) -> list[int]:
+def _blocks(num: int, rank: int, world: int) -> list[int]:
     each = -(-num // world)
     return list(range(num))[rank * each : (rank + 1) * each]
 
@@ -76,7 +76,7 @@ def _rate(step: int, batch: int) -> float:
 
 
 @rate.examples
-def _() -> Iterator[Case]:
+def _rate_cases() -> Iterator[Case]:
     yield Case("in the middle of the run", (30_000, 16))
     yield Case("half the batch", (30_000, 8))
     yield Case("the first step", (0, 16))
@@ -116,7 +116,7 @@ def _fpn_name(key: str) -> str | None:
 
 
 @fpn_name.examples
-def _() -> Iterator[Case]:
+def _name_cases() -> Iterator[Case]:
     for key in (
         "backbone.fpn_lateral2.weight",
         "backbone.fpn_output5.bias",
@@ -132,7 +132,7 @@ fpn_name.mistake(
 
 
 @fpn_name.mistake("lateral and output are exchanged: the 1x1 takes c, the 3x3 gives p.")
-def _(key: str) -> str | None:
+def _exchanged(key: str) -> str | None:
     a, b = "lateral", "output"
     return _fpn_name(key.replace(a, b) if a in key else key.replace(b, a))
 
