@@ -11,8 +11,6 @@ from pfpn.course.check import Case, Exercise
 
 Box = Sequence[float]  # x0, y0, x1, y1
 
-# 3.1 --------------------------------------------------------------------------------------------
-
 iou = Exercise(
     name="03.iou",
     task="Return the intersection over union of two boxes (x0, y0, x1, y1).",
@@ -61,7 +59,6 @@ iou.mistake(
     "You divided by the sum of both areas. The intersection is in both of them and counts once in "
     "the union: take it away once."
 )(lambda a, b: math.prod(_sides(a, b)) / (_area(a) + _area(b)))
-
 iou.mistake(
     "You divided by the smaller area. Then a small box inside a large one scores 1; the union "
     "counts all of both boxes."
@@ -80,14 +77,11 @@ iou.mistake(
     "Boxes that are apart gave a negative number: a side of the intersection is negative there. "
     "Let no side fall below 0."
 )(lambda a, b: _over_union(math.prod(_sides(a, b, -math.inf)), a, b))
-
 iou.mistake(
     "You let the product not fall below 0, but two negative sides make a positive product. Each "
     "side needs its own bound."
 )(lambda a, b: _over_union(max(math.prod(_sides(a, b, -math.inf)), 0.0), a, b))
 
-
-# 3.2 --------------------------------------------------------------------------------------------
 
 anchor = Exercise(
     name="03.anchor",
@@ -125,28 +119,22 @@ anchor.mistake(
     "Your anchor starts at (x, y). The point is its center: go half a width left and half a height "
     "up."
 )(lambda x, y, side, ratio: (x, y, x + side / math.sqrt(ratio), y + side * math.sqrt(ratio)))
-
 anchor.mistake(
     "Your anchor is twice as large: you went a whole side from the center in each direction, half "
     "a side is enough."
 )(lambda x, y, side, ratio: _anchor(x, y, 2 * side, ratio))
-
 anchor.mistake("Width and height are swapped: the ratio is height / width, so 4 is a tall anchor.")(
     lambda x, y, side, ratio: _anchor(x, y, side, 1 / ratio)
 )
-
 anchor.mistake(
     "You stretched the height by the ratio and left the width, so the area grew. Each side takes "
     "the root of the ratio."
 )(lambda x, y, side, ratio: _around(x, y, side, side * ratio))
-
 anchor.mistake(
     "The area is right, but the ratio came in squared: you multiplied one side by it and divided "
     "the other. Each takes the root."
 )(lambda x, y, side, ratio: _around(x, y, side / ratio, side * ratio))
 
-
-# 3.3 --------------------------------------------------------------------------------------------
 
 anchor_labels = Exercise(
     name="03.anchor_labels",
@@ -204,28 +192,22 @@ anchor_labels.mistake(
     "An IoU between the limits became background. It is neither: such an anchor gets -1, and no "
     "loss uses it."
 )(lambda o, low, high: _anchor_labels(o, low, high, between=0))
-
 anchor_labels.mistake("An IoU of exactly the upper limit is foreground already: from `high` on.")(
     lambda o, low, high: _anchor_labels(o, low, high, strict=True)
 )
-
 anchor_labels.mistake(
     "The second rule is missing: the best anchor of each truth is foreground, however low its IoU. "
     "Without it some things have no anchor to learn from."
 )(lambda o, low, high: _anchor_labels(o, low, high, keep="none"))
-
 anchor_labels.mistake(
     "Two anchors tie for a truth, and argmax names one of them. Every anchor that attains the "
     "truth's best IoU is foreground: compare with the maximum."
 )(lambda o, low, high: _anchor_labels(o, low, high, keep="first best"))
-
 anchor_labels.mistake(
     "A truth that no anchor touches has a best IoU of 0, and every anchor attains that. Such a "
     "truth must make no anchor foreground."
 )(lambda o, low, high: _anchor_labels(o, low, high, keep="even 0"))
 
-
-# 3.4 --------------------------------------------------------------------------------------------
 
 decode = Exercise(
     name="03.decode",
@@ -284,18 +266,14 @@ decode.mistake(
     "Your box grows from its corner. It has to keep its center: take half of the new size to "
     "either side."
 )(lambda delta, box: _decode(delta, box, from_corner=True))
-
 decode.mistake(
     "You bounded shrinking too. Only growth is bounded: exp of a very negative number is a "
     "harmless 0, exp of a large one is infinite."
 )(lambda delta, box: _decode(delta, box, low=-MAX_LOG_SCALE))
-
 decode.mistake("exp of a large delta leaves all bounds. Cut the logarithm at MAX_LOG_SCALE first.")(
     lambda delta, box: _decode(delta, box, high=math.inf)
 )
 
-
-# 3.5 --------------------------------------------------------------------------------------------
 
 nms = Exercise(
     name="03.nms",
@@ -354,16 +332,13 @@ def _nms_cases() -> Iterator[Case]:
 nms.mistake(
     "You went through the boxes as they stand. The order is that of the scores, the best first."
 )(lambda b, s, t: _nms(b, s, t, by_score=False))
-
 nms.mistake(
     "The right boxes stay, but they come in the order of the input. Return them best first."
 )(lambda b, s, t: _nms(b, s, t, in_order=False))
-
 nms.mistake(
     "A box was dropped for its overlap with a box that had been dropped itself. Compare with the "
     "kept ones only."
 )(lambda b, s, t: _nms(b, s, t, dropped_suppress=True))
-
 nms.mistake("An IoU of exactly the threshold does not suppress: it has to be larger.")(
     lambda b, s, t: _nms(b, s, t, or_equal=True)
 )

@@ -10,14 +10,7 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pfpn.course.ch03_proposals.numbers import (
-    Miss,
-    anchors_at,
-    iou_of_shift,
-    measure_overlap,
-    nms_trace,
-    smooth_l1,
-)
+from pfpn.course.ch03_proposals import numbers
 from pfpn.matching import FOREGROUND
 from pfpn.plot.boxes import (
     BAD_COLOR,
@@ -88,12 +81,12 @@ def describe_instances(instances: Instances, categories: Sequence[Category]) -> 
 def plot_overlap(a: Float[Tensor, " 4"], b: Float[Tensor, " 4"]) -> Figure:
     """Draw two boxes on squared paper, their intersection hatched, with the areas that make IoU."""
     figure, axes = subplots(4.2, 3.4)
-    overlap = measure_overlap(a, b)
+    shared, intersection, union = numbers.intersect(a, b)
     for box, color, style in ((a, FIRST_COLOR, "-"), (b, SECOND_COLOR, "--")):
         draw_rectangle(axes, box.tolist(), fill=True, color=color, alpha=0.35, lw=0)
         draw_rectangle(axes, box.tolist(), ec=color, ls=style, lw=2.5)
-    if overlap.intersection > 0:
-        draw_rectangle(axes, overlap.shared.tolist(), ec="0.2", hatch="///", lw=0)
+    if intersection > 0:
+        draw_rectangle(axes, shared.tolist(), ec="0.2", hatch="///", lw=0)
     right, bottom = torch.maximum(a[2:], b[2:]).tolist()
     axes.set(
         xlim=(-0.5, right + 1.5), ylim=(bottom + 1.5, -0.5), aspect="equal",
@@ -102,11 +95,8 @@ def plot_overlap(a: Float[Tensor, " 4"], b: Float[Tensor, " 4"]) -> Figure:
     )  # fmt: skip
     axes.tick_params(labelsize=8)
     draw_grid(axes, "0.88", linewidth=0.8)
-    axes.set_title(
-        f"intersection {overlap.intersection:g} (hatched), union {overlap.union:g}: "
-        f"IoU {overlap.intersection / overlap.union:.3f}",
-        fontsize=9,
-    )
+    words = f"intersection {intersection:g} (hatched), union {union:g}"
+    axes.set_title(f"{words}: IoU {intersection / union:.3f}", fontsize=9)
     return figure
 
 
@@ -117,12 +107,12 @@ def plot_shift(shift: float, axes: int = 2) -> Figure:
     draw_rectangle(left, (0, 0, 1, 1), ec=FIRST_COLOR, lw=2.5)
     draw_rectangle(left, (shift, down, 1 + shift, 1 + down), ec=SECOND_COLOR, lw=2.5, ls="--")
     draw_rectangle(left, (shift, down, 1, 1), fill=True, color="0.8", lw=0)
-    value = float(iou_of_shift(np.asarray([shift]), axes)[0])
+    value = float(numbers.iou_of_shift(np.asarray([shift]), axes)[0])
     left.set(xlim=(-0.1, 2.1), ylim=(2.1, -0.1), aspect="equal", xticks=[], yticks=[])
     left.set_title(f"shift {shift:.2f}: IoU {value:.2f}", fontsize=9)
     grid = np.linspace(0, 1, 101)
     for num, style, label in ((1, "--", "along one axis"), (2, "-", "along both axes")):
-        right.plot(grid, iou_of_shift(grid, num), color="0.2", linestyle=style, label=label)
+        right.plot(grid, numbers.iou_of_shift(grid, num), color="0.2", linestyle=style, label=label)
     for level in (0.5, 0.7):
         right.axhline(level, color="0.8", linewidth=0.8, zorder=0)
     right.plot([shift], [value], "o", color=BAD_COLOR, markersize=8)
@@ -144,19 +134,14 @@ def plot_anchors(
 ) -> Figure:
     """Draw the centers of a level's anchors, and the anchors of one cell with their best IoU.
 
-    Args:
-        image: padded or not; the grid spans it.
-        gt_boxes: of its things.
-        level: its name, for the title.
-        stride: of the level, in pixels.
-        side: of the level's anchors, in pixels.
-        ratios: height / width of the anchors to draw.
-        position: (down, across) of the cell, as fractions of the grid.
+    The cell lies at `position`, (down, across) as fractions of the grid that spans the image.
     """
     height, width = (pixels + 2 * ANCHOR_MARGIN for pixels in image.shape[1:])
     figure, axes = subplots(4.6, 4.6 * height / width + 0.25)
     size = (image.shape[1], image.shape[2])
-    cell = anchors_at(size, gt_boxes, stride=stride, side=side, ratios=ratios, position=position)
+    cell = numbers.anchors_at(
+        size, gt_boxes, stride=stride, side=side, ratios=ratios, position=position
+    )
     draw_image(axes, image, fade=0.35)
     ys, xs = np.mgrid[0 : cell.grid[0], 0 : cell.grid[1]] * stride
     axes.plot(xs.ravel(), ys.ravel(), ".", color="black", markersize=1 + stride**0.5, alpha=0.5)
@@ -176,13 +161,7 @@ def plot_anchors(
 def plot_anchor_fit(
     sides: Float[Tensor, " n"], best: Float[Tensor, " n"], anchor_sides: Sequence[float]
 ) -> Figure:
-    """Draw each truth's best IoU with any anchor over its size, and how the IoUs are spread.
-
-    Args:
-        sides: root of the area of each true box, in pixels.
-        best: best IoU of each truth with any anchor, in [0, 1].
-        anchor_sides: of the levels, in pixels: the ticks.
-    """
+    """Draw each truth's best IoU with any anchor over its size, and how the IoUs are spread."""
     figure, (left, right) = subplots(8.6, 3.4, 1, 2, sharey=True, width_ratios=[2, 1])
     left.plot(sides.numpy(), best.numpy(), "o", color=BLUE, markersize=4, alpha=0.5, mew=0)
     log_xticks(left, anchor_sides)
@@ -239,10 +218,8 @@ def plot_matches(
             draw_boxes(axes, box[None], BAD_COLOR, width=1.5)
             x, y = box[[0, 2, 2, 0]], box[[1, 3, 1, 3]]
             axes.plot(x, y, color=BAD_COLOR, linewidth=0.8, alpha=0.7)
-        axes.set_title(
-            f"{name}: {len(positive)} anchors for {len(reached)} of {len(gt_boxes)} things",
-            fontsize=9,
-        )
+        words = f"{len(positive)} anchors for {len(reached)} of {len(gt_boxes)} things"
+        axes.set_title(f"{name}: {words}", fontsize=9)
     return figure
 
 
@@ -270,7 +247,7 @@ def plot_box_losses() -> Figure:
     error = np.linspace(-2, 2, 401)
     for beta, style, color in ((0.0, "-", "black"), (1 / 9, "--", BLUE), (1.0, ":", RED)):
         name = "L1 (beta 0)" if beta == 0 else f"smooth L1, beta {beta:.2g}"
-        value, slope = smooth_l1(error, beta)
+        value, slope = numbers.smooth_l1(error, beta)
         left.plot(error, value, color=color, linestyle=style, label=name)
         right.plot(error, slope, color=color, linestyle=style)
     left.set(xlabel="error of a delta", ylabel="loss")
@@ -307,7 +284,7 @@ def plot_nms(
     image: Image, boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], threshold: float
 ) -> Figure:
     """Draw which boxes stay: each kept one in a color, the boxes it suppressed thin in it."""
-    by = nms_trace(boxes, scores, threshold)
+    by = numbers.nms_trace(boxes, scores, threshold)
     is_kept = by == torch.arange(len(by))
     kept = is_kept.nonzero()[:, 0]
     kept = kept[scores[kept].argsort(descending=True)]
@@ -324,13 +301,7 @@ def plot_nms(
 def plot_recall(
     curves: Mapping[str, Float[Tensor, " num"]], title: str = "", *, ends: Sequence[int] = ()
 ) -> Figure:
-    """Draw recall over the number of proposals an image, one line per name.
-
-    Args:
-        curves: the recall, in [0, 1], of the first 1, 2, ... proposals.
-        title: over the axes.
-        ends: numbers of proposals to mark.
-    """
+    """Draw the recall, in [0, 1], of the first 1, 2, ... proposals; mark the numbers `ends`."""
     figure, axes = subplots(6.4, 3.6)
     looks = (("-", BLUE), ("--", RED), ("-.", "black"), (":", GREEN))
     for (name, values), (style, color) in zip(curves.items(), cycle(looks), strict=False):
@@ -358,7 +329,7 @@ def describe_recall(curves: Mapping[str, Float[Tensor, " num"]], at: Sequence[in
     return "Share of things found over the number of proposals. " + "; ".join(lines) + "."
 
 
-def plot_misses(misses: Sequence[Miss]) -> Figure:
+def plot_misses(misses: Sequence[numbers.Miss]) -> Figure:
     """Draw things that proposals miss, cut out: the truth solid, the closest proposal dashed."""
     figure, panels = crop_panels(len(misses))
     for axes, miss in zip(panels, misses, strict=True):
@@ -372,7 +343,7 @@ def plot_misses(misses: Sequence[Miss]) -> Figure:
     return figure
 
 
-def describe_misses(misses: Sequence[Miss]) -> str:
+def describe_misses(misses: Sequence[numbers.Miss]) -> str:
     """Say in words what `plot_misses` shows."""
     listed = "; ".join(f"a {m.name} of {m.extent} pixels, IoU {m.overlap:.2f}" for m in misses)
     return f"Truth and closest box of {len(misses)} things: {listed}."

@@ -14,15 +14,6 @@ from pfpn.structures import Instances
 
 
 @dataclass(frozen=True, slots=True)
-class Overlap:
-    """Two boxes on each other, in pixels."""
-
-    shared: Float[Tensor, " 4"]  # the intersection; x1 <= x0 or y1 <= y0 where they are apart
-    intersection: float
-    union: float
-
-
-@dataclass(frozen=True, slots=True)
 class Cell:
     """One cell of a level, with the anchors around it."""
 
@@ -53,11 +44,13 @@ class Miss:
         return f"{x1 - x0} x {y1 - y0}"
 
 
-def measure_overlap(a: Float[Tensor, " 4"], b: Float[Tensor, " 4"]) -> Overlap:
-    """Return the intersection of two boxes, its area and the area of their union."""
+def intersect(
+    a: Float[Tensor, " 4"], b: Float[Tensor, " 4"]
+) -> tuple[Float[Tensor, " 4"], float, float]:
+    """Return the intersection of two boxes, its area, and the area of their union."""
     shared = torch.cat([torch.maximum(a[:2], b[:2]), torch.minimum(a[2:], b[2:])])
     intersection = float((shared[2:] - shared[:2]).clamp(min=0).prod())
-    return Overlap(shared, intersection, float(area(a) + area(b)) - intersection)
+    return shared, intersection, float(area(a) + area(b)) - intersection
 
 
 def iou_of_shift(shift: Float[np.ndarray, " n"], axes: int = 2) -> Float[np.ndarray, " n"]:
@@ -78,15 +71,9 @@ def anchors_at(
     ratios: Sequence[float],
     position: tuple[float, float] = (0.5, 0.5),
 ) -> Cell:
-    """Return the anchors of one cell of a level, with their best IoU.
+    """Return the anchors of one cell of the level that spans an image of `size`.
 
-    Args:
-        size: (height, width) of the image in pixels; the level's cells span it.
-        gt_boxes: of its things.
-        stride: of the level, in pixels.
-        side: of the level's anchors, in pixels.
-        ratios: height / width of the anchors.
-        position: (down, across) of the cell, as fractions of the grid.
+    The cell lies at `position`, (down, across) as fractions of the grid.
     """
     grid = (-(-size[0] // stride), -(-size[1] // stride))
     row, column = (min(int(p * cells), cells - 1) for p, cells in zip(position, grid, strict=True))

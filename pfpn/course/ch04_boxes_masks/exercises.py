@@ -8,8 +8,6 @@ from torch import Tensor
 
 from pfpn.course.check import Case, Exercise
 
-# 4.1 --------------------------------------------------------------------------------------------
-
 level_of_box = Exercise(
     name="04.level_of_box",
     task="Return the level, 2 to 5, from which a box of this width and height is pooled.",
@@ -51,16 +49,13 @@ def _level_cases() -> Iterator[Case]:
 level_of_box.mistake(
     "You took the area; the rule takes its square root, the side of a square of that area."
 )(lambda w, h: _clamp(_level(w * h)))
-
 level_of_box.mistake("That is the natural logarithm. Levels double, so the logarithm has base 2.")(
     lambda w, h: _clamp(4 + math.log(math.sqrt(w * h) / 224))
 )
-
 level_of_box.mistake(
     "You rounded to the nearest level. The rule takes the floor: a box moves up once it has really "
     "doubled."
 )(lambda w, h: _clamp(round(_level(math.sqrt(w * h)))))
-
 level_of_box.mistake("You took the longer side. A long flat box counts by its area.")(
     lambda w, h: _clamp(_level(max(w, h)))
 )
@@ -68,8 +63,6 @@ level_of_box.mistake(
     "There is no such level to pool from: p2 is the finest, p5 the coarsest. Clamp."
 )(lambda w, h: math.floor(_level(math.sqrt(w * h))))
 
-
-# 4.2 --------------------------------------------------------------------------------------------
 
 bilinear = Exercise(
     name="04.bilinear",
@@ -134,8 +127,6 @@ bilinear.mistake(
 def _nearest(values: Tensor, y: float, x: float) -> float:
     return float(values[math.floor(y + 0.5), math.floor(x + 0.5)])
 
-
-# 4.3 --------------------------------------------------------------------------------------------
 
 roi_align = Exercise(
     name="04.roi_align",
@@ -204,12 +195,10 @@ roi_align.mistake(
     "The half pixel is missing: a cell's center lies at index + 0.5, so subtract 0.5 from the "
     "position in cells."
 )(lambda f, b, s, n: _roi_align(f, b, s, n, half=0.0))
-
 roi_align.mistake(
     "Your samples stand at the bins' corners: u / 2 of the way. Put them in the middle of their "
     "quarters: (u + 0.5) / 2."
 )(lambda f, b, s, n: _roi_align(f, b, s, n, offset=0.0))
-
 roi_align.mistake("Rows and columns of the bins are swapped: the first index goes down.")(
     lambda f, b, s, n: _roi_align(f, b, s, n, turned=True)
 )
@@ -218,8 +207,6 @@ roi_align.mistake(
     "to avoid."
 )(lambda f, b, s, n: _roi_align(f, b, s, n, rounded=True))
 
-
-# 4.4 --------------------------------------------------------------------------------------------
 
 confident_pairs = Exercise(
     name="04.confident_pairs",
@@ -263,7 +250,6 @@ def _pair_cases() -> Iterator[Case]:
 confident_pairs.mistake(
     "Background is the last column here: the labels that you returned are one off."
 )(lambda logits, score: _pairs(logits.softmax(1)[:, 1:], score))
-
 confident_pairs.mistake("You returned background as a detection. Leave the last column out.")(
     lambda logits, score: _pairs(logits.softmax(1), score)
 )
@@ -271,7 +257,6 @@ confident_pairs.mistake(
     "You left background out before the softmax, so things have to share all of the probability. "
     "It takes part in the sum."
 )(lambda logits, score: _pairs(logits[:, :-1].softmax(1), score))
-
 confident_pairs.mistake(
     "Those are sigmoids, each class for itself. The classes exclude each other: softmax."
 )(lambda logits, score: _pairs(logits.sigmoid()[:, :-1], score))
@@ -290,8 +275,6 @@ confident_pairs.mistake("The right pairs in the wrong order: the best score come
     lambda logits, score: sorted(_confident_pairs(logits, score))
 )
 
-
-# 4.5 --------------------------------------------------------------------------------------------
 
 paste_mask = Exercise(
     name="04.paste_mask",
@@ -354,14 +337,12 @@ paste_mask.mistake(
     "The bins' half is missing: the first bin has its center half a bin into the box, so subtract "
     "0.5 from the position in bins."
 )(lambda p, b, s: _paste_mask(p, b, s, half=0.0))
-
 paste_mask.mistake("A pixel that reads exactly 0.5 is inside.")(
     lambda p, b, s: _paste_mask(p, b, s, strict=True)
 )
 paste_mask.mistake(
     "You took the nearest bin, which leaves steps as large as the bins. Read between them."
 )(lambda p, b, s: _paste_mask(p, b, s, nearest=True))
-
 paste_mask.mistake("The mask came out mirrored on its diagonal: its first index goes down.")(
     lambda p, b, s: _paste_mask(p, b, s, turned=True)
 )

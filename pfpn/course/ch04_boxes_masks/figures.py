@@ -10,13 +10,7 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pfpn.course.ch04_boxes_masks.numbers import (
-    MaskPair,
-    cells_spanned,
-    opposite_rectangle,
-    rounded_bins,
-    sample_points,
-)
+from pfpn.course.ch04_boxes_masks import numbers
 from pfpn.paste import PASTE_THRESHOLD, paste_masks
 from pfpn.plot.boxes import (
     BAD_COLOR,
@@ -62,7 +56,7 @@ def plot_levels(canonical_size: float = CANONICAL_SIZE) -> Figure:
     """Draw the level of a square box over its side, and how many cells of that level it spans."""
     figure, (left, right) = subplots(8.6, 3.1, 1, 2)
     sides = canonical_size * 2 ** torch.linspace(-4, 2.99, 600)
-    level, cells = cells_spanned(sides, canonical_size)
+    level, cells = numbers.cells_spanned(sides, canonical_size)
     for k in level.unique().tolist():
         here = level == k
         left.plot(sides[here], level[here], color=BLUE, linewidth=3)
@@ -99,7 +93,7 @@ def plot_box_level(image: Image, side: float, canonical_size: float = CANONICAL_
     """Draw a square box of a given side over the cells of the level it is pooled from."""
     height, width = image.shape[1:]
     figure, axes = subplots(4.4, 4.4 * height / width + 0.35)
-    level, cells = cells_spanned(torch.tensor([float(side)]), canonical_size)
+    level, cells = numbers.cells_spanned(torch.tensor([float(side)]), canonical_size)
     stride = 2 ** int(level)
     draw_image(axes, image, fade=0.3)
     axes.vlines(range(0, width + 1, stride), 0, height, color="black", lw=0.5, alpha=0.4)
@@ -107,9 +101,8 @@ def plot_box_level(image: Image, side: float, canonical_size: float = CANONICAL_
     x0, y0 = (width - side) / 2, (height - side) / 2
     draw_boxes(axes, torch.tensor([[x0, y0, x0 + side, y0 + side]]), FIRST_COLOR, width=2.5)
     axes.set(xlim=(0, width), ylim=(height, 0))
-    axes.set_title(
-        f"side {side:g}: p{int(level)}, stride {stride}, {float(cells):.1f} cells", fontsize=9
-    )
+    words = f"p{int(level)}, stride {stride}, {float(cells):.1f} cells"
+    axes.set_title(f"side {side:g}: {words}", fontsize=9)
     return figure
 
 
@@ -133,11 +126,11 @@ def plot_pooling(
         )  # fmt: skip
         axes.tick_params(labelsize=8)
         draw_grid(axes, "0.8", linewidth=0.8)
-    cells = [cell for row in rounded_bins(box, stride, bins, size) for cell in row]
+    cells = [cell for row in numbers.rounded_bins(box, stride, bins, size) for cell in row]
     for i, (top, bottom, a, b) in enumerate(cells):
         edges = (a * stride, top * stride, b * stride, bottom * stride)
         draw_rectangle(left, edges, fc=FILLS[i % 4], fill=True, alpha=0.35, ec="black", lw=1)
-    points = sample_points(box, bins, samples)
+    points = numbers.sample_points(box, bins, samples)
     which = np.arange(bins * samples) // samples
     colors = [FILLS[(bins * i + j) % 4] for i, j in product(which, which)]
     right.scatter(points[:, 0], points[:, 1], c=colors, s=26, edgecolors="black", linewidths=0.5)
@@ -146,11 +139,9 @@ def plot_pooling(
         right.plot([x, x + width], [y + height * part] * 2, color="black", lw=1, ls=":")
     for axes in (left, right):
         draw_rectangle(axes, box, ec=BAD_COLOR, lw=2)
-    left.set_title(
-        f"RoIPool: box from x = {x:g} to {x + width:g}, reads {cells[0][2] * stride} to "
-        f"{cells[-1][3] * stride}",
-        fontsize=9,
-    )
+    first, last = cells[0][2] * stride, cells[-1][3] * stride
+    words = f"box from x = {x:g} to {x + width:g}, reads {first} to {last}"
+    left.set_title(f"RoIPool: {words}", fontsize=9)
     right.set_title("RoIAlign: reads between the cells, where the box is", fontsize=9)
     return figure
 
@@ -184,7 +175,7 @@ def plot_bilinear(values: Float[Tensor, "2 2"], down: float, right: float) -> Fi
     figure, axes = subplots(4.0, 3.6)
     total = 0.0
     for (i, j), fill in zip(product((0, 1), repeat=2), FILLS, strict=True):
-        x0, y0, x1, y1 = rectangle = opposite_rectangle(i, j, down, right)
+        x0, y0, x1, y1 = rectangle = numbers.opposite_rectangle(i, j, down, right)
         weight, value = (x1 - x0) * (y1 - y0), float(values[i, j])
         total += weight * value
         draw_rectangle(axes, rectangle, fill=True, facecolor=fill, alpha=0.35, lw=0)
@@ -240,15 +231,7 @@ def plot_class_boxes(
     probs: Float[Tensor, " t1"],
     categories: Sequence[Category],
 ) -> Figure:
-    """Draw one proposal with the box of each class, and the probabilities of the classes.
-
-    Args:
-        image: under the boxes.
-        proposal: drawn dashed.
-        boxes: one for each class of things.
-        probs: of the classes, background last.
-        categories: of all labels.
-    """
+    """Draw one proposal with the box of each class, and the probabilities, background last."""
     height, width = image.shape[1:]
     figure, (left, right) = subplots(9, 3.4, 1, 2, width_ratios=[1.5, 1])
     kinds = things(categories)
@@ -277,7 +260,7 @@ def plot_class_boxes(
     return figure
 
 
-def draw_detections(
+def _draw_detections(
     axes: Any,
     image: Image,
     detections: Panel,
@@ -287,17 +270,7 @@ def draw_detections(
     title: str = "",
     names: bool = False,
 ) -> None:
-    """Draw boxes in their class's color, the best on top, with masks under them if given.
-
-    Args:
-        axes: matplotlib axes.
-        image: under everything.
-        detections: boxes, labels and scores.
-        categories: of all labels.
-        masks: of the detections, pasted into the image.
-        title: written above.
-        names: write each box's class on it.
-    """
+    """Draw boxes in their class's color, the best on top, with masks under them if given."""
     boxes, labels, scores = detections
     known = class_colors(categories)
     kinds = [things(categories)[label] for label in labels.tolist()]
@@ -428,7 +401,7 @@ def plot_paste(
 # All together -----------------------------------------------------------------------------------
 
 
-def plot_mask_pairs(pairs: Sequence[MaskPair]) -> Figure:
+def plot_mask_pairs(pairs: Sequence[numbers.MaskPair]) -> Figure:
     """Draw things cut out: the outline of the true mask white, the predicted mask filled."""
     figure, panels = crop_panels(len(pairs))
     for axes, pair in zip(panels, pairs, strict=True):
@@ -442,7 +415,7 @@ def plot_mask_pairs(pairs: Sequence[MaskPair]) -> Figure:
     return figure
 
 
-def describe_mask_pairs(pairs: Sequence[MaskPair]) -> str:
+def describe_mask_pairs(pairs: Sequence[numbers.MaskPair]) -> str:
     """Say in words what `plot_mask_pairs` shows."""
     listed = "; ".join(f"{pair.title}, IoU {pair.overlap:.2f}" for pair in pairs)
     return f"True outline and found mask of {len(pairs)} things: {listed}."
@@ -459,14 +432,8 @@ def plot_instance_stages(
 ) -> Figure:
     """Draw a picture's way from proposals to masks in six panels, the truth last.
 
-    Args:
-        image: under everything.
-        proposals: best first.
-        probs: of their classes, background last.
-        detections: all of them, best first.
-        masks: of the detections, pasted.
-        truth: for comparison.
-        categories: of all labels.
+    `probs` are those of the proposals' classes, background last; `masks` are the detections' own,
+    pasted into the image.
     """
     height, width = image.shape[1:]
     figure, panels = subplots(9, 2 * (3 * height / width + 0.25), 2, 3)
@@ -487,7 +454,7 @@ def plot_instance_stages(
         (rest[4], "6  truth", real, truth.masks),
     ):
         count = "" if axes is rest[3] else f" ({len(panel[0])})"
-        draw_detections(
+        _draw_detections(
             axes, image, panel, categories, masks=filled, title=title + count,
             names=axes is rest[2],
         )  # fmt: skip

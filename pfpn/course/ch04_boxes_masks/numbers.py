@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from pfpn.boxes import area
 from pfpn.mask_head import mask_targets
 from pfpn.paste import paste_masks
 from pfpn.roi import CANONICAL_SIZE, level_of_boxes, roi_align
@@ -136,8 +135,3 @@ def paired_mask_ious(a: Bool[Tensor, "n h w"], b: Bool[Tensor, "n h w"]) -> Floa
     """Return the IoU, in [0, 1], of each mask with its partner; 0 where both are empty."""
     union = (a | b).flatten(1).sum(1).clamp(min=1)
     return (a & b).flatten(1).sum(1) / union
-
-
-def sides_of(instances: Instances) -> Float[Tensor, " n"]:
-    """Return the root of each box's area, in pixels: what the level rule takes as its side."""
-    return area(instances.boxes).sqrt()

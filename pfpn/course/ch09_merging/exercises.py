@@ -15,8 +15,6 @@ def _mask(*rows: str) -> Tensor:
     return torch.tensor([[letter == "#" for letter in row] for row in rows])
 
 
-# 9.1 ---------------------------------------------------------------------------------------------
-
 hidden_share = Exercise(
     name="09.hidden_share",
     task="Return the share of a mask's pixels that are taken already; 0.0 for an empty mask.",
@@ -51,12 +49,10 @@ hidden_share.mistake(
     "You divided by the area of what is taken. The question is about the mask: how much of it is "
     "gone?"
 )(lambda mask, taken: _fraction(mask & taken, taken))
-
 hidden_share.mistake(
     "This is the IoU. It shrinks when the taken area grows elsewhere, which is of no concern to "
     "this mask."
 )(lambda mask, taken: _fraction(mask & taken, mask | taken))
-
 hidden_share.mistake("You divided by the whole image. Divide by the mask's own area.")(
     lambda mask, taken: _fraction(mask & taken, torch.ones_like(mask))
 )
@@ -64,8 +60,6 @@ hidden_share.mistake(
     "This is the share that is still free. Mask2Former counts so; this rule counts what is hidden."
 )(lambda mask, taken: _fraction(mask & ~taken, mask))
 
-
-# 9.2 ---------------------------------------------------------------------------------------------
 
 paste_by_score = Exercise(
     name="09.paste_by_score",
@@ -141,21 +135,18 @@ def _paste_with(
 paste_by_score.mistake(
     "Your ids are positions in the input. They count what is kept: 1, 2, 3 without gaps."
 )(_paste_with(ids_by_index=True))
-
 paste_by_score.mistake("You went through the instances as given. The best score claims first.")(
     _paste_with(sort=False)
 )
 paste_by_score.mistake(
     "A worse instance painted over a better one. It gets only what is still free."
 )(_paste_with(overwrite=True))
-
 paste_by_score.mistake("An instance that was dropped still blocks pixels. It must claim nothing.")(
     _paste_with(dropped_claim=True)
 )
 paste_by_score.mistake(
     "You compared the hidden pixels with the free ones. Divide by the whole mask."
 )(_paste_with(of_free=True))
-
 paste_by_score.mistake("Exactly max_overlap hidden is still allowed: drop only what is above.")(
     _paste_with(drop_equal=True)
 )
@@ -163,8 +154,6 @@ paste_by_score.mistake("A score of exactly min_score takes part: leave out only 
     _paste_with(drop_equal_score=True)
 )
 
-
-# 9.3 ---------------------------------------------------------------------------------------------
 
 add_stuff = Exercise(
     name="09.add_stuff",
@@ -226,19 +215,16 @@ def _add_stuff_with(
 add_stuff.mistake("You wrote labels where ids belong. The next id is the largest so far and 1.")(
     _add_stuff_with(label_as_id=True)
 )
-
 add_stuff.mistake(
     'You made a segment of "other". It says only that some thing is here; which thing, only the '
     "instance branch can tell."
 )(_add_stuff_with(skip=(IGNORE,)))
-
 add_stuff.mistake("Stuff painted over an instance. Instances win over stuff.")(
     _add_stuff_with(overwrite=True)
 )
 add_stuff.mistake(
     "You counted a region's pixels before the instances took theirs. What counts is what is left."
 )(_add_stuff_with(whole_area=True))
-
 add_stuff.mistake("Exactly min_area pixels are enough: drop only what is smaller.")(
     _add_stuff_with(drop_equal=True)
 )
@@ -246,8 +232,6 @@ add_stuff.mistake("255 is IGNORE, not a class: such pixels stay void.")(
     _add_stuff_with(skip=(OTHER,))
 )
 
-
-# 9.4 ---------------------------------------------------------------------------------------------
 
 area_at = Exercise(
     name="09.area_at",
@@ -291,8 +275,6 @@ area_at.mistake("An area of 0 switches the rule off. Never go below 1 pixel.")(
     lambda *case: round(_scaled(*case))
 )
 
-
-# 9.5 ---------------------------------------------------------------------------------------------
 
 softer_claim = Exercise(
     name="09.softer_claim",
@@ -343,7 +325,6 @@ softer_claim.mistake("Pixels outside the mask came back. An instance keeps at mo
 softer_claim.mistake(
     'You let "other" take pixels. But "other" agrees with the instance: a thing is here.'
 )(lambda *case: _softer_claim(*case, no_stuff=()))
-
 softer_claim.mistake("At a tie you gave the pixel to stuff. It goes to the instance.")(
     lambda *case: _softer_claim(*case, ties_to_stuff=True)
 )
@@ -354,7 +335,6 @@ softer_claim.mistake(
         mask, score, labels, confidence, -margin
     )
 )
-
 softer_claim.mistake("You let 255 take pixels. IGNORE is no stuff: the instance keeps them.")(
     lambda *case: _softer_claim(*case, no_stuff=(OTHER,))
 )

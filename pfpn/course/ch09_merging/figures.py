@@ -9,25 +9,8 @@ from jaxtyping import Bool
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from pfpn.course.ch09_merging.numbers import (
-    AGAINST_STUFF,
-    AGREED,
-    CORRECTED,
-    NOBODY,
-    SPOILED,
-    STILL_WRONG,
-    TWICE,
-    Candidates,
-    Claim,
-    compare_rules,
-    conflict_map,
-    merge_stages,
-    overlap_case,
-    paste_case,
-    quality_of,
-    stuff_alone,
-    trace_claims,
-)
+from pfpn.course.ch09_merging import numbers
+from pfpn.course.ch09_merging.numbers import Candidates, Claim
 from pfpn.plot.palette import Color, class_colors, to_hex
 from pfpn.plot.panoptic import border_lines, draw_panoptic
 from pfpn.plot.style import (
@@ -48,15 +31,15 @@ from pfpn.structures import VOID, Category, Panoptic, things
 
 KEPT, HIDDEN, LEFT_TO_STUFF = BLUE, ORANGE, PINK  # pixels of an instance: what becomes of them
 CHANGES = {  # pixels that the softer rule changes
-    CORRECTED: ("softer rule right", BLUE),
-    SPOILED: ("paper's rule right", RED),
-    STILL_WRONG: ("both wrong", "#b0b0b0"),
+    numbers.CORRECTED: ("softer rule right", BLUE),
+    numbers.SPOILED: ("paper's rule right", RED),
+    numbers.STILL_WRONG: ("both wrong", "#b0b0b0"),
 }
 CONFLICTS = {
-    AGREED: ("one answer", "#f2f2f2"),
-    TWICE: ("two or more instances", ORANGE),
-    AGAINST_STUFF: ("an instance and stuff", BLUE),
-    NOBODY: ("nobody", "#3a3a40"),
+    numbers.AGREED: ("one answer", "#f2f2f2"),
+    numbers.TWICE: ("two or more instances", ORANGE),
+    numbers.AGAINST_STUFF: ("an instance and stuff", BLUE),
+    numbers.NOBODY: ("nobody", "#3a3a40"),
 }
 GROUPS = {"all": "black", "things": RED, "stuff": BLUE}
 LONG_NAMES = {
@@ -117,7 +100,7 @@ def plot_merge_stages(
     scores, limit = candidates.scores, config.min_score
     title = f"all {len(scores)} instances, {int((scores >= limit).sum())} from {limit:g} up"
     first.set_title(title, fontsize=8.5)
-    stages = merge_stages(candidates, config)
+    stages = numbers.merge_stages(candidates, config)
     for number, (axes, (name, panoptic)) in enumerate(zip(rest, stages, strict=True), 1):
         _draw_map(axes, candidates, panoptic, categories, f"{number}  {name}")
     return figure
@@ -126,7 +109,7 @@ def plot_merge_stages(
 def describe_merge_stages(candidates: Candidates, config: PredictConfig) -> str:
     """Say how many segments each rule leaves and how much of the image stays empty."""
     words = []
-    for title, panoptic in merge_stages(candidates, config):
+    for title, panoptic in numbers.merge_stages(candidates, config):
         empty = 100 * float((panoptic.id_map == VOID).float().mean())
         count = len(panoptic.segments)
         words.append(f"{title}: {count} segment{'s' if count != 1 else ''}, {empty:.0f} % empty")
@@ -153,10 +136,10 @@ def plot_conflicts(
     figure, (left, middle, right) = subplots(9.2, 3.05 * height / width + 0.75, 1, 3)
     _draw_instances(left, candidates, categories)
     left.set_title("instance branch: every mask", fontsize=8.5)
-    stuff = stuff_alone(candidates)
+    stuff = numbers.stuff_alone(candidates)
     _draw_map(middle, candidates, stuff, categories, 'semantic branch: stuff, "other" dark')
     table = np.array([to_rgb(color) for _, color in CONFLICTS.values()])
-    pixels = table[conflict_map(candidates, min_score).numpy()]
+    pixels = table[numbers.conflict_map(candidates, min_score).numpy()]
     show_pixels(right, pixels, f"claims from score {min_score:g} up", fontsize=8.5)
     handles = swatches(dict(CONFLICTS.values()), edgecolor="0.5")
     add_legend(figure, handles, loc="outside lower right", ncols=4)
@@ -165,7 +148,7 @@ def plot_conflicts(
 
 def describe_conflicts(candidates: Candidates, min_score: float) -> str:
     """Say how many of the pixels each kind of conflict has, in percent."""
-    conflicts = conflict_map(candidates, min_score)
+    conflicts = numbers.conflict_map(candidates, min_score)
     parts = [
         f"{name} {100 * float((conflicts == kind).float().mean()):.0f} %"
         for kind, (name, _) in CONFLICTS.items()
@@ -241,16 +224,17 @@ def plot_fate(
 ) -> Figure:
     """Draw the merged map above what became of each instance; small, for an explorer."""
     merged = candidates.merge(config)
-    result = quality_of([candidates], categories, config).all
+    result = numbers.quality_of([candidates], categories, config).all
     figure, (top, bottom) = subplots(4.3, 3.8, 2, 1, height_ratios=[1.25, 1])
     draw_panoptic(top, candidates.sample.image, merged, categories, alpha=ALPHA)
     if result is not None:
-        top.set_title(
-            f"PQ {100 * result.pq:.0f}   SQ {100 * result.sq:.0f}   RQ {100 * result.rq:.0f}"
-            f"   {len(merged.segments)} segments",
-            fontsize=9,
+        scores = (
+            f"{name.upper()} {100 * getattr(result, name):.0f}" for name in ("pq", "sq", "rq")
         )
-    _draw_claims(bottom, trace_claims(candidates, config)[:rows], config, categories, fontsize=6.5)
+        top.set_title("   ".join([*scores, f"{len(merged.segments)} segments"]), fontsize=9)
+    _draw_claims(
+        bottom, numbers.trace_claims(candidates, config)[:rows], config, categories, fontsize=6.5
+    )
     return figure
 
 
@@ -312,8 +296,8 @@ def plot_overlap_limits(
     figure, panels = subplots(9, 1.12 * len(limits) + 0.5, *size, squeeze=False)
     for row, limit in zip(panels, limits, strict=True):
         for axes, part in zip(row, hidden, strict=True):
-            masks = overlap_case(part)
-            id_map, segments = paste_case(masks, limit)
+            masks = numbers.overlap_case(part)
+            id_map, segments = numbers.paste_case(masks, limit)
             pixels = np.full((*id_map.shape, 3), 245, dtype=np.uint8)
             for segment in segments:
                 pixels[(id_map == segment.id).numpy()] = colors[segment.label]
@@ -336,7 +320,7 @@ def plot_softer(
     """Draw truth, the paper's map, the softer rule's map, and the pixels that differ."""
     height, width = candidates.size
     image = candidates.sample.image
-    kinds = compare_rules(candidates, config, categories)[0].numpy()
+    kinds = numbers.compare_rules(candidates, config, categories).numpy()
     figure, panels = subplots(7.2, 2 * 3.5 * height / width + 0.7, 2, 2)
     *maps, last = panels.ravel()
     for axes, title, panoptic in (
@@ -363,10 +347,10 @@ def plot_pasting(
     color: Color,
     view: tuple[int, int, int, int],
 ) -> Figure:
-    """Draw an object's mask, pasted in several ways, over the image, with the true outline.
+    """Draw an object's mask, pasted in several ways, over the RGB image, with the true outline.
 
     Args:
-        image: RGB pixels.
+        image: (h, w, 3) pixels.
         truth: the object's true mask.
         versions: masks by the way they were pasted.
         ious: of each version with the truth, in [0, 1].

@@ -81,25 +81,10 @@ class Claim:
     outcome: str  # "kept", "score too low", "too much hidden" or "empty"
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """Pixels that get another class under the softer rule, void of the truth left out."""
-
-    corrected: int
-    spoiled: int
-    still_wrong: int  # before and after
-
-
 def candidates_of(
     sample: Sample, detections: Detections, logits: Float[Tensor, "c h w"]
 ) -> Candidates:
-    """Return the network's outputs for an image in the form that is merged.
-
-    Args:
-        sample: the image with its truth.
-        detections: boxes in pixels of the image.
-        logits: of the semantic head, at the image's size.
-    """
+    """Return the network's outputs in the form that is merged, at the image's size."""
     size = (sample.image.shape[1], sample.image.shape[2])
     probs, label_map = logits.softmax(dim=0).max(dim=0)
     windows = paste_windows(detections.mask_probs, detections.boxes, size)
@@ -184,14 +169,6 @@ def quality_of(
     return quality.result()
 
 
-def image_pq(
-    candidates: Candidates, config: PredictConfig, categories: Sequence[Category]
-) -> float:
-    """Return the PQ of one image alone, in percent."""
-    result = quality_of([candidates], categories, config).all
-    return 100 * result.pq if result is not None else 0.0
-
-
 def sweep(
     street: Sequence[Candidates],
     categories: Sequence[Category],
@@ -206,12 +183,10 @@ def sweep(
 
 def compare_rules(
     candidates: Candidates, config: PredictConfig, categories: Sequence[Category]
-) -> tuple[Int[Tensor, "h w"], Changes]:
-    """Merge by the paper's rule and by the softer one.
+) -> Int[Tensor, "h w"]:
+    """Return what the softer rule does to each pixel of the paper's map.
 
-    Returns:
-        A map of the pixels: SAME class under both rules, CORRECTED, SPOILED or STILL_WRONG under
-        the softer one; and how many there are of the last three.
+    The values are SAME class (or void in the truth), CORRECTED, SPOILED and STILL_WRONG.
     """
     num_things = len(things(categories))
     truth, paper, softer = (
@@ -226,8 +201,7 @@ def compare_rules(
     kinds[changed] = STILL_WRONG
     kinds[changed & (softer == truth)] = CORRECTED
     kinds[changed & (paper == truth)] = SPOILED
-    counts = (int((kinds == kind).sum()) for kind in (CORRECTED, SPOILED, STILL_WRONG))
-    return kinds, Changes(*counts)
+    return kinds
 
 
 def overlap_case(hidden: float, side: int = 20) -> Bool[Tensor, "2 h w"]:

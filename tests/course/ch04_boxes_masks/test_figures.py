@@ -7,8 +7,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from pfpn.boxes import area
 from pfpn.course.ch04_boxes_masks import figures
-from pfpn.course.ch04_boxes_masks.numbers import MaskPair, reading_errors, sides_of
+from pfpn.course.ch04_boxes_masks.numbers import MaskPair, reading_errors
 from pfpn.data.toy import ToyStreet
 from pfpn.data.transforms import to_targets
 from pfpn.paste import paste_masks
@@ -117,7 +118,7 @@ def test_every_figure_can_be_drawn(street):
         figures.plot_half_pixel(),
         figures.plot_class_boxes(sample.image, proposals[0], proposals[1:7], probs[0], CATEGORIES),
         figures.plot_mask_targets(sample.image, truth.boxes[:2], truth.masks[:2], targets),
-        figures.plot_ceiling(sides_of(truth), {28: torch.rand(len(truth), generator=rng)}),
+        figures.plot_ceiling(area(truth.boxes).sqrt(), {28: torch.rand(len(truth), generator=rng)}),
         figures.plot_mask_pairs([MaskPair(sample.image, truth.masks[0], truth.masks[1], "car")]),
     ):
         assert save(figure).std() > 5

@@ -17,7 +17,6 @@ from pfpn.course.ch04_boxes_masks.numbers import (
     roi_pool,
     rounded_bins,
     sample_points,
-    sides_of,
 )
 from pfpn.data.toy import ToyStreet
 from pfpn.data.transforms import to_targets
@@ -119,9 +118,3 @@ def test_the_opposite_rectangles_weigh_like_bilinear_reading(down, right):
         x0, y0, x1, y1 = opposite_rectangle(row, column, down, right)
         total += (x1 - x0) * (y1 - y0) * float(values[row, column])
     assert total == pytest.approx(float(slow.bilinear(values[None], down, right)[0]))
-
-
-def test_the_side_of_a_box_is_the_root_of_its_area():
-    masks = torch.zeros(1, 8, 8, dtype=torch.bool)
-    box = torch.tensor([[1.0, 2, 3, 10]])
-    assert sides_of(Instances(box, torch.zeros(1, dtype=torch.int64), masks)).tolist() == [4]
