@@ -1,4 +1,4 @@
-"""Anchors: the boxes that the proposal network starts from, laid out over the pyramid."""
+"""Anchors: the fixed boxes, at every cell of the pyramid, that proposals start from."""
 
 from collections.abc import Sequence
 
@@ -16,16 +16,17 @@ def anchor_grid(
     ratios: Float[Tensor, " a"],
     rounded: bool = False,
 ) -> Float[Tensor, "h w a 4"]:
-    """Center one anchor per ratio (height / width) on each cell's top-left corner; xyxy in pixels.
+    """Return one anchor per ratio (height / width), centered on each cell; xyxy in pixels.
 
-    The corner, not the middle, and no rounding: as in the published models. Source: [FPN] 4.1.
+    The center is the cell's top-left corner, not its middle, and nothing is rounded: as in the
+    published models. Source: [FPN] 4.1.
 
     Args:
         size: (height, width) in cells.
         stride: pixels per cell; (vertical, horizontal) where they differ.
         side: of the square anchor, in pixels.
         ratios: height / width.
-        rounded: move the anchors' sides to whole pixels from the center, as torchvision does.
+        rounded: round the sides' distances from the center to whole pixels, as torchvision does.
     """
     height, width = size
     stride_y, stride_x = (stride, stride) if isinstance(stride, int) else stride
@@ -45,14 +46,14 @@ def pyramid_anchors(
     ratios: Sequence[float],
     rounded: bool = False,
 ) -> list[Float[Tensor, "_hwa 4"]]:
-    """Return the anchors of each level, "p2" first: row-major cells, a cell's anchors adjacent.
+    """Return the anchors of each level, "p2" first: row by row, a cell's anchors side by side.
 
     Args:
         pyramid: feature maps by level; only sizes and device are used.
         sides: one anchor side in pixels per level; an anchor of any ratio has this side's area.
         ratios: height / width.
-        rounded: as torchvision does it: whole pixels, and where p6 has one cell more than half of
-            p5's, its cells closer together, so that they fit into the image.
+        rounded: as torchvision does it: in whole pixels; and where p5 has an odd number of cells,
+            p6 (half as many, rounded up) has its cells closer together, to fit into the image.
     """
     finest, maps = next(iter(pyramid.items()))
     image_h, image_w = (STRIDES[finest] * side for side in maps.shape[-2:])

@@ -1,6 +1,6 @@
-"""From an image to four feature maps: a ResNet that hands out every stage.
+"""From an image to four feature maps: a ResNet that returns the output of every stage.
 
-Blocks and names are torchvision's, so that its ImageNet weights load as they are.
+Blocks and names are torchvision's, so that its ImageNet weights load unchanged.
 """
 
 from collections.abc import Callable
@@ -24,13 +24,13 @@ LAYOUTS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, in
     50: (Bottleneck, (3, 4, 6, 3)),
     101: (Bottleneck, (3, 4, 23, 3)),
 }
-STEM_CHANNELS = 64  # and of the first stage; each later stage doubles it
+STEM_CHANNELS = 64  # also the first stage's width; each later stage doubles it
 
 
 class FrozenBatchNorm2d(nn.Module):
-    """Batch norm with fixed statistics and a fixed affine: four buffers, nothing to learn.
+    """Batch norm with fixed statistics, scale and shift: four buffers, nothing to learn.
 
-    Detection batches are too small for statistics of their own, so published models keep those of
+    Detection batches are too small to estimate statistics from, so published models keep those of
     ImageNet. Source: [MRCNN] 3.1.
     """
 
@@ -54,7 +54,7 @@ class FrozenBatchNorm2d(nn.Module):
 
 
 class _FixedNorm(torch.autograd.Function):
-    """Batch norm of fixed numbers; autograd's own keeps its input, a third of a step's memory."""
+    """Fixed batch norm; autograd's own keeps its input, a third of a training step's memory."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *numbers: Any) -> Tensor:
@@ -69,9 +69,9 @@ class _FixedNorm(torch.autograd.Function):
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that falls back on its running statistics where a channel has one single value.
+    """Batch norm that uses its running statistics where a channel has only one value.
 
-    One value has no variance. A lone image of up to 32 x 32 pixels has one per channel in c5.
+    One value has no variance; c5 of a single image of up to 32 x 32 pixels has one per channel.
     """
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -89,15 +89,15 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class ResNet(nn.Module):
-    """An image in, feature maps "c2".."c5" at strides 4, 8, 16 and 32 out.
+    """Return feature maps "c2".."c5", at strides 4, 8, 16 and 32, of a batch of images.
 
     Args:
         depth: 18, 34, 50 or 101 layers.
         width: multiplies every channel count; 0.5 suits a laptop's CPU.
         norm: "frozen" for pretrained statistics, "batch" to learn from scratch.
-        stride_in_1x1: let a bottleneck's first convolution take the stride (the original ResNet and
-            the published detectors) rather than its 3x3 (torchvision). ResNet-18 and -34 have none.
-        frozen_stages: how many of stem and stages, from the input on, are not trained (0..5).
+        stride_in_1x1: put a bottleneck's stride in its first 1x1 (the original ResNet and the
+            published detectors), not in its 3x3 (torchvision). ResNet-18 and -34 have none.
+        frozen_stages: how many of stem and four stages, from the input on, stay untrained (0..5).
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class ResNet(nn.Module):
 
     def train(self, mode: bool = True) -> "ResNet":
         super().train(mode)
-        for part in self._frozen:  # their batch norm keeps its statistics, too
+        for part in self._frozen:  # so that their batch norm keeps its statistics
             part.eval()
         return self
 
@@ -176,17 +176,17 @@ def _stage(
 def load_imagenet(backbone: ResNet, depth: Depth) -> None:
     """Download torchvision's ImageNet weights of this depth and load all but the classifier.
 
-    They expect RGB in [0, 1] minus mean over std, and the stride in the 3x3. Of the two versions it
-    is the first one, which torchvision's own Mask R-CNN of the same schedule began with.
+    They expect RGB in [0, 1], minus mean, over std, and the stride in the 3x3. Of two versions this
+    is the first, from which torchvision's own Mask R-CNN with the same schedule was trained.
     """
     weights = get_model_weights(f"resnet{depth}")["IMAGENET1K_V1"]
     try:
         state = weights.get_state_dict(progress=False, check_hash=True)
     except OSError as error:  # which URLError is, too
-        place = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
         raise ValueError(
             f"ImageNet weights: the download of {weights.url} failed ({error}). Without a network: "
-            f"fetch it by hand and put it at {place}"
+            f"fetch it by hand and save it as {cached}"
         ) from error
     own = backbone.state_dict()
     backbone.load_state_dict({key: value for key, value in state.items() if key in own})

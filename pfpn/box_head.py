@@ -1,4 +1,4 @@
-"""What each proposal shows, and where exactly it is."""
+"""Classify proposals and refine their boxes."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pfpn.boxes import BoxWeights, batched_nms, clip, decode, encode, iou
-from pfpn.losses.segmentation import at_least_float32
 from pfpn.matching import FOREGROUND, match_by_iou, sample_balanced
-from pfpn.structures import Instances
+from pfpn.structures import Instances, at_least_float32
 
 BOX_WEIGHTS: BoxWeights = (10.0, 10.0, 5.0, 5.0)
 
 
 class BoxHead(nn.Module):
-    """Two hidden layers, then a class (background last), one box per class. Source: [FPN] 4.2."""
+    """Two hidden layers, then class logits and a box per thing class. Source: [FPN] 4.2."""
 
     def __init__(self, in_features: int, hidden: int, num_things: int):
         super().__init__()
@@ -51,18 +50,18 @@ def box_targets(
     positive_fraction: float,
     rng: torch.Generator,
 ) -> tuple[Float[Tensor, "k 4"], Int[Tensor, " k"], Int[Tensor, " k"]]:
-    """Draw the proposals that the heads learn from; the truth's own boxes take part.
+    """Return rois for the heads to train on, drawn from the proposals and the true boxes.
 
     Returns:
         The rois, foreground first; their labels, `num_things` for background; and the index of the
-        instance that each answers for (0, and meaningless, for background). Source: [MRCNN] 3.1.
+        instance that each is matched to (without meaning for background). Source: [MRCNN] 3.1.
     """
     candidates = torch.cat([proposals, truth.boxes])
-    matched, verdict = match_by_iou(
-        iou(candidates, truth.boxes), threshold, threshold, keep_best=False
-    )
+    overlaps = iou(candidates, truth.boxes)
+    matched, kinds = match_by_iou(overlaps, threshold, threshold, keep_best=False)
+    foreground = kinds == FOREGROUND
     positive, negative = sample_balanced(
-        verdict == FOREGROUND, verdict != FOREGROUND, num_samples, positive_fraction, rng
+        foreground, ~foreground, num_samples, positive_fraction, rng
     )
     sampled = torch.cat([positive, negative])
     labels = matched.new_full((len(sampled),), num_things)
@@ -79,15 +78,15 @@ def box_losses(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Return the class loss (cross-entropy) and the box loss (L1 on the true class's deltas).
 
-    Convention: the mean over all sampled rois of the batch, for boxes too, though only foreground
-    rois have one; 0 for an empty batch. Source: [MRCNN] 3.1.
+    Convention: both are divided by the number of all sampled rois in the batch, although only
+    foreground rois have a box loss; 0 where there is no roi. Source: [MRCNN] 3.1.
     """
     class_loss = F.cross_entropy(at_least_float32(class_logits), labels, reduction="sum")
     num_things = deltas.shape[1]
     foreground = (labels < num_things).nonzero()[:, 0]
     own = at_least_float32(deltas[foreground, labels[foreground]])
-    wanted = encode(gt_boxes[foreground], rois[foreground], BOX_WEIGHTS)
-    box_loss = (own - wanted).abs().sum() + deltas.sum() * 0
+    targets = encode(gt_boxes[foreground], rois[foreground], BOX_WEIGHTS)
+    box_loss = (own - targets).abs().sum() + deltas.sum() * 0  # every weight in the graph
     count = max(1, len(labels))
     return class_loss / count, box_loss / count
 
@@ -103,16 +102,18 @@ def detect(
     nms_threshold: float,
     max_detections: int,
 ) -> tuple[Float[Tensor, "k 4"], Float[Tensor, " k"], Int[Tensor, " k"], Int[Tensor, " k"]]:
-    """Keep each confident (proposal, class) pair that no better box of its class covers.
+    """Return one image's detections, best score first, after NMS within each class.
+
+    Each pair of proposal and thing class with a score above `min_score` gives one box.
 
     Returns:
-        Boxes (xyxy, clipped to `size`), scores in [0, 1] falling, labels, and the proposal of each.
+        Boxes (xyxy, clipped to `size`), scores in [0, 1], labels, and each one's proposal (index).
     """
     scores = class_logits.float().softmax(dim=1)[:, :-1]
     proposal, label = (scores > min_score).nonzero(as_tuple=True)  # few: only these are decoded
     box = decode(deltas[proposal, label].float(), proposals[proposal], BOX_WEIGHTS)
-    sound = box.isfinite().all(dim=1)
-    proposal, label, box = proposal[sound], label[sound], clip(box[sound], size)
+    finite = box.isfinite().all(dim=1)
+    proposal, label, box = proposal[finite], label[finite], clip(box[finite], size)
     score = scores[proposal, label]
     keep = batched_nms(box, score, label, nms_threshold)[:max_detections]
     return box[keep], score[keep], label[keep], proposal[keep]
@@ -121,7 +122,7 @@ def detect(
 def cat_matched(
     values: Sequence[Float[Tensor, "_n *d"]], index: Sequence[Int[Tensor, " _k"]]
 ) -> Float[Tensor, "k *d"]:
-    """Gather per image, then join the batch; an image without truth gives zeros."""
+    """Return the matched rows of each image, joined over the batch; zeros where it has no truth."""
     rows = [
         v[i] if len(v) else v.new_zeros((len(i), *v.shape[1:]))
         for v, i in zip(values, index, strict=True)

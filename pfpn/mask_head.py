@@ -1,4 +1,4 @@
-"""The shape of each instance, drawn inside its box."""
+"""Predict the mask of each box, on a grid inside the box."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pfpn.losses.segmentation import at_least_float32
 from pfpn.roi import roi_align
+from pfpn.structures import at_least_float32
 
-MASK_THRESHOLD = 0.5  # a bin whose truth covers at least this much of it is inside
+MASK_THRESHOLD = 0.5  # a bin is foreground if its mask covers this part of it or more
 
 
 class MaskHead(nn.Module):
-    """A few convolutions on pooled features, doubled, then one mask per class.
-
-    Source: [MRCNN] 3, Fig. 4.
-    """
+    """Convolutions, a doubling of the grid, one mask per class. Source: [MRCNN] 3, Fig. 4."""
 
     def __init__(self, in_channels: int, channels: int, num_convs: int, num_things: int):
         super().__init__()
@@ -38,7 +35,7 @@ class MaskHead(nn.Module):
     def forward(
         self, features: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"]
     ) -> Float[Tensor, "n m m"]:
-        """Return the mask logits of each box's own class."""
+        """Return the mask logits of each box for its own class."""
         for conv in self.convs:
             features = conv(features).relu_()
         features = self.upsample(features).relu_()
@@ -52,7 +49,7 @@ def mask_targets(
     matched: Int[Tensor, " n"],
     size: int,
 ) -> Bool[Tensor, "n size size"]:
-    """Cut each roi's instance out of its full-image mask, on the head's own grid."""
+    """Return the part of each roi's matched mask inside the roi, on a grid of `size` x `size`."""
     if len(rois) == 0:
         return masks.new_zeros((0, size, size))
     indexed = torch.cat([matched[:, None].to(rois.dtype), rois], dim=1)  # (n, 5)
@@ -70,6 +67,6 @@ def mask_loss(
     Source: [MRCNN] 3 (L_mask).
     """
     logits = at_least_float32(mask_logits)
-    wanted = torch.cat(list(targets)).to(logits.dtype)
-    total = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
-    return total / max(1, wanted.numel())
+    expected = torch.cat(list(targets)).to(logits.dtype)
+    total = F.binary_cross_entropy_with_logits(logits, expected, reduction="sum")
+    return total / max(1, expected.numel())

@@ -1,44 +1,47 @@
-"""Which box answers for which object, and which of them are asked in training."""
+"""Match boxes to objects; sample those that the losses use."""
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-FOREGROUND, BACKGROUND, UNSURE = 1, 0, -1
+FOREGROUND, BACKGROUND, UNSURE = 1, 0, -1  # what a matched box is to the losses
 
 
 def match_by_iou(
     overlaps: Float[Tensor, "n k"], low: float, high: float, *, keep_best: bool
 ) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
-    """Give each of n boxes the truth it overlaps most, and a verdict on that match.
+    """Return, for each of n boxes, the true object that it overlaps most, and the kind of match.
 
     Args:
-        overlaps: IoU of n boxes (rows) with k truths (columns); k may be 0.
-        low: below this a box is BACKGROUND.
-        high: from this on it is FOREGROUND; between, it is UNSURE and no loss asks it.
-        keep_best: make every box that attains a truth's best IoU FOREGROUND, however small that is,
-            so that each truth has an anchor; the box still answers for the truth it overlaps most.
+        overlaps: IoU of n boxes (rows) with k true objects (columns); k may be 0.
+        low: a box whose best IoU is below is BACKGROUND.
+        high: a box whose best IoU is this or more is FOREGROUND. Between the two it is UNSURE, and
+            the losses leave it out.
+        keep_best: also make FOREGROUND each box that attains an object's best IoU, however small
+            that is, so that every object has a box. Such a box is still matched to the object that
+            it overlaps most itself, which can be another one.
 
     Returns:
-        The index of the matched truth (0 where k is 0), and the verdict.
+        The column of each box's object (0 where k is 0), and its kind: FOREGROUND, BACKGROUND or
+        UNSURE.
     """
     if overlaps.shape[1] == 0:
-        nothing = torch.zeros(len(overlaps), dtype=torch.int64, device=overlaps.device)
-        return nothing, torch.full_like(nothing, BACKGROUND)
-    best, index = overlaps.max(dim=1)
-    verdict = torch.full_like(index, UNSURE)
-    verdict[best < low] = BACKGROUND
-    verdict[best >= high] = FOREGROUND
+        matched = torch.zeros(len(overlaps), dtype=torch.int64, device=overlaps.device)
+        return matched, torch.full_like(matched, BACKGROUND)
+    best, matched = overlaps.max(dim=1)
+    kinds = torch.full_like(matched, UNSURE)
+    kinds[best < low] = BACKGROUND
+    kinds[best >= high] = FOREGROUND
     if keep_best and len(overlaps):
-        best_of_truth = overlaps.max(dim=0).values
-        # A truth that no box touches has a best IoU of 0, which every box attains: nobody answers.
-        attains = (overlaps == best_of_truth) & (best_of_truth > 0)
-        verdict[attains.any(dim=1)] = FOREGROUND
-    return index, verdict
+        best_of_object = overlaps.max(dim=0).values
+        # An object that no box touches has a best IoU of 0, which every box attains: skip it.
+        attains = (overlaps == best_of_object) & (best_of_object > 0)
+        kinds[attains.any(dim=1)] = FOREGROUND
+    return matched, kinds
 
 
 def draw(candidates: Int[Tensor, " n"], num: int, rng: torch.Generator) -> Int[Tensor, " k"]:
-    """Take at most `num` candidates at random. Drawn on the CPU: the same on any device."""
+    """Return at most `num` candidates, drawn at random on the CPU: the same on any device."""
     order = torch.randperm(len(candidates), generator=rng)[:num]
     return candidates[order.to(candidates.device)]
 
@@ -50,9 +53,10 @@ def sample_balanced(
     positive_fraction: float,
     rng: torch.Generator,
 ) -> tuple[Int[Tensor, " k"], Int[Tensor, " l"]]:
-    """Draw `num` rows, at most `positive_fraction` of them positive, the rest negative.
+    """Return the indices of `num` random rows: positive ones, then negative ones.
 
-    Returns fewer where there are not enough. Source: [MRCNN] 3.1.
+    At most `num * positive_fraction` (rounded down) are positive, negative ones fill up to `num`;
+    fewer in all where there are not enough. Source: [MRCNN] 3.1.
     """
     positive = draw(is_positive.nonzero()[:, 0], int(num * positive_fraction), rng)
     negative = draw(is_negative.nonzero()[:, 0], num - len(positive), rng)

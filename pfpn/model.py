@@ -145,6 +145,8 @@ class PanopticFPN(nn.Module):
 
         Zeros after normalization are the mean color. The size is a multiple of COARSEST_STRIDE.
         """
+        if not images:
+            raise ValueError("PanopticFPN: found a batch without images, expected at least one")
         c = self.config
         sizes = [(image.shape[1], image.shape[2]) for image in images]
         most = (max(sides) for sides in zip(*sizes, strict=True))
@@ -186,9 +188,5 @@ def stack_label_maps(
 
 
 def _no_detections(like: Tensor) -> Detections:
-    return Detections(
-        like.new_zeros((0, 4)),
-        like.new_zeros((0,)),
-        like.new_zeros((0,), dtype=torch.int64),
-        like.new_zeros((0, 1, 1)),
-    )
+    zeros = like.new_zeros
+    return Detections(zeros(0, 4), zeros(0), zeros(0, dtype=torch.int64), zeros(0, 1, 1))

@@ -61,7 +61,7 @@ class ModelConfig:
     box_threshold: float = 0.5  # IoU from which a proposal is foreground
     box_samples: int = 512  # rois per image
     box_positive_fraction: float = 0.25
-    min_score: float = 0.05  # a detection below is dropped
+    min_score: float = 0.05  # a detection's score must exceed it
     box_nms_threshold: float = 0.5  # IoU, within a class
     max_detections: int = 100  # per image
 

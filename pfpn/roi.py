@@ -1,25 +1,26 @@
-"""From a box anywhere in the image to features of a fixed size."""
+"""Pool the features of boxes of any size into a grid of fixed size."""
 
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchvision.ops import roi_align as roi_align  # offered here, too
+from torchvision.ops import roi_align as roi_align  # re-exported
 
 from pfpn.boxes import area
 from pfpn.fpn import STRIDES, Pyramid
+from pfpn.structures import at_least_float32
 
 ROI_LEVELS = ("p2", "p3", "p4", "p5")  # p6 makes proposals only
-CANONICAL_LEVEL = 4  # the level of a box of the canonical size ...
-CANONICAL_SIZE = 224.0  # ... whose side, in pixels, is that of an ImageNet picture
+CANONICAL_LEVEL = 4  # a box of the canonical size is pooled from this level
+CANONICAL_SIZE = 224.0  # pixels: the side of an ImageNet picture
 LEVEL_EPS = 1e-8  # keeps the logarithm finite for an empty box
 
 
 def level_of_boxes(
     boxes: Float[Tensor, "n 4"], canonical_size: float = CANONICAL_SIZE
 ) -> Int[Tensor, " n"]:
-    """Return k of the level p_k that each box is pooled from; twice the side, one level up.
+    """Return k of the level p_k that each box is pooled from; twice the side is one level more.
 
     k = floor(4 + log2(sqrt(area) / 224)), within 2..5. Source: [FPN] 4.2, equation 1.
     """
@@ -37,31 +38,35 @@ def pool(
     sampling_ratio: int = 0,
     aligned: bool = True,
 ) -> Float[Tensor, "k c size size"]:
-    """Sample every box, on its own level, on a grid of `size` x `size` bins.
+    """Return the features of all boxes, image after image, on `size` x `size` bins each.
+
+    Each box is pooled from its own level.
 
     Args:
         pyramid: p2..p5 of the whole batch.
-        boxes: per image, xyxy in pixels of the network's input.
+        boxes: one entry per image, xyxy in pixels of the network's input.
         size: bins along a side.
         canonical_size: see `level_of_boxes`.
         sampling_ratio: samples per bin and axis; 0 takes as many as the bin spans cells.
         aligned: subtract the half pixel between a pixel's index and its center.
 
-    Returns:
-        Features of all boxes, image after image. Source: [MRCNN] 3 (RoIAlign), [FPN] 4.2.
+    Source: [MRCNN] 3 (RoIAlign), [FPN] 4.2.
     """
+    p2 = pyramid["p2"]
+    if not 0 < len(boxes) == len(p2):
+        found = f"boxes of {len(boxes)} images and features of {len(p2)}"
+        raise ValueError(f"pool: found {found}, expected the same number, at least 1")
     image = torch.cat([b.new_full((len(b), 1), i) for i, b in enumerate(boxes)])
     rois = torch.cat([image, torch.cat(list(boxes))], dim=1)  # (k, 5)
     levels = level_of_boxes(rois[:, 1:], canonical_size)
-    p2 = pyramid["p2"]
     pooled = p2.new_empty((len(rois), p2.shape[1], size, size))
-    exact = torch.promote_types(p2.dtype, torch.float32)  # 16 bits cannot place a box to a pixel
     for k, name in enumerate(ROI_LEVELS, start=2):
         here = (levels == k).nonzero()[:, 0]
-        if len(here) or p2.requires_grad:  # an unused level still belongs in the graph
+        if len(here) or p2.requires_grad:  # also an unused level needs a gradient
+            features = at_least_float32(pyramid[name])  # 16 bits would move boxes by pixels
             features = roi_align(
-                pyramid[name].to(exact),
-                rois[here].to(exact),
+                features,
+                rois[here].to(features.dtype),
                 size,
                 spatial_scale=1 / STRIDES[name],
                 sampling_ratio=sampling_ratio,

@@ -59,10 +59,7 @@ class RoiHeads:
         )
 
     def _mask_loss(
-        self,
-        pyramid: Pyramid,
-        truths: Sequence[Instances],
-        *sampled: list[Tensor],
+        self, pyramid: Pyramid, truths: Sequence[Instances], *sampled: list[Tensor]
     ) -> Float[Tensor, ""]:
         """Masks are learned on foreground rois only; `box_targets` puts those first."""
         counts = [int((labels < self.config.num_things).sum()) for labels in sampled[1]]
@@ -78,19 +75,11 @@ class RoiHeads:
         return mask_loss(logits, targets)
 
     def detect(
-        self,
-        pyramid: Pyramid,
-        proposals: Sequence[Boxes],
-        sizes: Sizes,
-        min_score: float | None = None,
+        self, pyramid: Pyramid, proposals: Sequence[Boxes], sizes: Sizes, min_score: float | None
     ) -> list[Detections]:
         """Return each image's detections, best score first; masks are pooled on the final boxes.
 
-        Args:
-            pyramid: of the whole batch.
-            proposals: per image.
-            sizes: boxes are clipped to them.
-            min_score: leave out detections below it, before their masks are computed.
+        Detections below `min_score` are left out before their masks are computed; None keeps all.
         """
         c = self.config
         class_logits, deltas = self.box_head(self.pool(pyramid, proposals, c.box_bins))

@@ -15,16 +15,15 @@ from torch import Tensor, nn
 from pfpn.anchors import pyramid_anchors
 from pfpn.boxes import BoxWeights, batched_nms, clip, decode, encode, iou, is_nonempty
 from pfpn.fpn import Pyramid
-from pfpn.losses.segmentation import at_least_float32
 from pfpn.matching import BACKGROUND, FOREGROUND, match_by_iou, sample_balanced
 from pfpn.model_config import ModelConfig
-from pfpn.structures import Boxes, Instances, Sizes
+from pfpn.structures import Boxes, Instances, Sizes, at_least_float32
 
 RPN_BOX_WEIGHTS: BoxWeights = (1.0, 1.0, 1.0, 1.0)
 
 
 class RPNHead(nn.Module):
-    """Score every anchor and say how to move it; one head for all levels. Source: [FPN] 4.1."""
+    """Predict objectness and deltas of every anchor; one head for all levels. Source: [FPN] 4.1."""
 
     def __init__(self, channels: int, num_anchors: int):
         super().__init__()
@@ -43,7 +42,7 @@ class RPNHead(nn.Module):
         logits, deltas = [], []
         for features in pyramid.values():
             hidden = self.conv(features).relu_()
-            # Channels are (anchor, coordinate); anchors lie row by row, a cell's side by side.
+            # Channels are (anchor, coordinate); anchors go row by row, a cell's side by side.
             logits.append(self.objectness(hidden).permute(0, 2, 3, 1).flatten(1))
             deltas.append(self.deltas(hidden).permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, 4)))
         return logits, deltas
@@ -63,8 +62,8 @@ def rpn_losses(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Return the objectness loss (binary cross-entropy) and the box loss (L1 on deltas).
 
-    Convention: both are sums over the sampled anchors (of the positive ones, for boxes), divided by
-    num_samples x images, however many could really be drawn. Source: [MRCNN] 3.1, [FPN] 4.1.
+    Convention: both are sums over the sampled anchors (over the positive ones, for boxes), divided
+    by num_samples x images even if fewer could be drawn. Source: [MRCNN] 3.1, [FPN] 4.1.
     """
     objectness_loss, box_loss = logits.sum() * 0, deltas.sum() * 0  # every weight in the graph
     for i, truth in enumerate(gt_boxes):
@@ -94,10 +93,11 @@ def select_proposals(
     max_total: int,
     nms_threshold: float,
 ) -> tuple[list[Float[Tensor, "_k 4"]], list[Float[Tensor, " _k"]]]:
-    """Turn the head's answers into proposals per image, best first; no gradient flows through them.
+    """Return each image's proposals, best first; no gradient flows through them.
 
-    Per level the best `max_per_level`, moved, clipped to the unpadded image, thinned by NMS within
-    their level, then the best `max_total` of all levels. Source: [FPN] 4.1.
+    The best `max_per_level` anchors of each level are moved by their deltas, clipped to the image
+    without padding and thinned by NMS within their level; the best `max_total` of all levels stay.
+    Boxes that are empty or not finite are dropped. Source: [FPN] 4.1.
 
     Returns:
         Boxes (xyxy, pixels of the network's input) and their objectness logits, per image.
@@ -112,9 +112,8 @@ def select_proposals(
 
     proposals, proposal_logits = [], []
     for boxes, scores, levels, size in zip(*columns, sizes, strict=True):
-        valid = boxes.isfinite().all(dim=1) & scores.isfinite()
-        boxes = clip(boxes, size)
-        valid &= is_nonempty(boxes)
+        boxes = clip(boxes, size)  # after which an infinite box is empty; NaN is not nonempty
+        valid = scores.isfinite() & is_nonempty(boxes)
         boxes, scores, levels = boxes[valid], scores[valid], levels[valid]
         keep = batched_nms(boxes, scores, levels, nms_threshold)[:max_total]
         proposals.append(boxes[keep])

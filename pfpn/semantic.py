@@ -1,4 +1,4 @@
-"""Stuff: the whole pyramid, brought to stride 4, added up and classified pixel by pixel."""
+"""Stuff: bring the whole pyramid to stride 4, add it up and classify every pixel."""
 
 import math
 
@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 from pfpn.fpn import Pyramid
 from pfpn.losses.lovasz import lovasz_softmax
-from pfpn.losses.segmentation import at_least_float32, pixel_cross_entropy
-from pfpn.structures import IGNORE
+from pfpn.losses.segmentation import pixel_cross_entropy
+from pfpn.structures import IGNORE, at_least_float32
 
 GROUPS = 32  # of the group norm, at most
-MIN_GROUP = 4  # channels in a group, as in the published heads: one alone would lose its mean
+MIN_GROUP = 4  # channels in a group, as in the published heads; one alone would lose its mean
 STRIDE = 4  # of the logits
 
 
 class SemanticHead(nn.Module):
-    """Bring p2..p5 to stride 4, add them, classify each pixel. Source: [PFPN] 3.1, Fig. 3.
+    """Return class logits at stride 4 from the sum of p2..p5. Source: [PFPN] 3.1, Fig. 3.
 
     Args:
         in_channels: of the pyramid.
@@ -44,7 +44,7 @@ class SemanticHead(nn.Module):
 
 
 def _upsampler(num_doublings: int, in_channels: int, channels: int) -> nn.Sequential:
-    """Level k is k - 2 doublings away from stride 4; p2 gets one stage without doubling."""
+    """Return the stages of one level: k - 2 doublings for p_k; one without doubling for p2."""
     stages: list[nn.Module] = []
     for i in range(max(1, num_doublings)):
         stages += [
@@ -58,7 +58,7 @@ def _upsampler(num_doublings: int, in_channels: int, channels: int) -> nn.Sequen
 
 
 def upsample_logits(logits: Float[Tensor, "b c h4 w4"]) -> Float[Tensor, "b c h w"]:
-    """Bring logits from stride 4 to the (padded) network size, bilinearly."""
+    """Return logits at the (padded) size of the network's input, bilinear from stride 4."""
     return F.interpolate(logits, scale_factor=float(STRIDE), mode="bilinear", align_corners=False)
 
 
@@ -72,13 +72,13 @@ def semantic_loss(
 ) -> Float[Tensor, ""]:
     """Return the semantic branch's loss: cross-entropy, Lovasz-Softmax, or a weighted sum.
 
-    Cross-entropy learns fast from the first step on and is what the paper uses. Lovasz-Softmax asks
-    for the IoU itself; it is a loss to finish with, added once cross-entropy has found the classes,
-    for alone and from the start it often fails to learn at all.
+    The paper uses cross-entropy, which learns fast from the first step on. Lovasz-Softmax optimizes
+    the IoU itself. Alone and from the start it often fails to learn, so it is best added once
+    cross-entropy has learned the classes.
 
     Args:
         logits: at the resolution of the labels.
-        labels: IGNORE where nothing is asked.
+        labels: IGNORE where a pixel does not count.
         cross_entropy_weight: 0 leaves it out.
         lovasz_weight: 0 leaves it out; over the classes present in the batch.
         lovasz_bins: bins of the linear-time method; 0 sorts exactly.

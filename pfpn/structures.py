@@ -1,4 +1,4 @@
-"""The words that every other file speaks: what goes into the model, what comes out.
+"""Shared data types: what goes into the model and what comes out.
 
 Axis letters, one legend for the whole package: b image, c channel or class, h w pixels, n boxes,
 k kept, a anchors per cell, t thing classes, m bins along a side of a box's own grid, p flattened
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 VOID = 0  # id of a pixel that belongs to no segment, in an id map
-IGNORE = 255  # label of a pixel that no loss looks at, in a label map
+IGNORE = 255  # label of a pixel that no loss or score uses, in a label map
 
 Boxes = Float[Tensor, "_n 4"]  # of one image: xyxy, pixels of the network's input
 Sizes = Sequence[tuple[int, int]]  # of a batch's images: (height, width) without padding
@@ -50,7 +50,7 @@ class Segment:
     label: int  # thing: 0..T-1; stuff: 1..S (a label of the semantic head)
     is_thing: bool
     score: float = 1.0  # in [0, 1]; 1 for truth and stuff
-    is_crowd: bool = False  # truth only: a group whose members are not told apart
+    is_crowd: bool = False  # truth only: several objects under one id
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +97,20 @@ class Detections(_Rows):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A mask cut out where it can be true, with its place in the image."""
+    """A part of a full-image mask: False everywhere outside the window."""
 
-    top: int  # pixels
-    left: int
+    top: int  # row of the window's first pixel in the image
+    left: int  # column
     mask: Bool[Tensor, "h w"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image of a data set with its whole truth, as read or drawn, before any transform."""
+    """One image of a data set with its truth, as read or drawn, before any transform."""
 
     image: UInt8[Tensor, "3 h w"]  # RGB
     panoptic: Panoptic
-    image_id: int | str  # Cityscapes has names
+    image_id: int | str  # a string in Cityscapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +132,8 @@ class Batch:
             [labels.to(device, non_blocking=True) for labels in self.label_maps],
             self.image_ids,
         )
+
+
+def at_least_float32(values: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Return float16 and bfloat16 as float32; float32 and float64 as they are."""
+    return values if values.dtype == torch.float64 else values.float()

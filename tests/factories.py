@@ -105,3 +105,23 @@ def confident_model(seed: int = 0, **changes: object) -> PanopticFPN:
         ):
             layer.weight.normal_(std=std)
     return model
+
+
+def assert_normal(weight: Tensor, std: float) -> None:
+    """Check that weights look drawn from a normal distribution around 0, not from a uniform one."""
+    values = weight.detach().flatten().double() / std
+    assert len(values) >= 2000
+    assert values.mean().abs() < 5 / len(values) ** 0.5
+    assert abs(values.std() - 1) < 5 / (2 * len(values)) ** 0.5
+    assert values.abs().max() > 3  # uniform values of this deviation end at 1.73
+
+
+def assert_uniform(weight: Tensor, bound: float) -> None:
+    """Check that weights look drawn uniformly from -bound..bound."""
+    values = weight.detach().flatten().double() / bound
+    assert len(values) >= 2000
+    assert values.abs().max() <= 1
+    assert values.min() < -0.99
+    assert values.max() > 0.99
+    assert values.mean().abs() < 5 / (3 * len(values)) ** 0.5
+    assert abs(values.square().mean() - 1 / 3) < 5 * (4 / 45 / len(values)) ** 0.5

@@ -54,7 +54,7 @@ def test_rounded_anchors_by_hand():
     assert levels[3].view(5, 3, 3, 4)[1, 1, 1].tolist() == [0, 0, 64, 64]
 
 
-def test_anchors_of_one_size_are_not_taken_for_those_of_another():
+def test_anchors_follow_sizes_sides_and_ratios():
     sides = (8.0,) * 5
     wide, tall = pyramid_of((32, 64)), pyramid_of((64, 32))
     first = pyramid_anchors(wide, sides, RATIOS)[0]
@@ -62,6 +62,14 @@ def test_anchors_of_one_size_are_not_taken_for_those_of_another():
     assert torch.equal(pyramid_anchors(wide, sides, RATIOS)[0], first)
     assert not torch.equal(pyramid_anchors(wide, (9.0,) * 5, RATIOS)[0], first)
     assert not torch.equal(pyramid_anchors(wide, sides, [1.0, 1.0, 2.0])[0], first)
+
+
+def test_a_changed_anchor_does_not_change_those_of_the_next_call():
+    sides = (8.0,) * 5
+    first = pyramid_anchors(pyramid_of((32, 64)), sides, RATIOS)[0]
+    expected = first.clone()
+    first.zero_()
+    assert torch.equal(pyramid_anchors(pyramid_of((32, 64)), sides, RATIOS)[0], expected)
 
 
 def test_a_missing_side_is_an_error():

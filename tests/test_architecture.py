@@ -1,7 +1,6 @@
-"""The shape of the package, read off its files: who may import whom, and what no file may do.
+"""The architecture, checked on the source files: which module may import which, what none may do.
 
-Nothing is imported from `pfpn` here, but in a fresh process: these tests speak even when an import
-is broken.
+`pfpn` is imported only in a fresh process here, so these tests run even when an import is broken.
 """
 
 import ast
@@ -17,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "pfpn"
 
 # Bottom first: a module imports only what stands before it. A package's __init__ stands right after
-# its last module (it may hand on their names), pfpn's own after the core.
+# its last module (it may re-export their names), pfpn's own after the core.
 # A chapter's room, and in it: what computes, what paints, what asks. No room imports another's.
 ROOMS = [
     "course.ch00_overview",
@@ -104,7 +103,7 @@ def tree(name: str) -> ast.Module:
     return ast.parse(FILES[name].read_text(encoding="utf-8"), filename=str(FILES[name]))
 
 
-def place(name: str, node: ast.AST) -> str:
+def location(name: str, node: ast.AST) -> str:
     return f"{FILES[name].relative_to(ROOT)}:{node.lineno}"  # type: ignore[attr-defined]
 
 
@@ -128,7 +127,7 @@ def imports(name: str) -> Iterator[tuple[ast.stmt, str]]:
 
 
 def rank(name: str) -> int | None:
-    """The place in ORDER; a package listed only as a whole lends its place to its modules."""
+    """The position in ORDER; the modules of a package listed only as a whole have its position."""
     while name not in ORDER and "." in name:
         name = name.rpartition(".")[0]
         if any(entry.startswith(f"{name}.") for entry in ORDER):
@@ -158,13 +157,13 @@ def keyword(call: ast.Call, name: str) -> object:
     return values[0].value if values and isinstance(values[0], ast.Constant) else None
 
 
-def assert_none(culprits: list[str], rule: str) -> None:
-    assert not culprits, "\n".join([rule, *dict.fromkeys(culprits)])
+def assert_none(violations: list[str], rule: str) -> None:
+    assert not violations, "\n".join([rule, *dict.fromkeys(violations)])
 
 
-def test_every_module_has_its_place_in_the_order():
-    unplaced = [str(path.relative_to(ROOT)) for name, path in FILES.items() if rank(name) is None]
-    assert_none(unplaced, "Give these files a place in ORDER (tests/test_architecture.py):")
+def test_every_module_is_in_the_order():
+    unlisted = [str(path.relative_to(ROOT)) for name, path in FILES.items() if rank(name) is None]
+    assert_none(unlisted, "Add these files to ORDER (tests/test_architecture.py):")
 
 
 def test_the_order_lists_no_module_twice():
@@ -172,16 +171,16 @@ def test_the_order_lists_no_module_twice():
 
 
 def test_a_module_imports_only_what_stands_before_it():
-    culprits = []
+    violations = []
     for name in FILES:
         for node, source in imports(name):
             imported = source.removeprefix("pfpn.") if source != "pfpn" else "__init__"
             if source.split(".")[0] == "pfpn" and not may_import(name, imported):
-                culprits.append(f"{place(name, node)}: {name} imports {source}")
-    assert_none(culprits, "A module imports only modules that stand before it in ORDER:")
+                violations.append(f"{location(name, node)}: {name} imports {source}")
+    assert_none(violations, "A module imports only modules that stand before it in ORDER:")
 
 
-def test_the_order_knows_right_from_wrong():
+def test_may_import_by_example():
     assert may_import("model", "boxes")
     assert may_import("engine.train", "model")
     assert not may_import("boxes", "model")
@@ -223,61 +222,62 @@ def test_numbers_are_computed_without_matplotlib():
 
 @pytest.mark.parametrize("library", ALLOWED)
 def test_a_library_is_imported_only_where_it_belongs(library):
-    culprits = [
-        f"{place(name, node)}: {source}"
+    violations = [
+        f"{location(name, node)}: {source}"
         for name in FILES
         for node, source in imports(name)
         if source.split(".")[0] == library
-        and not any(name == home or name.startswith(f"{home}.") for home in ALLOWED[library])
+        and not any(name == module or name.startswith(f"{module}.") for module in ALLOWED[library])
     ]
-    homes = ", ".join(ALLOWED[library]) or "no module"
-    assert_none(culprits, f"{library} may be imported by {homes} alone:")
+    modules = ", ".join(ALLOWED[library]) or "no module"
+    assert_none(violations, f"{library} may be imported by {modules} alone:")
 
 
 def test_nothing_is_read_in_a_way_that_can_execute_code():
-    culprits = []
+    violations = []
     for name in FILES:
         for call, function in calls(name):
-            where = f"{place(name, call)}: {ast.unparse(call)}"
+            where = f"{location(name, call)}: {ast.unparse(call)}"
             if function == "torch.load" and keyword(call, "weights_only") is not True:
-                culprits.append(where)
+                violations.append(where)
             if function.endswith(("np.load", "numpy.load")) and keyword(call, "allow_pickle"):
-                culprits.append(where)
+                violations.append(where)
             if function in ("eval", "exec", "yaml.load", "os.system", "torch.hub.load"):
-                culprits.append(where)
+                violations.append(where)
             if keyword(call, "shell"):
-                culprits.append(where)
-    assert_none(culprits, "Read tensors with safetensors or torch.load(..., weights_only=True):")
+                violations.append(where)
+    assert_none(violations, "Read tensors with safetensors or torch.load(..., weights_only=True):")
 
 
 def test_library_code_does_not_print():
     may_print = ("cli", "__main__", "course.check")  # check() and hint() answer a learner
-    culprits = [
-        place(name, call)
+    violations = [
+        location(name, call)
         for name in FILES
         for call, function in calls(name)
         if name not in may_print and not name.startswith("cli.")
         # printing to a stream that the caller handed in is no surprise
         if function == "print" and not any(k.arg == "file" for k in call.keywords)
     ]
-    assert_none(culprits, "Only the command line prints; a library returns, yields or logs:")
+    assert_none(violations, "Only the command line prints; a library returns, yields or logs:")
 
 
 def test_figures_are_made_without_pyplot():
-    culprits = [
-        f"{place(name, node)}: {source}"
+    violations = [
+        f"{location(name, node)}: {source}"
         for name in FILES
         for node, source in imports(name)
         if source.startswith(("matplotlib.pyplot", "pylab"))
     ]
     assert_none(
-        culprits, "pyplot keeps global state and shows figures twice; use matplotlib.figure.Figure:"
+        violations,
+        "pyplot keeps global state and shows figures twice; use matplotlib.figure.Figure:",
     )
 
 
 def test_no_error_is_swallowed_blindly():
-    culprits = [
-        place(name, node)
+    violations = [
+        location(name, node)
         for name in FILES
         if name != "course.check"  # whatever a learner's code raises is an answer, and is shown
         for node in ast.walk(tree(name))
@@ -285,7 +285,7 @@ def test_no_error_is_swallowed_blindly():
         and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
         and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
     ]
-    assert_none(culprits, "Name the errors that are expected:")
+    assert_none(violations, "Name the errors that are expected:")
 
 
 def test_data_are_not_checked_with_assert():
@@ -293,30 +293,31 @@ def test_data_are_not_checked_with_assert():
         is_not_none = isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.IsNot)
         return is_not_none or ast.unparse(test).startswith("isinstance(")
 
-    culprits = [
-        place(name, node)
+    violations = [
+        location(name, node)
         for name in FILES
         for node in ast.walk(tree(name))
         if isinstance(node, ast.Assert) and not narrows_a_type(node.test)
     ]
     assert_none(
-        culprits, "python -O removes assert; raise ValueError with where, found, expected, remedy:"
+        violations,
+        "python -O removes assert; raise ValueError with where, found, expected, remedy:",
     )
 
 
 def test_every_module_class_and_public_function_says_what_it_is_for():
-    culprits = []
+    violations = []
     for name in FILES:
         if not ast.get_docstring(tree(name)):
-            culprits.append(str(FILES[name].relative_to(ROOT)))
-        culprits += [
-            f"{place(name, node)}: {node.name}"
+            violations.append(str(FILES[name].relative_to(ROOT)))
+        violations += [
+            f"{location(name, node)}: {node.name}"
             for node in tree(name).body
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
             and not node.name.startswith("_")
             and not ast.get_docstring(node)
         ]
-    assert_none(culprits, "These lack a docstring:")
+    assert_none(violations, "These lack a docstring:")
 
 
 def test_the_core_can_be_read_in_one_sitting():

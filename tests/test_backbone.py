@@ -10,6 +10,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from pfpn.backbone import BatchNorm2d, FrozenBatchNorm2d, ResNet, load_imagenet
+from tests.factories import assert_normal
 
 
 def num_parameters(module: nn.Module) -> int:
@@ -40,6 +41,14 @@ def test_width_scales_parameters_by_its_square():
     with torch.device("meta"):
         full, half = num_parameters(ResNet(18)), num_parameters(ResNet(18, width=0.5))
     assert full / half == pytest.approx(4, rel=0.01)
+
+
+def test_weights_start_kaiming_normal_by_fan_out():
+    torch.manual_seed(0)
+    backbone = ResNet(18, width=0.5)
+    assert_normal(backbone.conv1.weight, std=(2 / (32 * 49)) ** 0.5)
+    assert_normal(backbone.layer2[0].conv1.weight, std=(2 / (64 * 9)) ** 0.5)
+    assert_normal(backbone.layer2[0].downsample[0].weight, std=(2 / 64) ** 0.5)
 
 
 def test_unusual_widths_still_run():
@@ -96,7 +105,7 @@ def test_frozen_norm_has_the_gradient_of_batch_norm_and_keeps_no_input(rng):
     assert kept == [3]  # one factor for each channel
 
 
-def test_frozen_norm_has_nothing_to_learn_and_training_leaves_it_alone():
+def test_frozen_norm_has_no_parameters_and_does_not_change_in_training():
     torch.manual_seed(0)
     backbone = ResNet(18, width=0.125, frozen_stages=0).train()
     norms = {n: m for n, m in backbone.named_modules() if isinstance(m, FrozenBatchNorm2d)}
@@ -112,7 +121,7 @@ def test_frozen_norm_has_nothing_to_learn_and_training_leaves_it_alone():
 
 @pytest.mark.parametrize("norm", ["frozen", "batch"])
 @pytest.mark.parametrize("frozen_stages", range(6))
-def test_frozen_stages_change_in_nothing(norm, frozen_stages):
+def test_frozen_stages_do_not_change(norm, frozen_stages):
     torch.manual_seed(0)
     backbone = ResNet(18, width=0.125, norm=norm, frozen_stages=frozen_stages)
     backbone.train()
@@ -128,10 +137,10 @@ def test_frozen_stages_change_in_nothing(norm, frozen_stages):
         if not value.equal(before[key])
     }
     stages = [["conv1", "bn1"], ["layer1"], ["layer2"], ["layer3"], ["layer4"]]
-    wanted = {name for stage in stages[frozen_stages:] for name in stage}
+    expected = {name for stage in stages[frozen_stages:] for name in stage}
     if norm == "frozen":
-        wanted.discard("bn1")
-    assert changed == wanted
+        expected.discard("bn1")
+    assert changed == expected
 
 
 def test_frozen_stages_stay_frozen_after_evaluation():
@@ -159,7 +168,7 @@ def test_every_parameter_of_a_trainable_backbone_gets_a_gradient():
 
 
 @pytest.mark.parametrize("norm", ["frozen", "batch"])
-def test_imagenet_weights_are_taken_over_but_for_the_classifier(norm, monkeypatch):
+def test_imagenet_weights_are_loaded_except_the_classifier(norm, monkeypatch):
     torch.manual_seed(0)
     state = torchvision.models.resnet18(num_classes=10).state_dict()
     for value in state.values():
@@ -178,19 +187,19 @@ def test_imagenet_weights_are_taken_over_but_for_the_classifier(norm, monkeypatc
 @pytest.mark.parametrize(
     ("depth", "file"), [(50, "resnet50-0676ba61"), (101, "resnet101-63fe2227")]
 )
-def test_without_a_network_the_weights_to_fetch_and_their_place_are_told(
+def test_a_failed_download_names_the_url_and_where_to_save_the_file(
     depth, file, monkeypatch, tmp_path
 ):
-    """The nodes that compute often have none."""
+    """The machines that train often have no network."""
 
-    def nobody(*args, **kwargs):
+    def no_host(*args, **kwargs):
         raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    monkeypatch.setattr(socket, "getaddrinfo", no_host)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    place = tmp_path / "hub" / "checkpoints" / f"{file}.pth"
-    with pytest.raises(ValueError, match=re.escape(f"put it at {place}")) as caught:
+    path = tmp_path / "hub" / "checkpoints" / f"{file}.pth"
+    with pytest.raises(ValueError, match=re.escape(f"save it as {path}")) as caught:
         load_imagenet(ResNet(depth, width=0.125), depth)
     assert f"https://download.pytorch.org/models/{file}.pth" in str(caught.value)

@@ -14,7 +14,13 @@ from pfpn.box_head import (
 )
 from pfpn.boxes import encode
 from pfpn.structures import Instances
-from tests.factories import NUM_THINGS, random_boxes, random_instances
+from tests.factories import (
+    NUM_THINGS,
+    assert_normal,
+    assert_uniform,
+    random_boxes,
+    random_instances,
+)
 from tests.oracles import boxes as slow
 
 SAMPLING = {
@@ -43,7 +49,19 @@ def test_head_gives_one_class_more_than_things_and_a_box_per_thing():
     assert deltas.shape == (0, 5, 4)
 
 
-def test_deltas_stand_class_by_class():
+def test_weights_start_as_published():
+    torch.manual_seed(0)
+    head = BoxHead(in_features=75, hidden=48, num_things=60)
+    # Kaiming-uniform with a = 1: variance 1 / fan_in
+    assert_uniform(head.fc1.weight, bound=(3 / 75) ** 0.5)
+    assert_uniform(head.fc2.weight, bound=(3 / 48) ** 0.5)
+    assert_normal(head.classify.weight, std=0.01)
+    assert_normal(head.deltas.weight, std=0.001)
+    for layer in (head.fc1, head.fc2, head.classify, head.deltas):
+        assert not layer.bias.any()
+
+
+def test_deltas_are_grouped_by_class():
     head = BoxHead(in_features=1, hidden=2, num_things=3)
     head.deltas.weight.data.zero_()
     head.deltas.bias.data = torch.arange(12.0)
@@ -63,19 +81,19 @@ def test_targets_by_hand(rng):
         proposals, truth, rng=rng, **SAMPLING | {"positive_fraction": 1.0}
     )
     rows = zip(rois.tolist(), labels.tolist(), matched.tolist(), strict=True)
-    found = {tuple(roi): (label, index) for roi, label, index in rows}
+    targets = {tuple(roi): (label, index) for roi, label, index in rows}
     background = NUM_THINGS
-    assert found[0, 0, 10, 6] == (2, 0)
-    assert found[0, 0, 10, 4][0] == background
-    assert found[40, 40, 60, 50] == (0, 1)
-    assert found[80, 0, 90, 9][0] == background
+    assert targets[0, 0, 10, 6] == (2, 0)
+    assert targets[0, 0, 10, 4][0] == background
+    assert targets[40, 40, 60, 50] == (0, 1)
+    assert targets[80, 0, 90, 9][0] == background
     # The truth's own boxes take part.
-    assert found[0, 0, 10, 10] == (2, 0)
-    assert found[40, 40, 60, 60] == (0, 1)
+    assert targets[0, 0, 10, 10] == (2, 0)
+    assert targets[40, 40, 60, 60] == (0, 1)
     assert len(rois) == 6
 
 
-def test_foreground_comes_first_and_has_its_share(rng):
+def test_foreground_comes_first_and_is_limited(rng):
     truth = random_instances(3, (64, 96), rng)
     proposals = torch.cat([truth.boxes.repeat(20, 1), random_boxes(100, rng, (5, 5)) + 90])
     rois, labels, matched = box_targets(proposals, truth, rng=rng, **SAMPLING)
@@ -85,7 +103,7 @@ def test_foreground_comes_first_and_has_its_share(rng):
     assert torch.equal(rois[:4], truth.boxes[matched[:4]])
 
 
-def test_without_truth_all_is_background(rng):
+def test_without_objects_every_box_is_background(rng):
     _, labels, matched = box_targets(random_boxes(40, rng), truth_of([], []), rng=rng, **SAMPLING)
     assert labels.tolist() == [NUM_THINGS] * 16
     assert not matched.any()
@@ -156,13 +174,13 @@ def test_gradients_of_both_losses(rng, labels):
     deltas = torch.randn((n, 3, 4), generator=rng, dtype=torch.float64, requires_grad=True)
     rois = random_boxes(n, rng, dtype=torch.float64)
     gt_boxes = random_boxes(n, rng, dtype=torch.float64)
-    wanted = torch.tensor(labels, dtype=torch.int64)
+    expected = torch.tensor(labels, dtype=torch.int64)
     assert torch.autograd.gradcheck(
-        lambda x, d: box_losses(x, d, rois, wanted, gt_boxes), (logits, deltas)
+        lambda x, d: box_losses(x, d, rois, expected, gt_boxes), (logits, deltas)
     )
 
 
-def test_losses_of_sixteen_bit_answers_are_summed_in_32(rng):
+def test_losses_of_16_bit_outputs_are_summed_in_32_bit(rng):
     logits = torch.randn((50, 4), generator=rng).bfloat16()
     deltas = torch.randn((50, 3, 4), generator=rng).bfloat16()
     labels = torch.randint(0, 4, (50,), generator=rng)
@@ -189,7 +207,7 @@ def test_detections_by_hand():
     boxes, scores, labels, index = detect(
         logits_of(probs), torch.zeros(3, 2, 4), proposals, (50, 40), **LIMITS
     )
-    # One box of class 0 and of class 1 stays at the first place; background is no class.
+    # One box of class 0 and of class 1 stays of the first box; background is no class.
     assert_close(scores, torch.tensor([0.7, 0.57, 0.3]))
     assert labels.tolist() == [0, 1, 1]
     assert index.tolist() == [0, 1, 2]
@@ -207,17 +225,17 @@ def test_each_class_moves_the_box_its_own_way():
     assert_close(boxes, torch.tensor([[0.0, 0, 10, 10], [10, 0, 20, 10]]))
 
 
-def test_a_score_equal_to_the_least_is_not_enough():
+def test_a_score_must_exceed_min_score():
     logits = torch.zeros(1, 4)  # a quarter each
     proposals = torch.tensor([[0.0, 0, 10, 10]])
     for least, count in ((0.25, 0), (0.2499, 3)):
-        found = detect(
+        detected = detect(
             logits, torch.zeros(1, 3, 4), proposals, (50, 50), **LIMITS | {"min_score": least}
         )
-        assert len(found[0]) == count
+        assert len(detected[0]) == count
 
 
-def test_the_best_are_kept():
+def test_the_detections_with_the_best_scores_are_kept():
     proposals = torch.tensor([[20.0 * i, 0, 20.0 * i + 10, 10] for i in range(4)])
     probs = [[p, 1 - p] for p in (0.3, 0.9, 0.5, 0.7)]
     _, scores, _, _ = detect(
@@ -230,18 +248,37 @@ def test_the_best_are_kept():
     assert_close(scores, torch.tensor([0.9, 0.7]))
 
 
-def test_answers_that_are_not_finite_are_dropped():
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("coordinate", [0, 1])
+def test_detections_that_are_not_finite_are_dropped(coordinate, value):
     proposals = torch.tensor([[20.0 * i, 0, 20.0 * i + 10, 10] for i in range(3)])
     logits, deltas = torch.zeros(3, 2), torch.zeros(3, 1, 4)
     logits[0, 0] = float("nan")
-    deltas[1, 0, 0] = float("inf")
+    deltas[1, 0, coordinate] = value
     _, _, _, index = detect(logits, deltas, proposals, (50, 90), **LIMITS)
     assert index.tolist() == [2]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_16_bit_outputs_are_decoded_in_32_bit(rng, dtype):
+    proposals = 8 * random_boxes(20, rng)
+    logits = torch.randn((20, 2), generator=rng).to(dtype)
+    deltas = torch.randn((20, 1, 4), generator=rng).to(dtype)
+    limits = LIMITS | {"nms_threshold": 1.0}
+    boxes, scores, _, index = detect(logits, deltas, proposals, (512, 768), **limits)
+    exact = detect(logits.float(), deltas.float(), proposals, (512, 768), **limits)
+    assert len(boxes) > 10
+    assert boxes.dtype == scores.dtype == torch.float32
+    assert_close(boxes, exact[0], rtol=0, atol=1e-3)
+    assert_close(scores, exact[1])
+    assert torch.equal(index, exact[3])
+
+
 def test_no_proposals_give_no_detections():
-    found = detect(torch.zeros(0, 4), torch.zeros(0, 3, 4), torch.zeros(0, 4), (50, 50), **LIMITS)
-    assert [len(x) for x in found] == [0, 0, 0, 0]
+    detected = detect(
+        torch.zeros(0, 4), torch.zeros(0, 3, 4), torch.zeros(0, 4), (50, 50), **LIMITS
+    )
+    assert [len(x) for x in detected] == [0, 0, 0, 0]
 
 
 def test_detections_equal_the_slow_version(rng):
@@ -266,7 +303,7 @@ def test_detections_equal_the_slow_version(rng):
     assert index.tolist() == [c[3] for c in kept]
 
 
-def test_perfect_answers_detect_the_truth(rng):
+def test_perfect_outputs_detect_the_true_boxes(rng):
     proposals, truth = random_boxes(5, rng), random_boxes(5, rng)
     deltas = encode(truth, proposals, BOX_WEIGHTS)[:, None]
     logits = torch.stack([torch.arange(5.0, 0, -1), torch.zeros(5)], dim=1)

@@ -44,17 +44,29 @@ def test_iou_of_hand_drawn_boxes():
 
 def test_iou_equals_the_slow_version(rng):
     a, b = random_boxes(20, rng), random_boxes(30, rng)
-    wanted = [[slow.iou(x, y) for y in b.tolist()] for x in a.tolist()]
-    assert_close(iou(a, b), torch.tensor(wanted))
+    expected = [[slow.iou(x, y) for y in b.tolist()] for x in a.tolist()]
+    assert_close(iou(a, b), torch.tensor(expected))
     assert_close(iou(a, b), iou(b, a).T)
 
 
-def test_empty_boxes_overlap_in_nothing_not_even_themselves():
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_areas_and_iou_of_16_bit_boxes_do_not_overflow(dtype):
+    boxes = torch.tensor([[0.0, 0, 1024, 2048], [0, 0, 2048, 2048]], dtype=dtype)
+    assert area(boxes).tolist() == [2.0**21, 2.0**22]  # float16 ends at 65504
+    assert iou(boxes, boxes).tolist() == [[1, 0.5], [0.5, 1]]
+
+
+def test_area_and_iou_of_float64_boxes_stay_float64():
+    boxes = torch.tensor([[0.0, 0.0, 3.0, 7.0]], dtype=torch.float64)
+    assert area(boxes).dtype == iou(boxes, boxes).dtype == torch.float64
+
+
+def test_empty_boxes_have_an_iou_of_0_even_with_themselves():
     point = torch.tensor([[3.0, 3.0, 3.0, 3.0]])
     assert iou(point, point).tolist() == [[0.0]]
 
 
-def test_inverted_boxes_overlap_in_nothing():
+def test_inverted_boxes_have_an_iou_of_0():
     inverted = torch.tensor([[4.0, 4.0, 1.0, 1.0]])
     assert iou(inverted, torch.tensor([[0.0, 0.0, 9.0, 9.0]])).tolist() == [[0.0]]
 
@@ -69,21 +81,21 @@ def test_encode_by_hand():
     target = torch.tensor([[5.0, 10.0, 25.0, 20.0]])
     # center (5, 10) -> (15, 15), sides (10, 20) -> (20, 10)
     assert_close(encode(target, box, ONES), torch.tensor([[1.0, 0.25, math.log(2), -math.log(2)]]))
-    wanted = torch.tensor([[10.0, 2.5, 5 * math.log(2), -5 * math.log(2)]])
-    assert_close(encode(target, box, WEIGHTS), wanted)
+    expected = torch.tensor([[10.0, 2.5, 5 * math.log(2), -5 * math.log(2)]])
+    assert_close(encode(target, box, WEIGHTS), expected)
 
 
 @pytest.mark.parametrize("weights", [ONES, WEIGHTS])
 def test_encode_and_decode_equal_the_slow_versions(rng, weights):
     targets, boxes = random_boxes(50, rng), random_boxes(50, rng)
     pairs = list(zip(targets.tolist(), boxes.tolist(), strict=True))
-    wanted = torch.tensor([slow.encode(t, b, weights) for t, b in pairs])
-    assert_close(encode(targets, boxes, weights), wanted, rtol=1e-4, atol=1e-4)
+    expected = torch.tensor([slow.encode(t, b, weights) for t, b in pairs])
+    assert_close(encode(targets, boxes, weights), expected, rtol=1e-4, atol=1e-4)
     deltas = 3 * torch.randn((50, 4), generator=rng)
-    wanted = torch.tensor(
+    expected = torch.tensor(
         [slow.decode(d, b, weights) for d, b in zip(deltas.tolist(), boxes.tolist(), strict=True)]
     )
-    assert_close(decode(deltas, boxes, weights), wanted, rtol=1e-4, atol=1e-3)
+    assert_close(decode(deltas, boxes, weights), expected, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("weights", [ONES, WEIGHTS])
@@ -149,8 +161,8 @@ def test_masks_to_boxes_by_hand():
 def test_masks_to_boxes_equals_the_slow_version(rng):
     for density in (0.02, 0.3, 1.0):
         masks = torch.rand((20, 7, 9), generator=rng) < density
-        wanted = [slow.mask_to_box(mask) for mask in masks.tolist()]
-        assert masks_to_boxes(masks).tolist() == [list(box) for box in wanted]
+        expected = [slow.mask_to_box(mask) for mask in masks.tolist()]
+        assert masks_to_boxes(masks).tolist() == [list(box) for box in expected]
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 5), (2, 0, 5), (2, 5, 0)])

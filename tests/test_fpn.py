@@ -34,22 +34,22 @@ def transparent_fpn() -> FPN:
     return fpn
 
 
-def test_each_level_adds_what_lies_above_it():
+def test_each_level_adds_the_level_above():
     c = {f"c{k}": torch.randn(1, 1, 128 // 2**k, 64 // 2**k) for k in range(2, 6)}
     pyramid = transparent_fpn()(c)
 
     def doubled(x: torch.Tensor) -> torch.Tensor:  # every value four times
         return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
 
-    wanted = c["c5"]
-    assert_close(pyramid["p5"], wanted)
+    expected = c["c5"]
+    assert_close(pyramid["p5"], expected)
     for k in (4, 3, 2):
-        wanted = c[f"c{k}"] + doubled(wanted)
-        assert_close(pyramid[f"p{k}"], wanted)
+        expected = c[f"c{k}"] + doubled(expected)
+        assert_close(pyramid[f"p{k}"], expected)
     assert_close(pyramid["p6"], c["c5"][:, :, ::2, ::2])
 
 
-def test_smoothing_does_not_go_down():
+def test_smoothing_does_not_reach_lower_levels():
     fpn = transparent_fpn()
     c = {f"c{k}": torch.randn(1, 1, 64 // 2**k, 64 // 2**k) for k in range(2, 6)}
     before = fpn(c)
@@ -61,7 +61,7 @@ def test_smoothing_does_not_go_down():
         assert_close(after[f"p{k}"], before[f"p{k}"])
 
 
-def test_odd_p5_is_halved_upwards():
+def test_half_of_an_odd_p5_is_rounded_up():
     fpn = transparent_fpn()
     c = {f"c{k}": torch.randn(1, 1, 96 // 2**k, 32 // 2**k) for k in range(2, 6)}
     assert fpn(c)["p6"].shape[2:] == (2, 1)

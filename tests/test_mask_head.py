@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from pfpn.mask_head import MASK_THRESHOLD, MaskHead, mask_loss, mask_targets
-from tests.factories import random_boxes
+from tests.factories import assert_normal, random_boxes
 from tests.oracles import roi as slow
 
 
@@ -14,6 +14,19 @@ def test_head_doubles_the_grid(num_convs):
     head = MaskHead(in_channels=4, channels=6, num_convs=num_convs, num_things=3)
     labels = torch.tensor([0, 2, 1, 1, 0])
     assert head(torch.randn(5, 4, 7, 7), labels).shape == (5, 14, 14)
+
+
+def test_weights_start_as_published():
+    torch.manual_seed(0)
+    head = MaskHead(in_channels=12, channels=40, num_convs=2, num_things=60)
+    # Kaiming-normal by fan-out: variance 2 / (output channels x kernel size). torch counts the
+    # first axis as output; in a transposed convolution that is the input, here as wide.
+    for conv in head.convs:
+        assert_normal(conv.weight, std=(2 / (40 * 9)) ** 0.5)
+    assert_normal(head.upsample.weight, std=(2 / (40 * 4)) ** 0.5)
+    assert_normal(head.classify.weight, std=0.001)
+    for layer in (*head.convs, head.upsample, head.classify):
+        assert not layer.bias.any()
 
 
 def test_head_without_boxes_gives_no_masks_but_gradients():
@@ -79,8 +92,8 @@ def test_no_rois_need_no_targets(num_masks):
 def test_loss_by_hand():
     logits = torch.tensor([0.0, 2.0, -1.0, 0.0]).view(4, 1, 1)
     targets = [torch.ones(3, 1, 1, dtype=torch.bool), torch.zeros(1, 1, 1, dtype=torch.bool)]
-    wanted = (2 * math.log(2) + math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1))) / 4
-    assert_close(mask_loss(logits, targets), torch.tensor(wanted))
+    expected = (2 * math.log(2) + math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1))) / 4
+    assert_close(mask_loss(logits, targets), torch.tensor(expected))
 
 
 @pytest.mark.parametrize("n", [0, 3])
@@ -90,7 +103,7 @@ def test_gradient_of_the_loss(rng, n):
     assert torch.autograd.gradcheck(lambda x: mask_loss(x, [targets]), logits)
 
 
-def test_loss_of_sixteen_bit_logits_is_summed_in_32(rng):
+def test_loss_of_16_bit_logits_is_summed_in_32_bit(rng):
     logits = torch.randn((9, 28, 28), generator=rng).bfloat16()
     targets = [torch.rand((9, 28, 28), generator=rng) < 0.5]
     loss = mask_loss(logits, targets)

@@ -5,44 +5,44 @@ from pfpn.matching import BACKGROUND, FOREGROUND, UNSURE, draw, match_by_iou, sa
 from tests.oracles import matching as slow
 
 
-def test_verdicts_by_hand():
+def test_kinds_by_hand():
     overlaps = torch.tensor([[0.10, 0.80], [0.29, 0.0], [0.30, 0.0], [0.69, 0.1], [0.70, 0.0]])
-    index, verdict = match_by_iou(overlaps, 0.3, 0.7, keep_best=False)
-    assert index.tolist() == [1, 0, 0, 0, 0]
-    assert verdict.tolist() == [FOREGROUND, BACKGROUND, UNSURE, UNSURE, FOREGROUND]
+    matched, kinds = match_by_iou(overlaps, 0.3, 0.7, keep_best=False)
+    assert matched.tolist() == [1, 0, 0, 0, 0]
+    assert kinds.tolist() == [FOREGROUND, BACKGROUND, UNSURE, UNSURE, FOREGROUND]
 
 
-def test_one_threshold_leaves_nobody_unsure():
+def test_with_one_threshold_no_box_is_unsure():
     overlaps = torch.tensor([[0.49], [0.5], [0.51]])
-    _, verdict = match_by_iou(overlaps, 0.5, 0.5, keep_best=False)
-    assert verdict.tolist() == [BACKGROUND, FOREGROUND, FOREGROUND]
+    _, kinds = match_by_iou(overlaps, 0.5, 0.5, keep_best=False)
+    assert kinds.tolist() == [BACKGROUND, FOREGROUND, FOREGROUND]
 
 
-def test_best_of_each_truth_is_kept_with_its_ties_but_answers_for_what_it_overlaps_most():
+def test_best_boxes_of_an_object_are_foreground_but_keep_their_own_match():
     overlaps = torch.tensor([[0.6, 0.2], [0.1, 0.2], [0.1, 0.1]])
-    index, verdict = match_by_iou(overlaps, 0.3, 0.7, keep_best=True)
-    # Truth 0: row 0 is best. Truth 1: rows 0 and 1 tie; row 0 still answers for truth 0.
-    assert verdict.tolist() == [FOREGROUND, FOREGROUND, BACKGROUND]
-    assert index.tolist() == [0, 1, 0]
+    matched, kinds = match_by_iou(overlaps, 0.3, 0.7, keep_best=True)
+    # Object 0: row 0 is best. Object 1: rows 0 and 1 tie; row 0 stays matched to object 0.
+    assert kinds.tolist() == [FOREGROUND, FOREGROUND, BACKGROUND]
+    assert matched.tolist() == [0, 1, 0]
 
 
-def test_truth_that_nobody_touches_has_nobody():
+def test_an_object_that_no_box_touches_gets_no_foreground_box():
     overlaps = torch.tensor([[0.9, 0.0], [0.0, 0.0]])
-    _, verdict = match_by_iou(overlaps, 0.3, 0.7, keep_best=True)
-    assert verdict.tolist() == [FOREGROUND, BACKGROUND]
+    _, kinds = match_by_iou(overlaps, 0.3, 0.7, keep_best=True)
+    assert kinds.tolist() == [FOREGROUND, BACKGROUND]
 
 
-def test_without_truth_all_is_background():
-    index, verdict = match_by_iou(torch.zeros(4, 0), 0.3, 0.7, keep_best=True)
-    assert index.tolist() == [0] * 4
-    assert verdict.tolist() == [BACKGROUND] * 4
+def test_without_objects_every_box_is_background():
+    matched, kinds = match_by_iou(torch.zeros(4, 0), 0.3, 0.7, keep_best=True)
+    assert matched.tolist() == [0] * 4
+    assert kinds.tolist() == [BACKGROUND] * 4
 
 
 @pytest.mark.parametrize("k", [0, 3])
 @pytest.mark.parametrize("keep_best", [False, True])
-def test_without_boxes_there_is_no_verdict(k, keep_best):
-    index, verdict = match_by_iou(torch.zeros(0, k), 0.3, 0.7, keep_best=keep_best)
-    assert len(index) == len(verdict) == 0
+def test_without_boxes_the_result_is_empty(k, keep_best):
+    matched, kinds = match_by_iou(torch.zeros(0, k), 0.3, 0.7, keep_best=keep_best)
+    assert len(matched) == len(kinds) == 0
 
 
 @pytest.mark.parametrize("keep_best", [False, True])
@@ -50,9 +50,9 @@ def test_matching_equals_the_slow_version(rng, keep_best):
     for k in (1, 4):
         # Tenths, so that ties and borders occur
         overlaps = torch.randint(0, 11, (60, k), generator=rng) / 10
-        index, verdict = match_by_iou(overlaps, 0.3, 0.7, keep_best=keep_best)
-        wanted = slow.match(overlaps.double().tolist(), *_as_double(0.3, 0.7), keep_best)
-        assert (index.tolist(), verdict.tolist()) == wanted
+        matched, kinds = match_by_iou(overlaps, 0.3, 0.7, keep_best=keep_best)
+        expected = slow.match(overlaps.double().tolist(), *_as_double(0.3, 0.7), keep_best)
+        assert (matched.tolist(), kinds.tolist()) == expected
 
 
 def _as_double(*values: float) -> list[float]:
@@ -87,20 +87,22 @@ def test_draw_depends_on_the_generator_alone():
 
 
 @pytest.mark.parametrize(
-    ("num_positive", "num_negative", "wanted"),
+    ("num", "num_positive", "num_negative", "expected"),
     [
-        (50, 50, (8, 24)),  # plenty of both: a quarter of 32 positive
-        (3, 50, (3, 29)),  # negatives fill up
-        (50, 5, (8, 5)),  # but positives do not
-        (0, 50, (0, 32)),
-        (0, 0, (0, 0)),
+        (32, 50, 50, (8, 24)),  # plenty of both: a quarter of 32 positive
+        (32, 3, 50, (3, 29)),  # negatives fill up
+        (32, 50, 5, (8, 5)),  # but positives do not
+        (32, 0, 50, (0, 32)),
+        (32, 0, 0, (0, 0)),
+        (35, 50, 50, (8, 27)),  # a quarter of 35 is 8.75: rounded down, at most a quarter
+        (3, 50, 50, (0, 3)),
     ],
 )
-def test_sample_counts(rng, num_positive, num_negative, wanted):
+def test_sample_counts(rng, num, num_positive, num_negative, expected):
     kinds = torch.tensor([1] * num_positive + [0] * num_negative + [-1] * 10)
     kinds = kinds[torch.randperm(len(kinds), generator=rng)]
-    positive, negative = sample_balanced(kinds == 1, kinds == 0, 32, 0.25, rng)
-    assert (len(positive), len(negative)) == wanted
+    positive, negative = sample_balanced(kinds == 1, kinds == 0, num, 0.25, rng)
+    assert (len(positive), len(negative)) == expected
     assert (kinds[positive] == 1).all()
     assert (kinds[negative] == 0).all()
-    assert len({*positive.tolist(), *negative.tolist()}) == sum(wanted)
+    assert len({*positive.tolist(), *negative.tolist()}) == sum(expected)

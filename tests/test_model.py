@@ -67,18 +67,18 @@ def test_predictions_have_their_shapes_ranges_and_order(rng):
     raw = model.infer([random_image(size, rng) for size in sizes])
     assert raw.sizes == sizes
     assert raw.semantic_logits.shape == (2, NUM_SEMANTIC, 16, 24)
-    for found, size in zip(raw.detections, sizes, strict=True):
-        n = len(found)
+    for detected, size in zip(raw.detections, sizes, strict=True):
+        n = len(detected)
         assert 0 < n <= model.config.max_detections
-        assert found.boxes.shape == (n, 4)
-        assert found.mask_probs.shape == (n, 28, 28)
-        assert (found.scores.diff() <= 0).all()
-        assert (found.scores > model.config.min_score).all()
-        assert ((found.mask_probs >= 0) & (found.mask_probs <= 1)).all()
-        assert ((found.labels >= 0) & (found.labels < NUM_THINGS)).all()
-        assert (found.boxes >= 0).all()
-        assert (found.boxes[:, 2] <= size[1]).all()
-        assert (found.boxes[:, 3] <= size[0]).all()
+        assert detected.boxes.shape == (n, 4)
+        assert detected.mask_probs.shape == (n, 28, 28)
+        assert (detected.scores.diff() <= 0).all()
+        assert (detected.scores > model.config.min_score).all()
+        assert ((detected.mask_probs >= 0) & (detected.mask_probs <= 1)).all()
+        assert ((detected.labels >= 0) & (detected.labels < NUM_THINGS)).all()
+        assert (detected.boxes >= 0).all()
+        assert (detected.boxes[:, 2] <= size[1]).all()
+        assert (detected.boxes[:, 3] <= size[0]).all()
 
 
 def test_forward_gives_losses_whatever_the_mode(rng):
@@ -136,6 +136,13 @@ def test_images_are_normalized_first_and_padded_with_zeros_then():
     assert rgb.stack([image])[0][0, :, 0, 0].tolist() == [30, 15, 6]
 
 
+def test_a_batch_without_images_is_refused():
+    with pytest.raises(ValueError, match="found a batch without images, expected at least one"):
+        tiny_model().infer([])
+    with pytest.raises(ValueError, match="found a batch without images, expected at least one"):
+        tiny_model().losses(Batch([], [], [], []), torch.Generator())
+
+
 def test_a_batch_is_padded_to_its_largest_height_and_width(rng):
     images = [random_image(size, rng) for size in ((10, 90), (70, 20), (64, 64))]
     stacked, sizes = tiny_model().stack(images)
@@ -150,7 +157,7 @@ def test_label_maps_are_padded_with_ignore():
     assert (stacked == IGNORE).sum() == 20 - 6
 
 
-def test_padding_is_not_asked_by_the_semantic_loss(rng):
+def test_the_semantic_loss_ignores_padding(rng):
     batch = random_batch([(20, 40)], rng)
     padded_by_hand = dataclasses.replace(
         batch, label_maps=[stack_label_maps(batch.label_maps, (32, 64))[0]]
@@ -211,8 +218,8 @@ def test_a_batch_of_different_sizes_trains_and_predicts(rng):
     model = confident_model()
     step(model, random_batch(sizes, rng))
     raw = model.eval().infer([random_image(size, rng) for size in sizes])
-    for found, (height, width) in zip(raw.detections, sizes, strict=True):
-        assert (found.boxes <= torch.tensor([width, height, width, height])).all()
+    for detected, (height, width) in zip(raw.detections, sizes, strict=True):
+        assert (detected.boxes <= torch.tensor([width, height, width, height])).all()
 
 
 EMPTY = {
@@ -253,7 +260,7 @@ def test_no_proposal_and_no_truth_still_give_every_parameter_a_gradient(rng):
     assert losses["loss_class"] == losses["loss_box"] == losses["loss_mask"] == 0
 
 
-def test_a_model_that_finds_nothing_says_so(rng):
+def test_a_model_without_detections_returns_empty_ones(rng):
     model = tiny_model()
     model.box_head.classify.bias.data[-1] = 100  # background, surely
     raw = model.infer([random_image((40, 50), rng)])
@@ -272,7 +279,7 @@ def test_semantic_fpn_alone_trains_and_predicts(rng):
     losses = step(model, random_batch([(40, 50)], rng))
     assert tuple(losses) == ("loss_semantic",)
     raw = model.eval().infer([random_image((40, 50), rng), random_image((30, 50), rng)])
-    assert [len(found) for found in raw.detections] == [0, 0]
+    assert [len(detected) for detected in raw.detections] == [0, 0]
     assert raw.semantic_logits.shape == (2, NUM_SEMANTIC, 16, 16)
 
 
@@ -319,7 +326,7 @@ def test_a_branch_left_out_does_not_change_the_other(rng):
         ({"box_positive_fraction": 1.5}, r"box_positive_fraction: found 1.5, expected a fraction"),
     ],
 )
-def test_nonsense_is_refused_with_field_found_and_expected(changes, message):
+def test_invalid_settings_are_refused_with_field_found_and_expected(changes, message):
     with pytest.raises(ValueError, match=r"^ModelConfig\." + message):
         tiny_config(**changes)
 
@@ -338,7 +345,7 @@ def test_an_unknown_choice_is_refused_with_the_known_ones(field, value, message)
         config.__post_init__()
 
 
-def test_semantic_branch_alone_does_not_ask_for_things():
+def test_semantic_branch_alone_needs_no_thing_classes():
     assert tiny_config(num_things=0, **NO_THINGS).num_things == 0
 
 
@@ -359,17 +366,17 @@ def test_defaults_are_those_of_the_published_model():
 
 
 @pytest.mark.parametrize("min_score", [0.0, 0.05, 0.4, 0.9, 1.0])
-def test_a_least_score_gives_the_same_as_filtering(min_score, rng):
+def test_min_score_gives_the_same_as_filtering(min_score, rng):
     model = confident_model()
     images = [random_image((64, 96), rng), random_image((40, 96), rng)]
     everything = model.infer(images).detections
-    assert sum(len(found) for found in everything) > 10
-    for found, part in zip(everything, model.infer(images, min_score).detections, strict=True):
-        wanted = found[found.scores >= min_score]
-        assert torch.equal(part.boxes, wanted.boxes)
-        assert torch.equal(part.scores, wanted.scores)
-        assert torch.equal(part.labels, wanted.labels)
-        assert_close(part.mask_probs, wanted.mask_probs, rtol=0, atol=1e-4)
+    assert sum(len(detected) for detected in everything) > 10
+    for detected, part in zip(everything, model.infer(images, min_score).detections, strict=True):
+        expected = detected[detected.scores >= min_score]
+        assert torch.equal(part.boxes, expected.boxes)
+        assert torch.equal(part.scores, expected.scores)
+        assert torch.equal(part.labels, expected.labels)
+        assert_close(part.mask_probs, expected.mask_probs, rtol=0, atol=1e-4)
 
 
 def test_channels_last_changes_only_rounding(rng):
@@ -399,7 +406,7 @@ def test_frozen_parts_are_unchanged_by_training(rng):
     assert any(k.startswith("backbone.layer2") for k in changed)
 
 
-def test_inference_before_training_does_not_poison_its_caches(rng):
+def test_training_works_after_inference_mode(rng):
     model = tiny_model()
     with torch.inference_mode():
         model.infer([random_image((96, 224), rng)])

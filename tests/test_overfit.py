@@ -43,7 +43,7 @@ def small_model() -> PanopticFPN:
 
 
 @pytest.mark.slow
-def test_one_image_is_learned_by_heart():
+def test_one_image_can_be_learned_by_heart():
     sample = ToyStreet(2)[1]
     assert sum(segment.is_thing for segment in sample.panoptic.segments) >= 5
     instances, labels = to_targets(sample, TOY_CATEGORIES)

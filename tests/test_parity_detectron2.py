@@ -75,7 +75,7 @@ def test_keyed_weights_are_those_behind_the_figures():
 
 
 @pytest.mark.parametrize("depth", [50, 101])
-def test_every_published_tensor_has_a_place_and_every_place_a_tensor(depth):
+def test_published_tensors_and_those_of_the_model_correspond(depth):
     shapes = json.loads((FIGURES / f"key_shapes_r{depth}.json").read_text())
     with torch.device("meta"):
         state = PanopticFPN(ModelConfig(depth=depth)).state_dict()

@@ -61,8 +61,8 @@ def test_pyramid_with_equal_weights(features):
     for i, k in enumerate(range(2, 6)):
         ours.lateral[f"c{k}"].load_state_dict(theirs.inner_blocks[i][0].state_dict())
         ours.smooth[f"p{k}"].load_state_dict(theirs.layer_blocks[i][0].state_dict())
-    for found, wanted in zip(ours(features).values(), theirs(features).values(), strict=True):
-        assert_close(found, wanted)
+    for pooled, expected in zip(ours(features).values(), theirs(features).values(), strict=True):
+        assert_close(pooled, expected)
 
 
 def test_proposal_head_with_equal_weights(features):
@@ -76,8 +76,8 @@ def test_proposal_head_with_equal_weights(features):
     their_logits, their_deltas = theirs(list(pyramid.values()))
     for i in range(5):  # theirs (b, a, h, w) and (b, 4 a, h, w), flattened as its own RPN does
         assert_close(logits[i], their_logits[i].permute(0, 2, 3, 1).flatten(1))
-        wanted = their_deltas[i].unflatten(1, (3, 4)).permute(0, 3, 4, 1, 2).reshape(2, -1, 4)
-        assert_close(deltas[i], wanted)
+        expected = their_deltas[i].unflatten(1, (3, 4)).permute(0, 3, 4, 1, 2).reshape(2, -1, 4)
+        assert_close(deltas[i], expected)
 
 
 def test_anchors_where_rounding_changes_nothing():
@@ -85,8 +85,8 @@ def test_anchors_where_rounding_changes_nothing():
     image = torch.zeros(1, 3, 128, 192)
     pyramid = {level: torch.zeros(1, 1, 128 // s, 192 // s) for level, s in STRIDES.items()}
     generator = AnchorGenerator(tuple((s,) for s in sides), (ratios,) * 5)
-    (wanted,) = generator(ImageList(image, [(128, 192)]), list(pyramid.values()))
-    assert_close(torch.cat(pyramid_anchors(pyramid, sides, ratios)), wanted)
+    (expected,) = generator(ImageList(image, [(128, 192)]), list(pyramid.values()))
+    assert_close(torch.cat(pyramid_anchors(pyramid, sides, ratios)), expected)
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0, 1.0), (10.0, 10.0, 5.0, 5.0)])
@@ -97,8 +97,8 @@ def test_box_coding(rng, weights):
         encode(targets, boxes, weights), coder.encode_single(targets, boxes), rtol=1e-4, atol=1e-5
     )
     deltas = 4 * torch.randn((100, 4), generator=rng)
-    wanted = coder.decode_single(deltas, boxes)
-    assert_close(decode(deltas, boxes, weights), wanted, rtol=1e-5, atol=1e-3)
+    expected = coder.decode_single(deltas, boxes)
+    assert_close(decode(deltas, boxes, weights), expected, rtol=1e-5, atol=1e-3)
 
 
 def test_iou(rng):
@@ -133,6 +133,6 @@ def test_pooling_over_levels_as_torchvision_places_samples(rng, sampling_ratio):
     }
     boxes = [random_boxes(30, rng, size), random_boxes(20, rng, size)]
     theirs = MultiScaleRoIAlign(["p2", "p3", "p4", "p5"], 7, sampling_ratio)  # 224 on level 4
-    wanted = theirs(dict(pyramid), boxes, [size, size])
-    found = pool(pyramid, boxes, 7, sampling_ratio=sampling_ratio, aligned=False)
-    assert_close(found, wanted)
+    expected = theirs(dict(pyramid), boxes, [size, size])
+    pooled = pool(pyramid, boxes, 7, sampling_ratio=sampling_ratio, aligned=False)
+    assert_close(pooled, expected)

@@ -54,10 +54,10 @@ def test_pooling_equals_the_slow_version(rng, bins):
         ]
     )
     pooled = pool(pyramid, [boxes], bins)
-    for found, box in zip(pooled, boxes.tolist(), strict=True):
+    for features, box in zip(pooled, boxes.tolist(), strict=True):
         level = f"p{slow.level(box)}"
-        wanted = slow.roi_align(pyramid[level][0], box, bins, STRIDES[level])
-        assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+        expected = slow.roi_align(pyramid[level][0], box, bins, STRIDES[level])
+        assert_close(features, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_ramp_is_read_at_the_middle_of_each_bin():
@@ -67,8 +67,8 @@ def test_a_ramp_is_read_at_the_middle_of_each_bin():
         for level, stride in STRIDES.items()
     }
     pooled = pool(pyramid, [torch.tensor([[40.0, 60.0, 110.0, 100.0]])], 7)
-    wanted = 40 + 10 * (torch.arange(7) + 0.5)
-    assert_close(pooled[0, 0], wanted.expand(7, 7))
+    expected = 40 + 10 * (torch.arange(7) + 0.5)
+    assert_close(pooled[0, 0], expected.expand(7, 7))
 
 
 def test_each_box_reads_its_own_image_and_its_own_level():
@@ -89,8 +89,16 @@ def test_no_boxes_give_no_features():
     assert pool(pyramid, [torch.zeros(0, 4), torch.zeros(0, 4)], 7).shape == (0, 2, 7, 7)
 
 
+@pytest.mark.parametrize(("images", "lists"), [(0, 0), (1, 0), (2, 1), (1, 2)])
+def test_boxes_of_another_number_of_images_are_refused(images, lists):
+    pyramid = pyramid_of((64, 64), batch=images)
+    message = f"pool: found boxes of {lists} images and features of {images}, expected the same"
+    with pytest.raises(ValueError, match=message):
+        pool(pyramid, [torch.zeros(0, 4)] * lists, 7)
+
+
 @pytest.mark.parametrize("num", [0, 1])
-def test_every_level_belongs_to_the_graph_even_unused(num):
+def test_every_level_gets_a_gradient_even_unused(num):
     pyramid = {level: x.requires_grad_() for level, x in pyramid_of((64, 64)).items()}
     pool(pyramid, [torch.tensor([[1.0, 1.0, 20.0, 20.0]])[:num]], 3).sum().backward()
     for level in ("p2", "p3", "p4", "p5"):
@@ -109,7 +117,7 @@ def test_gradient_of_pooling():
 
 
 def test_sixteen_bit_features_do_not_move_the_boxes():
-    # bfloat16 knows whole pixels up to 256 only: a rounded box would read elsewhere.
+    # bfloat16 has whole pixels up to 256 only, so a rounded box would lie elsewhere.
     ramp = torch.arange(0, 512).float().expand(1, 1, 8, -1)
     pyramid = dict.fromkeys(STRIDES, ramp)
     box = torch.tensor([[1601.0, 4.0, 1619.0, 22.0]])

@@ -13,13 +13,13 @@ from pfpn.rpn import (
     rpn_losses,
     select_proposals,
 )
-from tests.factories import random_batch, random_boxes, tiny_config
+from tests.factories import assert_normal, random_batch, random_boxes, tiny_config
 from tests.oracles import boxes as slow
 
 SETTINGS = {"low": 0.3, "high": 0.7, "num_samples": 16, "positive_fraction": 0.5}
 
 
-def test_head_answers_for_every_anchor_of_every_level():
+def test_head_has_outputs_for_every_anchor_of_every_level():
     head = RPNHead(channels=4, num_anchors=3)
     pyramid = {"p2": torch.randn(2, 4, 5, 6), "p3": torch.randn(2, 4, 3, 3)}
     logits, deltas = head(pyramid)
@@ -27,7 +27,7 @@ def test_head_answers_for_every_anchor_of_every_level():
     assert [x.shape for x in deltas] == [(2, 90, 4), (2, 27, 4)]
 
 
-def test_answers_stand_in_the_order_of_the_anchors():
+def test_outputs_are_in_the_order_of_the_anchors():
     head = RPNHead(channels=1, num_anchors=3)
     head.conv.weight.data.zero_()
     head.conv.weight.data[0, 0, 1, 1] = 1  # the hidden layer is the feature
@@ -42,7 +42,15 @@ def test_answers_stand_in_the_order_of_the_anchors():
     assert deltas[0, first : first + 3].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
 
 
-def test_one_head_serves_all_levels():
+def test_weights_start_as_published():
+    torch.manual_seed(0)
+    head = RPNHead(channels=64, num_anchors=48)
+    for layer in (head.conv, head.objectness, head.deltas):
+        assert_normal(layer.weight, std=0.01)
+        assert not layer.bias.any()
+
+
+def test_all_levels_share_one_head():
     head = RPNHead(channels=4, num_anchors=3)
     features = torch.randn(1, 4, 3, 3)
     logits, deltas = head({"p2": features, "p5": features})
@@ -57,9 +65,9 @@ def test_losses_by_hand(rng):
     deltas = torch.zeros(1, 3, 4)
     deltas[0, 0] = torch.tensor([0.4, 0.2, 0.0, -0.5])
     objectness, box = rpn_losses(anchors, logits, deltas, [truth], rng=rng, **SETTINGS)
-    # All three are drawn, but the divisor is the 16 that were asked for.
-    wanted = math.log(1 + math.exp(-2)) + 2 * math.log(2)
-    assert_close(objectness, torch.tensor(wanted / 16))
+    # All three are drawn, but the divisor is num_samples = 16.
+    expected = math.log(1 + math.exp(-2)) + 2 * math.log(2)
+    assert_close(objectness, torch.tensor(expected / 16))
     assert_close(box, torch.tensor((0.3 + 0.2 + 0.0 + 0.5) / 16))  # truth is dx = 0.1
 
 
@@ -72,7 +80,7 @@ def test_background_has_no_box_loss(rng):
     assert_close(objectness, torch.tensor(math.log(2)))  # 16 of 20 drawn
 
 
-def test_unsure_anchors_are_not_asked(rng):
+def test_losses_leave_unsure_anchors_out(rng):
     anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 6]])
     truth = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
     logits = torch.tensor([[0.0, 0.0]], requires_grad=True)
@@ -114,7 +122,7 @@ def test_gradients_of_both_losses(rng, num_truths):
     )
 
 
-def test_losses_of_sixteen_bit_answers_are_summed_in_32(rng):
+def test_losses_of_16_bit_outputs_are_summed_in_32_bit(rng):
     anchors, truth = random_boxes(50, rng), random_boxes(2, rng)
     logits = torch.randn((1, 50), generator=rng).bfloat16()
     deltas = torch.randn((1, 50, 4), generator=rng).bfloat16()
@@ -138,24 +146,24 @@ def one_image(boxes: list[list[float]], logits: list[float]) -> tuple:
 
 
 def test_proposals_come_best_first_and_clipped_to_the_image_without_its_padding():
-    answers = one_image([[0, 0, 10, 10], [30, 30, 60, 60.0]], [-1.0, 1.0])
-    (boxes,), (logits,) = select_proposals(*answers, [(40, 50)], **LIMITS)
+    outputs = one_image([[0, 0, 10, 10], [30, 30, 60, 60.0]], [-1.0, 1.0])
+    (boxes,), (logits,) = select_proposals(*outputs, [(40, 50)], **LIMITS)
     assert boxes.tolist() == [[30, 30, 50, 40], [0, 0, 10, 10]]
     assert logits.tolist() == [1, -1]
 
 
 def test_proposals_outside_the_image_are_dropped():
-    answers = one_image([[0, 0, 10, 10], [45.0, 0, 60, 10]], [0.0, 1.0])
-    (boxes,), _ = select_proposals(*answers, [(40, 45)], **LIMITS)
+    outputs = one_image([[0, 0, 10, 10], [45.0, 0, 60, 10]], [0.0, 1.0])
+    (boxes,), _ = select_proposals(*outputs, [(40, 45)], **LIMITS)
     assert boxes.tolist() == [[0, 0, 10, 10]]
 
 
 def test_boxes_are_clipped_before_they_suppress():
     # IoU 0.5 as they are, but equal within the image.
-    answers = one_image([[0, 0, 10, 10], [0, 0, 10, 20.0]], [0.0, 1.0])
-    (boxes,), _ = select_proposals(*answers, [(10, 40)], **LIMITS)
+    outputs = one_image([[0, 0, 10, 10], [0, 0, 10, 20.0]], [0.0, 1.0])
+    (boxes,), _ = select_proposals(*outputs, [(10, 40)], **LIMITS)
     assert boxes.tolist() == [[0, 0, 10, 10]]
-    (boxes,), _ = select_proposals(*answers, [(20, 40)], **LIMITS)
+    (boxes,), _ = select_proposals(*outputs, [(20, 40)], **LIMITS)
     assert len(boxes) == 2
 
 
@@ -180,14 +188,38 @@ def test_limits_per_level_and_in_all():
     assert scores.tolist() == [5, 4, 3]
 
 
-def test_answers_that_are_not_finite_are_dropped():
-    anchors, logits, deltas = one_image(
-        [[20.0 * i, 0, 20.0 * i + 10, 10] for i in range(4)], [0.0] * 4
-    )
-    logits[0][0, 1] = float("nan")
-    deltas[0][0, 2, 0] = float("inf")
-    (boxes,), _ = select_proposals(anchors, logits, deltas, [(99, 99)], **LIMITS)
-    assert sorted(boxes[:, 0].tolist()) == [0, 60]
+def test_proposals_with_infinite_logits_are_dropped():
+    outputs = one_image([[20.0 * i, 0, 20.0 * i + 10, 10] for i in range(4)], [0.0] * 4)
+    outputs[1][0][0, :3] = torch.tensor([math.nan, math.inf, -math.inf])
+    (boxes,), (logits,) = select_proposals(*outputs, [(99, 99)], **LIMITS)
+    assert boxes[:, 0].tolist() == [60]
+    assert logits.tolist() == [0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("coordinate", range(4))
+def test_proposals_that_are_not_finite_are_dropped(coordinate, value):
+    outputs = one_image([[20.0, 20, 30, 30], [60, 60, 70, 70]], [0.0] * 2)
+    outputs[2][0][0, 0, coordinate] = value
+    (boxes,), _ = select_proposals(*outputs, [(99, 99)], **LIMITS)
+    if coordinate >= 2 and value == math.inf:  # growth is clamped, so the box is finite
+        assert len(boxes) == 2
+        assert boxes.isfinite().all()
+    else:
+        assert boxes.tolist() == [[60, 60, 70, 70]]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_deltas_of_16_bit_are_decoded_in_32_bit(rng, dtype):
+    anchors = 8 * random_boxes(40, rng)
+    deltas = (0.3 * torch.randn((1, 40, 4), generator=rng)).to(dtype)
+    logits = torch.arange(40.0)[None]
+    sizes, limits = [(512, 768)], LIMITS | {"nms_threshold": 1.0}
+    (boxes,), (scores,) = select_proposals([anchors], [logits.to(dtype)], [deltas], sizes, **limits)
+    (exact,), _ = select_proposals([anchors], [logits], [deltas.float()], sizes, **limits)
+    assert boxes.dtype == scores.dtype == torch.float32
+    assert len(exact) > 30
+    assert_close(boxes, exact, rtol=0, atol=1e-3)
 
 
 def test_proposals_equal_the_slow_version(rng):
@@ -221,7 +253,7 @@ def test_no_gradient_flows_through_proposals():
     assert not boxes.requires_grad
 
 
-def test_perfect_answers_propose_the_truth(rng):
+def test_perfect_outputs_propose_the_true_boxes(rng):
     anchors, truth = random_boxes(10, rng), random_boxes(10, rng)
     deltas = encode(truth, anchors, RPN_BOX_WEIGHTS)[None]
     (boxes,), _ = select_proposals(

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from pfpn.semantic import STRIDE, SemanticHead, semantic_loss, upsample_logits
 from pfpn.structures import IGNORE
+from tests.factories import assert_normal
 
 
 def pyramid_of(size: tuple[int, int], channels: int, batch: int = 2) -> dict[str, torch.Tensor]:
@@ -21,6 +22,19 @@ def pyramid_of(size: tuple[int, int], channels: int, batch: int = 2) -> dict[str
 def test_logits_lie_at_stride_4():
     head = SemanticHead(6, channels=8, num_classes=5)
     assert head(pyramid_of((64, 96), 6)).shape == (2, 5, 64 // STRIDE, 96 // STRIDE)
+
+
+def test_weights_start_as_published():
+    torch.manual_seed(0)
+    head = SemanticHead(16, channels=40, num_classes=60)
+    # Kaiming-normal by fan-out: variance 2 / (output channels x kernel size)
+    convs = [m for branch in head.branches.values() for m in branch if isinstance(m, nn.Conv2d)]
+    assert len(convs) == 7
+    for conv in convs:
+        assert_normal(conv.weight, std=(2 / (40 * 9)) ** 0.5)
+        assert conv.bias is None
+    assert_normal(head.classify.weight, std=(2 / 60) ** 0.5)
+    assert not head.classify.bias.any()
 
 
 def test_each_level_is_doubled_as_often_as_it_needs():
@@ -52,8 +66,8 @@ def test_head_equals_the_stages_written_out():
             else:
                 x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
         total += x
-    wanted = torch.einsum("kc,bchw->bkhw", head.classify.weight[:, :, 0, 0], total)
-    assert_close(head(pyramid), wanted, rtol=1e-4, atol=1e-4)
+    expected = torch.einsum("kc,bchw->bkhw", head.classify.weight[:, :, 0, 0], total)
+    assert_close(head(pyramid), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +79,7 @@ def test_groups_are_those_of_the_paper_and_never_of_one_channel(channels, groups
     assert norm.num_groups == groups
 
 
-def test_head_answers_on_one_single_cell():
+def test_head_works_on_a_single_cell():
     head = SemanticHead(6, channels=8, num_classes=5).train()
     pyramid = pyramid_of((32, 32), 6, batch=1)
     assert pyramid["p5"].shape[2:] == (1, 1)
@@ -84,17 +98,17 @@ def test_upsampling_puts_a_cell_at_the_middle_of_its_pixels():
     ramp = torch.arange(4.0).view(1, 1, 1, 4)
     row = upsample_logits(ramp)[0, 0, 0]
     # Pixel x has its center at (x + 0.5) / 4 - 0.5 cells.
-    wanted = ((torch.arange(16) + 0.5) / 4 - 0.5).clamp(0, 3)
-    assert_close(row, wanted)
+    expected = ((torch.arange(16) + 0.5) / 4 - 0.5).clamp(0, 3)
+    assert_close(row, expected)
 
 
-def test_loss_of_indifferent_logits_is_the_logarithm_of_the_number_of_classes(rng):
+def test_loss_of_equal_logits_is_the_logarithm_of_the_number_of_classes(rng):
     labels = torch.randint(0, 5, (2, 6, 7), generator=rng)
     loss = semantic_loss(torch.zeros(2, 5, 6, 7), labels)
     assert_close(loss, torch.tensor(math.log(5)))
 
 
-def test_loss_looks_at_no_ignored_pixel(rng):
+def test_loss_leaves_ignored_pixels_out(rng):
     labels = torch.randint(0, 3, (1, 4, 4), generator=rng)
     labels[0, :2] = IGNORE
     logits = torch.randn((1, 3, 4, 4), generator=rng)

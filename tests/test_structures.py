@@ -21,7 +21,7 @@ def test_labels_index_the_categories_by_ascending_id_whatever_their_order():
     assert things([]) == stuff([]) == []
 
 
-def found(n: int) -> Detections:
+def detections_of(n: int) -> Detections:
     return Detections(
         torch.arange(4.0 * n).view(n, 4),
         torch.linspace(1, 0, n),
@@ -40,7 +40,7 @@ def found(n: int) -> Detections:
     ],
 )
 def test_detections_are_filtered_as_one(keep, rows):
-    whole = found(3)
+    whole = detections_of(3)
     part = whole[keep]
     assert isinstance(part, Detections)
     assert len(part) == len(rows)
@@ -58,7 +58,7 @@ def test_instances_are_filtered_as_one(rng):
 
 
 def test_moving_moves_every_tensor(rng):
-    moved = found(2).to("meta")
+    moved = detections_of(2).to("meta")
     assert {getattr(moved, f.name).device.type for f in dataclasses.fields(moved)} == {"meta"}
     batch = random_batch([(8, 9), (4, 5)], rng).to("meta")
     assert isinstance(batch, Batch)
@@ -70,4 +70,4 @@ def test_moving_moves_every_tensor(rng):
 
 def test_results_cannot_be_changed_by_accident():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        found(1).scores = torch.zeros(1)
+        detections_of(1).scores = torch.zeros(1)

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float64, Integer
 from torch import Tensor
 
 from pfpn.inputs import require_hard_labels
-from pfpn.structures import IGNORE
+from pfpn.structures import IGNORE, at_least_float32
 
 Labels = Integer[Tensor, "b h w"] | Bool[Tensor, "b h w"]
 
@@ -75,11 +75,6 @@ def _region_sums(
     truth = truth * counts[:, None]
     overlap = (probs * truth).sum((0, 2, 3))
     return overlap, (probs * counts[:, None]).sum((0, 2, 3)), truth.sum((0, 2, 3)).to(probs.dtype)
-
-
-def at_least_float32(values: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """Return float16 and bfloat16 as float32, the rest as it is: losses are summed in no less."""
-    return values if values.dtype == torch.float64 else values.float()
 
 
 def as_float64(values: Tensor) -> Float64[Tensor, "..."]:

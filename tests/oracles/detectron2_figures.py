@@ -44,7 +44,7 @@ DENSE = 5e-5  # of the tensor's absolute maximum
 SCORE = 2e-4
 BOX = 5e-3  # pixels
 PROB = 5e-4
-PIXELS = 1e-4  # share of pixels
+PIXELS = 1e-4  # fraction of pixels
 LOSS = 5e-5  # relative
 GRADIENT = 5e-3  # relative
 SAME_BOX = 0.999  # IoU from which two boxes are one
@@ -161,40 +161,40 @@ def trace_prediction(
     model: PanopticFPN, image: Tensor, shortest_edge: int
 ) -> tuple[dict[str, Tensor], Prediction]:
     """Predict one image and keep every tensor of DENSE_STAGES, and more, on the way."""
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
 
     def keep_backbone(_module: Any, args: Any, features: dict[str, Tensor]) -> None:
-        found["input"] = args[0]
-        found.update({f"res{k}": features[f"c{k}"] for k in range(2, 6)})
+        outputs["input"] = args[0]
+        outputs.update({f"res{k}": features[f"c{k}"] for k in range(2, 6)})
 
     def keep_rpn(_module: Any, args: Any, result: Any) -> None:
         for level, logits, deltas in zip(LEVELS, *result, strict=True):
             h, w = args[0][level].shape[2:]
-            found[f"rpn_obj_{level}"] = logits.view(1, h, w, 3).permute(0, 3, 1, 2)
-            found[f"rpn_delta_{level}"] = deltas.view(1, h, w, 12).permute(0, 3, 1, 2)
+            outputs[f"rpn_obj_{level}"] = logits.view(1, h, w, 3).permute(0, 3, 1, 2)
+            outputs[f"rpn_delta_{level}"] = deltas.view(1, h, w, 12).permute(0, 3, 1, 2)
 
     def keep_box_head(_module: Any, args: Any, result: Any) -> None:
-        found["roi_box_feats"] = args[0]
-        found["cls_logits"] = result[0]
-        found["box_deltas"] = result[1].flatten(1)
+        outputs["roi_box_feats"] = args[0]
+        outputs["cls_logits"] = result[0]
+        outputs["box_deltas"] = result[1].flatten(1)
 
     def keep_proposals(_args: Any, result: Any) -> None:
-        found["proposal_boxes"], found["proposal_logits"] = result[0][0], result[1][0]
+        outputs["proposal_boxes"], outputs["proposal_logits"] = result[0][0], result[1][0]
 
     def keep_raw(_args: Any, raw: Any) -> None:
         detections = raw.detections[0]
-        found["det_boxes_net"] = detections.boxes
-        found["mask_probs"] = detections.mask_probs
+        outputs["det_boxes_net"] = detections.boxes
+        outputs["mask_probs"] = detections.mask_probs
 
     def put(name: str) -> Callable[..., None]:
-        return lambda _module, _args, result: found.__setitem__(name, result)
+        return lambda _module, _args, result: outputs.__setitem__(name, result)
 
     def put_input(name: str) -> Callable[..., None]:
-        return lambda _module, args: found.__setitem__(name, args[0])
+        return lambda _module, args: outputs.__setitem__(name, args[0])
 
     hooks = [
         model.backbone.register_forward_hook(keep_backbone),
-        model.fpn.register_forward_hook(lambda _module, _args, result: found.update(result)),
+        model.fpn.register_forward_hook(lambda _module, _args, result: outputs.update(result)),
         model.semantic_head.register_forward_hook(put("sem_logits_s4")),
         model.rpn_head.register_forward_hook(keep_rpn),
         model.box_head.register_forward_hook(keep_box_head),
@@ -211,7 +211,7 @@ def trace_prediction(
             spy(
                 pfpn.rpn,
                 "pyramid_anchors",
-                lambda _args, result: found.update(
+                lambda _args, result: outputs.update(
                     {f"anchors_{level}": a for level, a in zip(LEVELS, result, strict=True)}
                 ),
             )
@@ -220,12 +220,12 @@ def trace_prediction(
             spy(
                 pfpn.predict,
                 "output_logits",
-                lambda _args, result: found.__setitem__("sem_logits_out", result[0]),
+                lambda _args, result: outputs.__setitem__("sem_logits_out", result[0]),
             )
         )
         stack.enter_context(spy(model, "infer", keep_raw))
         prediction = pfpn.predict.predict(model, [image], config)[0]
-    return found, prediction
+    return outputs, prediction
 
 
 def match_boxes(
@@ -245,7 +245,7 @@ def match_boxes(
 
 
 def dense_error(ours: Tensor, figures: Any, name: str, rows: Tensor | None) -> float:
-    """The worst difference of the sampled elements, as a share of the whole tensor's maximum.
+    """The worst difference of the sampled elements, as a fraction of the whole tensor's maximum.
 
     Args:
         ours: the whole tensor.
@@ -258,19 +258,19 @@ def dense_error(ours: Tensor, figures: Any, name: str, rows: Tensor | None) -> f
     if tuple(ours.shape) != shape:
         return float("inf")
     flat = ours.detach().reshape(shape[0], -1)
-    wanted = torch.from_numpy(figures[name]).flatten()
+    expected = torch.from_numpy(figures[name]).flatten()
     scale = float(figures[f"{name}.stats"][2])
     step = int(figures[f"{name}.step"]) if f"{name}.step" in figures else 1
-    position = torch.arange(len(wanted)) * step
+    position = torch.arange(len(expected)) * step
     row, column = position // flat.shape[1], position % flat.shape[1]
     if rows is None:
-        return float((flat[row, column] - wanted).abs().max()) / scale
+        return float((flat[row, column] - expected).abs().max()) / scale
     known = row < len(rows)
-    errors = torch.empty(len(wanted))
-    errors[known] = (flat[rows[row[known]], column[known]] - wanted[known]).abs()
+    errors = torch.empty(len(expected))
+    errors[known] = (flat[rows[row[known]], column[known]] - expected[known]).abs()
     nearby = torch.arange(-NEARBY, NEARBY + 1) + row[~known, None]
     values = flat[nearby.clamp(0, shape[0] - 1), column[~known, None]]
-    errors[~known] = (values - wanted[~known, None]).abs().amin(dim=1)
+    errors[~known] = (values - expected[~known, None]).abs().amin(dim=1)
     return float(errors.max()) / scale
 
 
@@ -282,17 +282,17 @@ def compare_inference(case: str, model: PanopticFPN, shared: Path | None) -> dic
     folder, image = load_case(case, shared)
     with np.load(folder / f"infer_{case}.npz") as file:
         z = {name: file[name] for name in file.files}
-    found, prediction = trace_prediction(model, image, SHORTEST_EDGE[case])
+    outputs, prediction = trace_prediction(model, image, SHORTEST_EDGE[case])
     size = (image.shape[1], image.shape[2])
 
     def figure(name: str) -> Tensor:
         return torch.from_numpy(z[name])
 
-    proposal_row, unmatched = match_boxes(found["proposal_boxes"], figure("proposal_boxes"))
-    unmatched += abs(len(found["proposal_boxes"]) - int(z["proposal_boxes.shape"][0]))
+    proposal_row, unmatched = match_boxes(outputs["proposal_boxes"], figure("proposal_boxes"))
+    unmatched += abs(len(outputs["proposal_boxes"]) - int(z["proposal_boxes.shape"][0]))
     labels = prediction.detections.labels
     det_row, det_unmatched = match_boxes(
-        found["det_boxes_net"], figure("det_boxes_net"), labels, figure("det_classes")
+        outputs["det_boxes_net"], figure("det_boxes_net"), labels, figure("det_classes")
     )
     det_unmatched += abs(len(labels) - int(z["det_boxes_net.shape"][0]))
 
@@ -303,7 +303,7 @@ def compare_inference(case: str, model: PanopticFPN, shared: Path | None) -> dic
             rows = proposal_row
         elif name in ("roi_mask_feats", "mask_logits"):
             rows = det_row
-        error = dense_error(found[name], z, name, rows)
+        error = dense_error(outputs[name], z, name, rows)
         deviations[name] = Deviation(error, DENSE, "of absmax")
 
     def add(name: str, difference: Tensor, tolerance: float, unit: str) -> None:
@@ -311,37 +311,37 @@ def compare_inference(case: str, model: PanopticFPN, shared: Path | None) -> dic
 
     boxes, scores = prediction.detections.boxes, prediction.detections.scores
     deviations["proposals unmatched"] = Deviation(unmatched, 0, "boxes")
-    logits = found["proposal_logits"][proposal_row]
+    logits = outputs["proposal_logits"][proposal_row]
     add("proposal_logits", logits - figure("proposal_logits"), SCORE, "")
     deviations["detections unmatched"] = Deviation(det_unmatched, 0, "boxes")
-    net_boxes = found["det_boxes_net"][det_row]
+    net_boxes = outputs["det_boxes_net"][det_row]
     add("det_boxes_net", net_boxes - figure("det_boxes_net"), BOX, "px")
     add("det_boxes", boxes[det_row] - figure("det_boxes"), BOX, "px")
     add("det_scores", scores[det_row] - figure("det_scores"), SCORE, "")
     probs = figure("mask_probs")
-    add("mask_probs", found["mask_probs"][det_row[: len(probs)]] - probs, PROB, "")
+    add("mask_probs", outputs["mask_probs"][det_row[: len(probs)]] - probs, PROB, "")
 
     shape = tuple(z["det_masks.shape"])
     bits = np.unpackbits(z["det_masks.bits"])[: int(np.prod(shape))]
-    wanted_masks = torch.from_numpy(bits.reshape(shape)).bool()
-    assert wanted_masks.sum((1, 2)).tolist() == z["det_masks.area"].tolist()
+    expected_masks = torch.from_numpy(bits.reshape(shape)).bool()
+    assert expected_masks.sum((1, 2)).tolist() == z["det_masks.area"].tolist()
     masks = torch.zeros((len(boxes), *size), dtype=torch.bool)
     windows = paste_windows(prediction.detections.mask_probs, boxes, size)
     for mask, window in zip(masks, windows, strict=True):
         h, w = window.mask.shape
         mask[window.top : window.top + h, window.left : window.left + w] = window.mask
-    wrong = float((masks[det_row] != wanted_masks).float().mean())
+    wrong = float((masks[det_row] != expected_masks).float().mean())
     deviations["det_masks"] = Deviation(wrong, PIXELS, "of pixels")
 
     wrong = float((prediction.label_map != figure("sem_argmax")).float().mean())
     deviations["sem_argmax"] = Deviation(wrong, PIXELS, "of pixels")
     wrong = float((prediction.panoptic.id_map != figure("panoptic")).float().mean())
     deviations["panoptic"] = Deviation(wrong, PIXELS, "of pixels")
-    wanted = [
+    expected = [
         (s["id"], s["isthing"], s["category_id"]) for s in json.loads(str(z["segments_info"]))
     ]
     got = [(s.id, s.is_thing, s.label) for s in prediction.panoptic.segments]
-    differing = len(set(got) ^ set(wanted))
+    differing = len(set(got) ^ set(expected))
     deviations["segments_info"] = Deviation(differing, 0, "segments")
     return deviations
 
@@ -403,10 +403,10 @@ def compare_training(case: str, model: PanopticFPN, shared: Path | None) -> dict
 
     deviations = {}
     for theirs, ours in OUR_LOSSES.items():
-        wanted = float(z[theirs])
+        expected = float(z[theirs])
         if ours == "loss_semantic":
-            wanted /= model.config.semantic_weight  # detectron2 has weighted it already
-        error = abs(float(losses[ours].detach()) - wanted) / wanted
+            expected /= model.config.semantic_weight  # detectron2 has weighted it already
+        error = abs(float(losses[ours].detach()) - expected) / expected
         deviations[ours] = Deviation(error, LOSS, "relative")
 
     for name, index in zip(("rpn_pos", "rpn_neg"), anchors[0], strict=True):
@@ -423,8 +423,8 @@ def compare_training(case: str, model: PanopticFPN, shared: Path | None) -> dict
     wrong = int((labels[row] != torch.from_numpy(z["sampled_classes_0"])).sum())
     deviations["roi labels"] = Deviation(wrong, 0, "labels")
     foreground = z["sampled_classes_0"] < model.config.num_things
-    wanted = torch.from_numpy(z["sampled_gt_boxes_0"])[foreground]
-    error = float((truth.boxes[matched[row[foreground]]] - wanted).abs().max())
+    expected = torch.from_numpy(z["sampled_gt_boxes_0"])[foreground]
+    error = float((truth.boxes[matched[row[foreground]]] - expected).abs().max())
     deviations["roi gt_boxes"] = Deviation(error, BOX, "px")
 
     shape = tuple(z["mask_targets_0.shape"])
