@@ -8,7 +8,7 @@ import copy
 import math
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
@@ -72,12 +72,12 @@ class Exercise:
     difficulty: int  # 1 to 3
     minutes: int
     hints: tuple[str, ...]  # from a nudge to nearly the answer
-    reference: Callable[..., Any] = lambda *_: None
-    cases: Callable[[], Iterable[Case]] = lambda: ()  # small, the simplest first
-    mistakes: tuple[Mistake, ...] = ()
     tolerance: float = 1e-5
     # How to call an answer with the arguments of a case, where answer(*arguments) will not do.
     run: Callable[..., Any] = lambda answer, *arguments: answer(*arguments)
+    reference: Callable[..., Any] = field(init=False)
+    cases: Callable[[], Iterable[Case]] = field(init=False)  # small, the simplest first
+    mistakes: tuple[Mistake, ...] = field(init=False, default=())
 
     def answer(self, function: Function) -> Function:
         """Decorate the reference."""

@@ -78,7 +78,7 @@ def test_a_typical_mistake_gets_its_message():
     assert "That is x + 1." in report_on(lambda x: 1 + x)[1]
 
 
-def test_a_mistake_that_fails_earlier_is_not_taken_for_it():
+def test_a_mistake_that_fails_earlier_cases_is_not_named():
     def late(x):  # right on the first case, x + 1 on the second: not what "x + 1" does
         return x + 1 if x.any() else x
 
@@ -163,11 +163,11 @@ def test_a_difference_is_described(expected, found, words):
         (torch.zeros(0, 4), torch.zeros(0, 4)),
     ],
 )
-def test_what_is_equal_enough_is_right(expected, found):
+def test_values_within_the_tolerance_are_right(expected, found):
     assert differ(expected, found, 1e-5) == ""
 
 
-def test_values_are_shown_in_small_numbers():
+def test_values_are_shown_briefly():
     assert brief(torch.tensor([1 / 3, 2.0])) == "[0.3333, 2.0]"
     assert brief(torch.zeros(100, 4)) == "a tensor (100, 4) of floats"
     assert brief((torch.tensor([1]), 0.123456)) == "([1], 0.1235)"

@@ -1,4 +1,4 @@
-"""Every exercise of the course: its reference is right, and each typical mistake is recognised."""
+"""Each exercise: its reference is right, and each typical mistake gets its own message."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_every_mistake_fails_with_its_own_message(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_not_answered_is_not_wrong(name, capsys):
+def test_a_stub_is_not_a_wrong_answer(name, capsys):
     def stub(*arguments):
         raise NotImplementedError
 
@@ -36,7 +36,7 @@ def test_what_is_not_answered_is_not_wrong(name, capsys):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_exercise_is_whole(name):
+def test_an_exercise_is_complete(name):
     exercise = find(name)
     chapter, _, short = name.partition(".")
     assert chapter.isdigit()
@@ -72,7 +72,7 @@ def test_every_chapter_has_an_easy_exercise_and_a_harder_one():
         assert max(levels) > 1, chapter
 
 
-def test_an_unknown_exercise_is_refused_with_the_nearest():
+def test_an_unknown_exercise_is_refused_with_similar_names():
     with pytest.raises(ValueError, match=r"No exercise is called '04\.levl_of_box'"):
         check("04.levl_of_box", print)
 

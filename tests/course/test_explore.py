@@ -1,4 +1,4 @@
-"""What a reader of the notebooks sees: figures with words, explorers in both modes, predictions."""
+"""Figures with descriptions, explorers with and without sliders, predictions."""
 
 import io
 import json
@@ -27,7 +27,7 @@ def _shell():
 
 @pytest.fixture
 def live(monkeypatch):
-    """As if a reader's browser were listening."""
+    """A notebook with a live kernel."""
     monkeypatch.delenv("PFPN_STATIC", raising=False)
     monkeypatch.setattr(InteractiveShell, "kernel", object(), raising=False)
 
@@ -51,7 +51,7 @@ def outputs(run):
     return captured.outputs
 
 
-def test_a_figure_is_shown_once_with_its_words_and_its_size():
+def test_a_figure_is_shown_once_with_its_description_and_its_size():
     (output,) = outputs(lambda: show(line(), WORDS))
     assert output.data["text/plain"] == f"Figure: {WORDS}"
     assert output.metadata["image/png"] == {"alt": WORDS, "width": 288, "height": 192}
@@ -91,7 +91,7 @@ def test_the_environment_makes_a_live_notebook_static(live, monkeypatch):
     assert is_static()
 
 
-def test_a_static_explorer_shows_every_frame_and_says_which():
+def test_a_static_explorer_shows_every_frame_with_its_caption():
     (output,) = outputs(lambda: explore(line, FRAMES, WORDS, **KNOBS))
     assert output.data["text/plain"] == (
         f"Figure: {WORDS} Frames: slope 1, grid on, kind a; slope 2, grid off, kind b."
@@ -106,13 +106,13 @@ def test_frames_stand_side_by_side_while_there_is_room():
     assert four.height == 2 * one.height
 
 
-def test_captions_read_like_words():
+def test_a_caption_is_the_settings_in_words():
     assert caption({"top_down": False, "stride": 4, "at": 0.25, "mode": "mean"}) == (
         "top down off, stride 4, at 0.25, mode mean"
     )
 
 
-def test_a_live_explorer_draws_anew_when_a_knob_turns():
+def test_a_live_explorer_redraws_when_a_knob_moves():
     explorer = Explorer(line, FRAMES[0], KNOBS, WORDS)
     assert explorer.settings() == FRAMES[0]
     before = explorer.picture.value
@@ -141,7 +141,7 @@ def test_a_knob_becomes_the_control_that_fits():
     assert controls["choice"].options == ("x", "y")
 
 
-def test_a_live_reader_gets_sliders(live):
+def test_a_live_notebook_has_sliders(live):
     (output,) = outputs(lambda: explore(line, FRAMES, WORDS, **KNOBS))
     assert "application/vnd.jupyter.widget-view+json" in output.data
 
@@ -156,27 +156,27 @@ def test_a_live_reader_gets_sliders(live):
         ([FRAMES[0] | {"grid": 1}], "grid is 1, expected True or False"),
     ],
 )
-def test_frames_that_no_knob_can_reach_are_refused(frames, words):
+def test_frames_with_values_that_a_knob_lacks_are_refused(frames, words):
     with pytest.raises(ValueError, match=words):
         explore(line, frames, WORDS, **KNOBS)
 
 
-def said(run):
+def shown_texts(run):
     return [output.data["text/plain"] for output in outputs(run)]
 
 
 def test_a_static_question_is_text():
-    assert said(lambda: ask("How steep?", ["flat", "steep"])) == [
+    assert shown_texts(lambda: ask("How steep?", ["flat", "steep"])) == [
         "Your prediction? How steep?\n\n- flat\n- steep"
     ]
-    assert said(lambda: ask("How many?", unit="cells")) == [
+    assert shown_texts(lambda: ask("How many?", unit="cells")) == [
         "Your prediction? How many? (a number of cells)"
     ]
 
 
 def test_an_answer_is_shown_beside_the_result():
     guess = ask("How many?", unit="cells", answer=20)
-    assert said(lambda: guess.reveal(24, "Six by four.")) == [
+    assert shown_texts(lambda: guess.reveal(24, "Six by four.")) == [
         "You said: 20 cells. It is: 24 cells. Not this time. Six by four."
     ]
     assert guess.right is False
@@ -190,7 +190,7 @@ def test_a_number_near_enough_is_right():
 
 def test_no_answer_is_neither_right_nor_wrong():
     guess = ask("How steep?", ["flat", "steep"])
-    assert said(lambda: guess.reveal("flat")) == ["You said: no prediction. It is: flat."]
+    assert shown_texts(lambda: guess.reveal("flat")) == ["You said: no prediction. It is: flat."]
     assert guess.right is None
 
 
@@ -206,7 +206,7 @@ def test_a_live_answer_is_read_from_its_widget_and_then_fixed(live):
 
 
 @pytest.mark.parametrize(("typed", "right"), [("24", True), ("24,0", True), ("many", None)])
-def test_a_typed_number_is_read_and_words_are_no_prediction(live, typed, right):
+def test_a_typed_number_is_read_and_other_text_is_no_prediction(live, typed, right):
     guess = ask("How many?", unit="cells")
     guess.control.value = typed
     guess.reveal(24)
@@ -220,11 +220,11 @@ def test_a_result_or_an_answer_that_is_no_option_is_refused():
         ask("How steep?", ["flat", "steep"]).reveal("round")
 
 
-def test_predictions_are_summed_up():
+def test_a_tally_counts_the_predictions():
     right, wrong, none = ask("A?", answer=1), ask("B?", answer=2), ask("C?")
     for guess in (right, wrong, none):
         guess.reveal(1)
-    assert said(lambda: tally(right, wrong, none)) == [
+    assert shown_texts(lambda: tally(right, wrong, none)) == [
         "Your predictions: 1 of 2 right, 3 were asked."
     ]
-    assert said(lambda: tally(none))[0].startswith("None of the 1 predictions")
+    assert shown_texts(lambda: tally(none))[0].startswith("None of the 1 predictions")

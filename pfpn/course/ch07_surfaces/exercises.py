@@ -156,8 +156,8 @@ NORMALIZE_FILTERS = Exercise(
         "flatten(1) makes each filter one row; norm(dim=1) gives a length for each; give that"
         " enough axes of size 1 to multiply the direction.",
     ),
-    reference=normalize_filters,
 )
+NORMALIZE_FILTERS.answer(normalize_filters)
 
 
 @NORMALIZE_FILTERS.examples
