@@ -1,8 +1,10 @@
 """Small things that many tests are made of: boxes, images, truths, models that cost nothing."""
 
+import io
 from collections.abc import Sequence
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from pfpn.boxes import masks_to_boxes
@@ -125,3 +127,10 @@ def assert_uniform(weight: Tensor, bound: float) -> None:
     assert values.max() > 0.99
     assert values.mean().abs() < 5 / (3 * len(values)) ** 0.5
     assert abs(values.square().mean() - 1 / 3) < 5 * (4 / 45 / len(values)) ** 0.5
+
+
+def to_png(figure: Figure) -> bytes:
+    """The picture of a figure, small: that it can be drawn at all."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=50)
+    return buffer.getvalue()

@@ -1,15 +1,13 @@
 """A prediction against its truth: statuses, outlines and words."""
 
-import io
-
 import pytest
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
 from pfpn.course.ch10_quality.numbers import make_error, panoptic_from_letters
 from pfpn.data.toy import TOY_CATEGORIES, ToyStreet
 from pfpn.plot.mistakes import STATUS_COLORS, describe_mistakes, plot_mistakes, statuses
 from pfpn.structures import Panoptic, Sample
+from tests.factories import to_png
 
 C = TOY_CATEGORIES
 
@@ -21,12 +19,6 @@ def streets() -> list[Sample]:
 
 def letters(text: str, **classes: str) -> Panoptic:
     return panoptic_from_letters(text, C, **classes)
-
-
-def save(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=50)
-    return buffer.getvalue()
 
 
 def test_every_segment_has_a_status():
@@ -43,7 +35,7 @@ def test_mistakes_are_named_with_their_sizes(streets):
     words = describe_mistakes(sample, prediction, C)
     assert "5 of 8 things are matched" in words
     assert "False: none" in words
-    assert save(plot_mistakes(sample, prediction, C))
+    assert to_png(plot_mistakes(sample, prediction, C))
 
 
 def test_things_are_outlined_by_status_and_matches_have_their_iou(streets):

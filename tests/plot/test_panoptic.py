@@ -1,7 +1,5 @@
 """Panoptic maps as pixels, figures and words."""
 
-import io
-
 import numpy as np
 import pytest
 import torch
@@ -20,6 +18,7 @@ from pfpn.plot.panoptic import (
     segment_colors,
 )
 from pfpn.structures import Category, Panoptic, Sample, Segment
+from tests.factories import to_png
 
 CATEGORIES = (
     Category(4, "cup", True, (200, 0, 0)),
@@ -44,12 +43,6 @@ GRAY = torch.full((3, 3, 4), 100, dtype=torch.uint8)
 @pytest.fixture(scope="module")
 def scenes() -> list[Sample]:
     return list(ToyStreet(3, seed=0, size=(64, 96)))
-
-
-def save(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=60)
-    return buffer.getvalue()
 
 
 def test_a_segment_has_its_class_color_and_the_second_instance_a_shade():
@@ -177,7 +170,7 @@ def test_plot_panoptic_shows_image_and_map_and_names_the_classes(scenes):
     listed = [text.get_text() for text in legend.get_texts()]
     assert {"sky", "road"} <= set(listed)
     assert len(listed) == len(set(listed))
-    assert save(figure).startswith(b"\x89PNG")
+    assert to_png(figure).startswith(b"\x89PNG")
 
 
 def test_plot_comparison_has_a_row_for_each_sample(scenes):
@@ -185,7 +178,7 @@ def test_plot_comparison_has_a_row_for_each_sample(scenes):
     titles = [axes.get_title() for axes in figure.axes]
     assert len(titles) == 9
     assert titles[:3] == ["image 0", "truth", "prediction, PQ 100.0"]
-    assert save(figure).startswith(b"\x89PNG")
+    assert to_png(figure).startswith(b"\x89PNG")
 
 
 def test_plot_comparison_takes_titles_and_leaves_pq_away(scenes):
@@ -210,8 +203,8 @@ def test_plot_comparison_needs_one_prediction_and_one_title_each(scenes):
 def test_one_pixel_can_be_plotted():
     pixel = Panoptic(torch.ones(1, 1, dtype=torch.int64), (Segment(1, 1, False),))
     image = torch.zeros(3, 1, 1, dtype=torch.uint8)
-    assert save(plot_panoptic(image, pixel, CATEGORIES))
-    assert save(plot_comparison([Sample(image, pixel, 0)], [pixel], CATEGORIES))
+    assert to_png(plot_panoptic(image, pixel, CATEGORIES))
+    assert to_png(plot_comparison([Sample(image, pixel, 0)], [pixel], CATEGORIES))
 
 
 def test_a_map_that_is_all_void_can_be_plotted():

@@ -19,6 +19,7 @@ from pfpn.plot.style import (
     ORANGE,
     RED,
     SKY,
+    Point,
     add_legend,
     center_text,
     draw_arrow,
@@ -76,21 +77,15 @@ def _height(k: str) -> float:
 
 
 def _draw_tile(
-    axes: Any,
-    center: tuple[float, float],
-    width: float,
-    color: str,
-    name: str = "",
-    shape: Shape | None = None,
+    axes: Any, center: Point, width: float, color: str, name: str = "", shape: Shape | None = None
 ) -> None:
     """Draw a feature map lying in perspective, its name in it and its shape below."""
     (x, y), w = center, width / 2
     h, skew = 0.17 + 0.05 * w, 0.3 * w
-    corners = [(x - w - skew, y - h), (x + w - skew, y - h), (x + w + skew, y + h)]
-    corners.append((x - w + skew, y + h))
-    axes.add_patch(
-        Polygon(corners, facecolor=color, edgecolor="black", linewidth=0.8, alpha=0.85, zorder=3)
-    )
+    left, right = x - w, x + w
+    corners = [(left - skew, y - h), (right - skew, y - h), (right + skew, y + h)]
+    corners.append((left + skew, y + h))
+    axes.add_patch(Polygon(corners, fc=color, ec="black", lw=0.8, alpha=0.85, zorder=3))
     if name:
         center_text(axes, x, y, name, fontsize=10, weight="bold", zorder=4)
     if shape is not None:
@@ -98,13 +93,7 @@ def _draw_tile(
         axes.text(x + 0.13, y - h - 0.06, words, ha="left", va="top", fontsize=8, zorder=4)
 
 
-def _draw_step(
-    axes: Any,
-    start: tuple[float, float],
-    end: tuple[float, float],
-    text: str = "",
-    above: bool = False,
-) -> None:
+def _draw_step(axes: Any, start: Point, end: Point, text: str = "", above: bool = False) -> None:
     """Draw an arrow with a text above or beside its middle."""
     draw_arrow(axes, start, end, color="0.2")
     x, y = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
@@ -148,9 +137,7 @@ def plot_fields(image: UInt8[Tensor, "3 h w"], fields: Sequence[Field]) -> Figur
         row, column = field.center
         for side, color, style in ((field.theory, BLUE, "--"), (field.side, RED, "-")):
             corner = (column + 0.5 - side / 2, row + 0.5 - side / 2)
-            axes.add_patch(
-                Rectangle(corner, side, side, fill=False, edgecolor=color, linestyle=style, lw=1.8)
-            )
+            axes.add_patch(Rectangle(corner, side, side, fill=False, ec=color, ls=style, lw=1.8))
         axes.set(xlim=(0, width), ylim=(height, 0))
     return figure
 

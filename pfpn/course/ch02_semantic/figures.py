@@ -18,6 +18,7 @@ from pfpn.plot.style import (
     RED,
     SKY,
     YELLOW,
+    Point,
     add_legend,
     center_text,
     draw_arrow,
@@ -59,7 +60,7 @@ def plot_branch(
     height, width = shapes["p2"][1:]
     for row, level in enumerate(LEVELS):
         y = 1.45 * row
-        _draw_box(axes, (0.0, y), 1.3, level, GREEN, shapes[level], "bold")
+        _draw_box(axes, (0.0, y), 1.3, level, GREEN, shapes[level])
         number, doubles = max(1, int(level[1]) - 2), level != "p2"
         text = "3x3, GN, ReLU\n2x bilinear" if doubles else "3x3, GN, ReLU"
         x = 0.65
@@ -86,23 +87,14 @@ def plot_branch(
 
 
 def _draw_box(
-    axes: Any,
-    center: tuple[float, float],
-    width: float,
-    text: str,
-    color: str,
-    shape: tuple[int, ...],
-    weight: str = "normal",
+    axes: Any, center: Point, width: float, text: str, color: str, shape: tuple[int, ...]
 ) -> None:
-    """Draw a rounded box with a text in it and a shape below."""
+    """Draw a rounded box with a text in it, bold if it names a level, and a shape below."""
     x, y = center
-    axes.add_patch(
-        FancyBboxPatch(
-            (x - width / 2, y - 0.33), width, 0.66, boxstyle="round,pad=0,rounding_size=0.1",
-            facecolor=color, edgecolor="black", linewidth=0.8, alpha=0.85, zorder=3,
-        )
-    )  # fmt: skip
-    center_text(axes, x, y, text, weight=weight, zorder=4)
+    corner, style = (x - width / 2, y - 0.33), "round,pad=0,rounding_size=0.1"
+    box = FancyBboxPatch(corner, width, 0.66, style, fc=color, ec="black", lw=0.8, alpha=0.85)
+    axes.add_patch(box).set_zorder(3)
+    center_text(axes, x, y, text, weight="bold" if text in LEVELS else "normal", zorder=4)
     words = " x ".join(map(str, shape))
     center_text(axes, x, y - 0.4, words, va="top", color="0.25", zorder=4)
 

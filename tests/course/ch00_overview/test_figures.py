@@ -1,12 +1,10 @@
 """The first look in pictures, and the words beside them."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 from pfpn.course.ch00_overview.figures import (
     describe_pipeline,
@@ -25,6 +23,7 @@ from pfpn.data.toy import TOY_CATEGORIES, ToyStreet
 from pfpn.engine.checkpoint import load_weights
 from pfpn.plot.palette import VOID_COLOR
 from pfpn.structures import Panoptic, Sample, Segment
+from tests.factories import to_png
 
 TOY = Path(__file__).resolve().parents[3] / "data" / "checkpoints" / "toy.safetensors"
 CAR, ROAD = 2, 3
@@ -37,12 +36,6 @@ GRAY = Sample(torch.full((3, 2, 6), 100, dtype=torch.uint8), PANOPTIC, 0)
 @pytest.fixture(scope="module")
 def street() -> Sample:
     return ToyStreet(3, seed=7)[2]
-
-
-def save(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=50)
-    return buffer.getvalue()
 
 
 def test_classes_have_plain_colors_and_instances_shades():
@@ -67,7 +60,7 @@ def test_the_probe_names_the_segments_and_their_match():
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["truth: road, id 5", "found: car 2, id 2"]
     assert figure.texts[0].get_text() == "Two classes: these two cannot match."
-    assert save(figure)
+    assert to_png(figure)
 
 
 def test_the_tasks_figure_shows_what_is_lost(street):
@@ -75,7 +68,7 @@ def test_the_tasks_figure_shows_what_is_lost(street):
     titles = " ".join(axes.get_title() for axes in figure.axes)
     assert "3 cars, 2 regions" in titles
     assert "car 3 as 2" in describe_tasks(street, TOY_CATEGORIES)
-    assert save(figure)
+    assert to_png(figure)
 
 
 def test_id_colors_are_the_bytes_of_the_ids(street):
@@ -100,4 +93,4 @@ def test_the_map_of_the_course_names_every_chapter(street):
     assert {"c2: 32 x 48", "p5: 4 x 6"} <= texts
     words = describe_pipeline(trace, trained)
     assert f"{len(trace.prediction.panoptic.segments)} segments" in words
-    assert save(figure)
+    assert to_png(figure)

@@ -1,9 +1,6 @@
 """Pictures of panoptic quality and the words beside them."""
 
-import io
-
 import pytest
-from matplotlib.figure import Figure
 
 from pfpn.course.ch10_quality.figures import (
     describe_class_quality,
@@ -28,6 +25,7 @@ from pfpn.course.ch10_quality.numbers import (
 from pfpn.data.toy import TOY_CATEGORIES, ToyStreet
 from pfpn.quality import PanopticQuality
 from pfpn.structures import Panoptic, Sample
+from tests.factories import to_png
 
 C = TOY_CATEGORIES
 
@@ -41,12 +39,6 @@ def letters(text: str, **classes: str) -> Panoptic:
     return panoptic_from_letters(text, C, **classes)
 
 
-def save(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=50)
-    return buffer.getvalue()
-
-
 def test_figures_of_small_maps_show_matches_and_mistakes():
     gt = letters("aaabb ccccc", a="car", b="person", c="road")
     prediction = letters("aaabd cccc.", a="car", b="person", d="dog", c="road")
@@ -57,7 +49,7 @@ def test_figures_of_small_maps_show_matches_and_mistakes():
     figure = plot_matching(gt, prediction, C)
     shown = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert {"1.00", "0.50", "0.80", "person\nFN", "dog\nFP"} <= set(shown)
-    assert save(figure)
+    assert to_png(figure)
 
 
 def test_the_moved_figure_stands_on_its_curve(streets):
@@ -89,8 +81,8 @@ def test_figures_by_class_and_by_size(streets):
     assert "sky SQ 100.0, RQ 100.0, PQ 100.0" in describe_class_quality(result)
     rows = true_segments(streets, maps, C)
     assert "smaller half" in describe_sizes(rows)
-    assert save(figure)
-    assert save(plot_sizes(rows))
+    assert to_png(figure)
+    assert to_png(plot_sizes(rows))
 
 
 def test_each_mistake_is_drawn_with_its_three_scores(streets):
