@@ -115,8 +115,8 @@ def _plain_mean(values: Tensor, y: float, x: float) -> float:
 
 
 bilinear.mistake(
-    "The weights are the wrong way round: a point on the upper row must not feel the lower one, so "
-    "the upper row weighs 1 - down."
+    "The weights are the wrong way round: a point on the upper row must not depend on the lower "
+    "one, so the upper row weighs 1 - down."
 )(lambda values, y, x: _bilinear(values, y, x, swap_weights=True))
 
 

@@ -261,15 +261,9 @@ def plot_class_boxes(
 
 
 def _draw_detections(
-    axes: Any,
-    image: Image,
-    detections: Panel,
-    categories: Sequence[Category],
-    *,
-    masks: Bool[Tensor, "n h w"] | None = None,
-    title: str = "",
-    names: bool = False,
-) -> None:
+    axes: Any, image: Image, detections: Panel, categories: Sequence[Category], title: str,
+    *, masks: Bool[Tensor, "n h w"] | None, named: bool,
+) -> None:  # fmt: skip
     """Draw boxes in their class's color, the best on top, with masks under them if given."""
     boxes, labels, scores = detections
     known = class_colors(categories)
@@ -283,7 +277,7 @@ def _draw_detections(
             taken |= mask
     draw_pixels(axes, pixels, title)
     order = scores.argsort().tolist()
-    words = [kinds[i].name for i in order] if names else []
+    words = [kinds[i].name for i in order] if named else []
     shown = [to_hex(instance_color(colors[i], PALE)) for i in order]
     draw_boxes(axes, boxes[order], shown, names=words, width=1.3)
 
@@ -291,7 +285,7 @@ def _draw_detections(
 # Masks ------------------------------------------------------------------------------------------
 
 
-def _draw_outline(axes: Any, mask: Bool[Tensor, "h w"], color: str, width: float) -> None:
+def _draw_contour(axes: Any, mask: Bool[Tensor, "h w"], color: str, width: float) -> None:
     """Draw the smooth outline of a mask over its image."""
     y, x = (np.arange(n) + 0.5 for n in mask.shape)
     axes.contour(x, y, mask.float().numpy(), [0.5], colors=[color], linewidths=width)
@@ -313,7 +307,7 @@ def plot_mask_targets(
     for (above, below), roi, mask, target in zip(panels.T, rois, masks, targets, strict=True):
         x0, y0, x1, y1 = roi.tolist()
         draw_image(above, image, f"roi {x1 - x0:.0f} x {y1 - y0:.0f} pixels")
-        _draw_outline(above, mask, SECOND_COLOR, 1.8)
+        _draw_contour(above, mask, SECOND_COLOR, 1.8)
         draw_boxes(above, roi[None], FIRST_COLOR, width=2)
         view_square(above, (x0, y0, x1, y1), 8)
         _show_mask(below, target, f"target {target.shape[0]} x {target.shape[1]}")
@@ -372,10 +366,8 @@ def plot_paste(
     figure, (left, right) = subplots(8.4, 4.0, 1, 2)
     x0, y0, x1, y1 = box.tolist()
     mask = paste_masks(probs[None], box[None], size)[0].numpy()
-    _show_mask(
-        left, probs, f"the mask's bins in its box ({x0:g}, {y0:g}, {x1:g}, {y1:g})",
-        extent=(x0, x1, y1, y0),
-    )  # fmt: skip
+    title = f"the mask's bins in its box ({x0:g}, {y0:g}, {x1:g}, {y1:g})"
+    _show_mask(left, probs, title, extent=(x0, x1, y1, y0))
     for i, j in np.ndindex(*probs.shape):
         x = x0 + (j + 0.5) * (x1 - x0) / probs.shape[1]
         y = y0 + (i + 0.5) * (y1 - y0) / probs.shape[0]
@@ -408,7 +400,7 @@ def plot_mask_pairs(pairs: Sequence[numbers.MaskPair]) -> Figure:
         pixels, prediction = rgb(pair.image) * 0.8, pair.prediction.numpy()
         pixels[prediction] = 0.45 * pixels[prediction] + 0.55 * np.asarray(PREDICTED)
         draw_pixels(axes, pixels, f"{pair.title}: IoU {pair.overlap:.2f}")
-        _draw_outline(axes, pair.truth, "white", 1.6)
+        _draw_contour(axes, pair.truth, "white", 1.6)
         rows, columns = np.nonzero(pair.truth.numpy())
         view_square(axes, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1), 9.5)
         axes.set_facecolor("0.9")
@@ -454,8 +446,6 @@ def plot_instance_stages(
         (rest[4], "6  truth", real, truth.masks),
     ):
         count = "" if axes is rest[3] else f" ({len(panel[0])})"
-        _draw_detections(
-            axes, image, panel, categories, masks=filled, title=title + count,
-            names=axes is rest[2],
-        )  # fmt: skip
+        named = axes is rest[2]
+        _draw_detections(axes, image, panel, categories, title + count, masks=filled, named=named)
     return figure

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from pfpn.course.ch09_merging import numbers
 from pfpn.course.ch09_merging.numbers import Candidates, Claim
-from pfpn.plot.palette import Color, class_colors, to_hex
+from pfpn.plot.palette import Color, class_colors, paint_ids, to_hex
 from pfpn.plot.panoptic import border_lines, draw_panoptic
 from pfpn.plot.style import (
     BLUE,
@@ -39,7 +39,7 @@ CONFLICTS = {
     numbers.AGREED: ("one answer", "#f2f2f2"),
     numbers.TWICE: ("two or more instances", ORANGE),
     numbers.AGAINST_STUFF: ("an instance and stuff", BLUE),
-    numbers.NOBODY: ("nobody", "#3a3a40"),
+    numbers.UNCLAIMED: ("nobody", "#3a3a40"),
 }
 GROUPS = {"all": "black", "things": RED, "stuff": BLUE}
 LONG_NAMES = {
@@ -48,6 +48,7 @@ LONG_NAMES = {
     "min_stuff_area": "smallest stuff area (pixels)",
 }
 OUTCOMES = ("kept", "score too low", "too much hidden", "empty")
+BLANK: Color = (245, 245, 245)  # of pixels without a square
 ALPHA = 0.75  # of the segments' colors over the image
 
 Sweeps = Mapping[str, tuple[Sequence[float], Sequence[PanopticResult]]]
@@ -56,7 +57,7 @@ Sweeps = Mapping[str, tuple[Sequence[float], Sequence[PanopticResult]]]
 # The rules, one by one --------------------------------------------------------------------------
 
 
-def _draw_outline(
+def _draw_closed_outline(
     axes: Any, mask: Bool[np.ndarray, "h w"], *strokes: tuple[str, float], style: str = "-"
 ) -> None:
     """Draw the outline of a mask along the sides of its pixels, in each (color, width) in turn."""
@@ -74,19 +75,15 @@ def _draw_instances(axes: Any, candidates: Candidates, categories: Sequence[Cate
     for i in candidates.scores.argsort(stable=True).tolist():
         color = to_hex(colors[kinds[int(candidates.labels[i])].id])
         if masks[i].any():
-            _draw_outline(axes, masks[i], ("white", 2.2), (color, 1.2))
+            _draw_closed_outline(axes, masks[i], ("white", 2.2), (color, 1.2))
     axes.set(xlim=(0, width), ylim=(height, 0))
 
 
 def _draw_map(
-    axes: Any,
-    candidates: Candidates,
-    panoptic: Panoptic,
-    categories: Sequence[Category],
-    title: str,
+    axes: Any, candidates: Candidates, panoptic: Panoptic, categories: Sequence[Category], name: str
 ) -> None:
     draw_panoptic(axes, candidates.sample.image, panoptic, categories, alpha=ALPHA)
-    axes.set_title(title, fontsize=8.5)
+    axes.set_title(name, fontsize=8.5)
 
 
 def plot_merge_stages(
@@ -298,12 +295,10 @@ def plot_overlap_limits(
         for axes, part in zip(row, hidden, strict=True):
             masks = numbers.overlap_case(part)
             id_map, segments = numbers.paste_case(masks, limit)
-            pixels = np.full((*id_map.shape, 3), 245, dtype=np.uint8)
-            for segment in segments:
-                pixels[(id_map == segment.id).numpy()] = colors[segment.label]
-            show_pixels(axes, pixels)
+            shades = {segment.id: colors[segment.label] for segment in segments}
+            show_pixels(axes, paint_ids(id_map, {VOID: BLANK, **shades}))
             style = "-" if len(segments) == 2 else ":"
-            _draw_outline(axes, masks[1].numpy(), ("black", 1.2), style=style)
+            _draw_closed_outline(axes, masks[1].numpy(), ("black", 1.2), style=style)
             axes.spines[:].set_visible(False)
         row[0].set_ylabel(f"limit {limit:g}", fontsize=9)
     for axes, part in zip(panels[0], hidden, strict=True):
@@ -364,6 +359,6 @@ def plot_pasting(
         pixels = image.astype(np.float32)
         pixels[mask] = 0.4 * pixels[mask] + 0.6 * np.asarray(color, dtype=np.float32)
         show_pixels(axes, pixels.astype(np.uint8), f"{name}: IoU {ious[name]:.2f}")
-        _draw_outline(axes, truth, ("black", 2.2), ("white", 1))
+        _draw_closed_outline(axes, truth, ("black", 2.2), ("white", 1))
         axes.set(xlim=(left, right), ylim=(bottom, top))
     return figure

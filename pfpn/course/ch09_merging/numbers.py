@@ -25,7 +25,7 @@ from pfpn.structures import (
     things,
 )
 
-AGREED, TWICE, AGAINST_STUFF, NOBODY = range(4)  # values of a conflict map
+AGREED, TWICE, AGAINST_STUFF, UNCLAIMED = range(4)  # values of a conflict map
 SAME, CORRECTED, SPOILED, STILL_WRONG = range(4)  # values of a map of changed pixels
 
 
@@ -98,6 +98,7 @@ def trace_claims(candidates: Candidates, config: PredictConfig) -> list[Claim]:
     """
     free = torch.ones(candidates.size, dtype=torch.bool)
     masks, claims = candidates.masks(), []
+    too_low = candidates.scores < config.min_score  # in the scores' own precision, as in merge
     for i in candidates.scores.argsort(descending=True, stable=True).tolist():
         score, label = float(candidates.scores[i]), int(candidates.labels[i])
         area = int(masks[i].sum())
@@ -111,7 +112,7 @@ def trace_claims(candidates: Candidates, config: PredictConfig) -> list[Claim]:
         left = int(claim.sum())
         hidden = (area - int(unclaimed.sum())) / area
         left_to_stuff = (int(unclaimed.sum()) - left) / area
-        if score < config.min_score:
+        if too_low[i]:
             outcome = "score too low"
         elif left == 0 or (area - left) / area > config.max_overlap:
             outcome = "too much hidden"
@@ -149,11 +150,11 @@ def merge_stages(candidates: Candidates, config: PredictConfig) -> list[tuple[st
 def conflict_map(candidates: Candidates, min_score: float) -> Int[Tensor, "h w"]:
     """Return for each pixel whether both branches agree; instances below `min_score` are left out.
 
-    The values are AGREED, TWICE, AGAINST_STUFF and NOBODY.
+    The values are AGREED, TWICE, AGAINST_STUFF and UNCLAIMED.
     """
     claims = candidates.masks()[candidates.scores >= min_score].sum(dim=0)
     conflicts = torch.full(candidates.size, AGREED)
-    conflicts[(claims == 0) & ~candidates.is_stuff] = NOBODY
+    conflicts[(claims == 0) & ~candidates.is_stuff] = UNCLAIMED
     conflicts[(claims > 0) & candidates.is_stuff] = AGAINST_STUFF
     conflicts[claims > 1] = TWICE
     return conflicts

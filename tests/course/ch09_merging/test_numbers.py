@@ -39,6 +39,15 @@ def test_every_instance_has_one_claim_and_fractions_that_fit(street):
         assert all(0 <= c.hidden + c.left_to_stuff <= 1 for c in claims)
 
 
+def test_a_score_of_exactly_the_lowest_is_kept(street):
+    config = replace(CONFIG, min_score=0.7)  # as float32 it is below 0.7
+    only = replace(street[0], scores=torch.full_like(street[0].scores, 0.1))
+    only.scores[2] = 0.7
+    kept = [c.index for c in numbers.trace_claims(only, config) if c.outcome == "kept"]
+    assert kept == [2]
+    assert sum(s.is_thing for s in only.merge(config).segments) == 1
+
+
 def test_an_empty_mask_is_called_empty(street):
     candidates = street[0]
     masks = candidates.masks()
@@ -73,7 +82,7 @@ def test_conflicts_are_counted_where_they_are(street):
     counts = [int((conflicts == kind).sum()) for kind in range(4)]
     assert counts[numbers.TWICE] == 50
     assert counts[numbers.AGAINST_STUFF] == 20  # columns 13 and 14
-    assert counts[numbers.NOBODY] == 28 * 192 + 0
+    assert counts[numbers.UNCLAIMED] == 28 * 192 + 0
     one = numbers.conflict_map(made, 0.7)
     assert not (one == numbers.TWICE).any()
 
