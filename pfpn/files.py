@@ -316,10 +316,19 @@ class Output:
         who = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
         self._append({"claim": name, **who, "command": shlex.join(words)})
 
+    def path(self, name: str) -> Path:
+        """Return the path of a file in the folder, or beside it."""
+        # As text: ".." of a link to a folder would lead elsewhere.
+        return (
+            Path(os.path.normpath(self.folder / name))
+            if name.startswith("..")
+            else self.folder / name
+        )
+
     def is_own(self, name: str) -> bool:
         """Return whether the file is there, this command wrote it, and nobody changed it since."""
         try:
-            status = (self.folder / name).lstat()
+            status = (self.path(name)).lstat()
         except OSError:
             return False
         sums = self._sums.get(name)
@@ -327,7 +336,7 @@ class Output:
             return False
         if "" in sums or self._written.get(name) == _signature(status):
             return True
-        return sha256_of(self.folder / name) in sums
+        return sha256_of(self.path(name)) in sums
 
     def require_free(self, names: Iterable[str], inputs: Iterable[Path | str] = ()) -> None:
         """Raise ValueError if a file of these names may not be written.
@@ -336,7 +345,7 @@ class Output:
         """
         read = {(s.st_dev, s.st_ino): path for path, s in _statuses(inputs)}
         for name in names:
-            path = self.folder / name
+            path = self.path(name)
             for _, status in _statuses([path]):
                 if (status.st_dev, status.st_ino) in read:
                     raise ValueError(f"{path}: found an input, expected another name to write to")
@@ -354,7 +363,7 @@ class Output:
 
         Raises ValueError if a file of this name is there and is not this command's own.
         """
-        path = self.folder / name
+        path = self.path(name)
         self.require_free([name])
         with naming(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -388,13 +397,13 @@ class Output:
 
     def adopt(self, name: str) -> None:
         """List a file as it is now; for what another part of the same command wrote."""
-        self._list(name, sha256_of(self.folder / name))
+        self._list(name, sha256_of(self.path(name)))
 
     def remove(self, name: str) -> None:
         """Remove a file of this command's own, if it is there; raise ValueError if it is not."""
         self.require_free([name])
-        with naming(self.folder / name):
-            (self.folder / name).unlink(missing_ok=True)
+        with naming(self.path(name)):
+            (self.path(name)).unlink(missing_ok=True)
         self._written.pop(name, None)
 
     def sums(self, name: str) -> frozenset[str]:

@@ -12,12 +12,15 @@ from pfpn.data.loader import PanopticDataset
 from pfpn.engine.checkpoint import Trained
 from pfpn.engine.evaluate import Evaluation
 from pfpn.engine.train import Row
-from pfpn.files import write_atomically
+from pfpn.files import Output
 from pfpn.plot.curves import plot_curves
 from pfpn.plot.panoptic import describe_panoptic, plot_comparison
 from pfpn.predict import predict
 from pfpn.quality import ClassQuality, GroupQuality
 
+PAGE = "report.html"
+PICTURES = ("comparison", "curves")
+REPORT_FILES = (PAGE, *(f"{name}.png" for name in PICTURES))
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2329; --dim: #5b6570; --line: #d5dae0; --paper: #fff; }
 @media (prefers-color-scheme: dark) {
@@ -58,7 +61,7 @@ class Picture:
 
 
 def write_report(
-    out: Path,
+    output: Output,
     *,
     title: str,
     lead: str,
@@ -66,8 +69,8 @@ def write_report(
     tables: Sequence[Table],
     pictures: Sequence[Picture],
 ) -> Path:
-    """Write every picture as PNG and the page `report.html` into `out`; return the page's path."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write every picture as PNG and the page `report.html`, last; return the page's path."""
+    output.remove(PAGE)
     parts = [f"<h1>{html.escape(title)}</h1>", f'<p class="lead">{html.escape(lead)}</p>', "<dl>"]
     parts += [
         f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
@@ -77,7 +80,7 @@ def write_report(
     parts += [_table(table) for table in tables]
     for picture in pictures:
         png = _png(picture.figure)
-        write_atomically(out / f"{picture.name}.png", png)
+        output.write(f"{picture.name}.png", png)
         source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
         words = html.escape(picture.words)
         parts.append(
@@ -91,13 +94,12 @@ def write_report(
         + "\n".join(parts)
         + "\n</body></html>\n"
     )
-    path = out / "report.html"
-    write_atomically(path, page.encode())
-    return path
+    output.write(PAGE, page.encode())
+    return output.path(PAGE)
 
 
 def report_run(
-    out: Path,
+    output: Output,
     *,
     title: str,
     lead: str,
@@ -107,20 +109,20 @@ def report_run(
     dataset: PanopticDataset,
     num_images: int = 8,
 ) -> Path:
-    """Report a trained model: scores, losses, and its answers on the data set's first images."""
+    """Write the report of a trained model: scores, losses, predictions for the first images."""
     samples = [dataset[i] for i in range(min(num_images, len(dataset)))]
-    found = predict(trained.model, [s.image for s in samples], trained.predict)
-    maps = [prediction.panoptic for prediction in found]
+    predictions = predict(trained.model, [s.image for s in samples], trained.predict)
+    maps = [prediction.panoptic for prediction in predictions]
     first = describe_panoptic(samples[0].panoptic, trained.categories) if samples else "nothing"
     return write_report(
-        out,
+        output,
         title=title,
         lead=lead,
         facts=_facts(trained, evaluation, rows),
         tables=[_groups_table(evaluation), _classes_table(evaluation)],
         pictures=[
             Picture(
-                "comparison",
+                PICTURES[0],
                 "Truth and prediction",
                 "Each row: an image that training never saw, its true panoptic map, and the map "
                 f"that the network predicts. The first one shows {first}. One color per class, one "
@@ -128,7 +130,7 @@ def report_run(
                 plot_comparison(samples, maps, trained.categories),
             ),
             Picture(
-                "curves",
+                PICTURES[1],
                 "Losses",
                 "The six losses, their weighted sum and the learning rate over the training steps. "
                 "The loss of boxes rises before it falls: at first few proposals are good enough "

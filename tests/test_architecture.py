@@ -50,7 +50,8 @@ CORE = [
 ]
 AROUND = [
     "shipped", "files",
-    "data.threads", "data.categories", "data.images", "data.coco", "data.check", "data.score",
+    "data.threads", "data.categories", "data.images", "data.coco", "data.predictions",
+    "data.check", "data.score",
     "data.street", "data.toy", "data.transforms",
     "data.loader", "data.download", "data.formats", "data.split", "data",
     "engine.signals", "engine.config", "engine.presets", "engine.distributed",

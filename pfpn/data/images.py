@@ -77,7 +77,10 @@ def id_map_to_rgb(id_map: Int[Tensor, "h w"]) -> UInt8[Tensor, "3 h w"]:
             f"id map: found ids from {int(id_map.min())} to {int(id_map.max())}, expected 0 to "
             f"{MAX_ID}, which is what three color bytes hold. Number the segments anew."
         )
-    return torch.stack([id_map >> shift & 255 for shift in (0, 8, 16)]).to(torch.uint8)
+    # The bytes of an id, lowest first; large maps are not held in more than 4 bytes a pixel.
+    numbers = id_map.cpu().numpy().astype("<u4")
+    channels = numbers.view(np.uint8).reshape(*numbers.shape, 4)[..., :3]
+    return torch.from_numpy(channels.transpose(2, 0, 1).copy()).to(id_map.device)
 
 
 # id maps ------------------------------------------------------------------------------------------

@@ -89,6 +89,11 @@ class ToyStreet:
         """The classes: six things, five stuff."""
         return TOY_CATEGORIES
 
+    @property
+    def image_ids(self) -> Sequence[int]:
+        """The numbers of the scenes."""
+        return range(self.first, self.first + self.num)
+
     def __len__(self) -> int:
         return self.num
 

@@ -1,0 +1,152 @@
+"""The command line: `pfpn COMMAND ...`, which is also `python -m pfpn COMMAND ...`.
+
+Each command stands in one place, as a `Command`; COMMANDS lists them in the order of the help.
+Heavy imports happen inside the functions, so that `pfpn --help` answers at once. Bad input ends
+with one clear line, or a list of them, and exit code 2; Ctrl-C and signals with one line and 128
+plus the signal's number.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NoReturn
+
+from pfpn.cli.command import Command, complain
+from pfpn.cli.data import CHECK, DOWNLOAD, SCORE, TOY_COMMAND
+from pfpn.cli.training import DEMO, REPRODUCE, TRAIN
+from pfpn.cli.using import CONVERT, EVALUATE, PREDICT
+from pfpn.files import printable
+
+COMMANDS: dict[str, Command] = {
+    command.name: command
+    for command in (
+        DEMO,
+        TOY_COMMAND,
+        CHECK,
+        TRAIN,
+        REPRODUCE,
+        EVALUATE,
+        PREDICT,
+        SCORE,
+        CONVERT,
+        DOWNLOAD,
+    )
+}
+CLOSED_PIPE = 13  # the number of SIGPIPE, which Python turns into BrokenPipeError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        self.exit(2, f"{self.prog}: {printable(message)} (see {self.prog} --help)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser with every command, its help and an example of its use."""
+    parser = Parser(prog="pfpn", description=__doc__.splitlines()[0])
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        sub = subparsers.add_parser(
+            name,
+            help=command.summary,
+            description=command.summary,
+            epilog=f"example: {command.example}",
+        )
+        command.add_arguments(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 on success, 2 on bad input.
+
+    A signal, Ctrl-C or a reader of the output that has gone end a command with 128 plus the
+    signal's number.
+    """
+    parser = build_parser()
+    arguments, rest = parser.parse_known_args(argv)
+    # argparse ends a list of settings at the first option; those behind it belong to it too.
+    if rest and (not hasattr(arguments, "settings") or any(r.startswith("-") for r in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    elif rest:
+        arguments.settings += rest
+    command = COMMANDS[arguments.command]
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what a terminal cannot show is shown as an escape
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        with signals_raised(), _quiet_pillow():
+            code = command.run(arguments)
+            sys.stdout.flush()
+            return code
+    except SignalError as stopped:
+        return _stopped(command, stopped.number, signal.Signals(stopped.number).name)
+    except KeyboardInterrupt:
+        return _stopped(command, signal.SIGINT, "Ctrl-C")
+    except BrokenPipeError:
+        with suppress(OSError, ValueError):  # else Python fails again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + CLOSED_PIPE
+    except RecursionError:
+        complain(f"pfpn {command.name}: found something nested too deeply in a file")
+    except MemoryError:
+        complain(f"pfpn {command.name}: found too little memory. Try fewer or smaller images")
+    except (ValueError, OSError) as error:
+        complain(f"pfpn {command.name}: {error}")
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, without importing it here
+            raise
+        reason = str(error).partition(". ")[0]
+        complain(f"pfpn {command.name}: {reason}. Try smaller images, or --device cpu")
+    return 2
+
+
+def _stopped(command: Command, number: int, name: str) -> int:
+    complain(f"pfpn {command.name}: stopped by {name}")
+    return 128 + number
+
+
+class SignalError(BaseException):
+    """A signal that asks the process to end."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def signals_raised() -> Iterator[None]:
+    """Raise SignalError in the block when the system asks the process to end.
+
+    So everything is cleaned up on the way out. A signal that is ignored stays so, as under nohup.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        raise SignalError(number)
+
+    before = {}
+    try:
+        for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, stop)
+    except ValueError:  # not the main thread, which alone receives signals
+        pass
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Keep Pillow's remarks on odd files from the terminal; what cannot be read is an error."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
