@@ -23,7 +23,7 @@ import stat
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -213,29 +213,47 @@ def claim(folder: Path | str, by: str, name: str = "", *, wait: float = 0) -> It
     """
     folder = Path(folder)
     kept = folder / KEPT
-    with naming(folder):
-        try:
-            kept.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise ValueError(f"{folder}: found a file, expected a folder or nothing") from error
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     key = hashlib.sha256(name.encode()).hexdigest()[:16] if name else "folder"
     lock = FileLock(kept / f"{key}.lock", thread_local=False)
-    output = Output(folder, by)
     with naming(folder):
-        try:
-            lock.acquire(timeout=wait)
-        except Timeout:
-            raise ClaimedError(_holder(folder, name)) from None
-        except NotImplementedError as error:
-            raise ValueError(
-                f"{folder}: found a file system without locks, expected one that has them. Choose "
-                "a folder on another disk"
-            ) from error
+        while True:
+            try:
+                kept.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=wait)
+            except Timeout:
+                raise ClaimedError(_holder(folder, name)) from None
+            except (FileExistsError, NotADirectoryError) as error:
+                raise ValueError(f"{folder}: found a file, expected a folder or nothing") from error
+            except NotImplementedError as error:
+                raise ValueError(
+                    f"{folder}: found a file system without locks, expected one that has them. "
+                    "Choose a folder on another disk"
+                ) from error
+            if os.path.exists(lock.lock_file):  # else the one before wrote nothing and tidied up
+                break
+            lock.release()
     try:
+        output = Output(folder, by)
         output.begin(key, name)
         yield output
     finally:
+        is_unused = not any("file" in line for line in _read_lines(folder))
+        if is_unused and os.name != "nt":  # Windows removes it with the lock
+            Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
+        if is_unused:
+            _tidy(kept, made)
+
+
+def _tidy(kept: Path, made: Iterable[Path]) -> None:
+    """Remove the list of files that has none, and the folders that were made for it."""
+    with suppress(OSError):  # another process writes here, or somebody else did
+        if not any(kept.glob("*.lock")):
+            (kept / FILES).unlink(missing_ok=True)
+            kept.rmdir()
+            for folder in made:
+                folder.rmdir()
 
 
 @contextmanager

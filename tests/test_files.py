@@ -331,6 +331,25 @@ def test_a_claim_is_exclusive_and_says_who_holds_it(name, tmp_path):
         assert (tmp_path / "a").read_bytes() == b"one"
 
 
+def test_a_claim_through_which_nothing_was_written_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), claim(tmp_path / "new" / "out", "train"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "out").mkdir()
+    with claim(tmp_path / "out", "score", "a"):
+        with claim(tmp_path / "out", "score", "b"):
+            pass
+        with pytest.raises(ClaimedError), claim(tmp_path / "out", "score", "a"):
+            pass
+        (tmp_path / "out" / "mine").write_text("")
+    assert os.listdir(tmp_path / "out") == ["mine"]
+    with claim(tmp_path / "out", "score") as output:
+        output.write("a", b"")
+    with claim(tmp_path / "out", "score"):
+        pass
+    assert Output(tmp_path / "out", "score").names() == ["a"]
+
+
 def test_a_claim_is_exclusive_within_a_process_too(tmp_path):
     with claim(tmp_path, "train"):
         with pytest.raises(ClaimedError), claim(tmp_path, "predict"):
