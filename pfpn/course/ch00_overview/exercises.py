@@ -106,8 +106,8 @@ def _() -> list[Case]:
 
 
 IDS.mistake(
-    "Your road has several segments. An instance number of stuff has no meaning: all of a stuff "
-    "class in an image is one segment."
+    "Your road has several segments. An instance number of stuff carries no meaning: all of a "
+    "stuff class in an image is one segment."
 )(lambda labels, instances, num_things: panoptic_ids(labels, instances, 255))
 
 IDS.mistake("Void got an id of its own, as if 255 were a class. Void belongs to no segment: id 0.")(

@@ -11,8 +11,8 @@ Triple = tuple[float, float, float]  # PQ, SQ, RQ
 Counts = tuple[float, ...]  # TP, FP, FN, sum of IoUs
 
 
-def _mask(text: str) -> Tensor:
-    return torch.tensor([[letter == "#" for letter in row] for row in text.split()])
+def _masks(*texts: str) -> tuple[Tensor, ...]:
+    return tuple(torch.tensor([[letter == "#" for letter in text]]) for text in texts)
 
 
 def _ids(text: str) -> Tensor:
@@ -23,63 +23,65 @@ def _ids(text: str) -> Tensor:
 
 IOU = Exercise(
     name="10.iou_with_void",
-    task="Return the IoU of a true and a found mask, where void pixels of the truth do not count.",
+    task="Return the IoU of a true and a predicted mask, where void pixels of the truth do not "
+    "count.",
     difficulty=1,
     minutes=10,
     hints=(
-        "A pixel of the found mask that lies on void can be neither right nor wrong. From which of "
-        "the two, intersection and union, has it to leave?",
-        "Take the void out of the found mask first (found & ~void), then count pixels that are in "
-        "both and pixels that are in either.",
+        "A pixel of the predicted mask that lies on void can be neither right nor wrong. From "
+        "which of the two, intersection and union, has it to leave?",
+        "Take the void out of the predicted mask first (prediction & ~void), then count pixels "
+        "that are in both and pixels that are in either.",
     ),
 )
 
 
 @IOU.answer
-def iou_with_void(truth: Tensor, found: Tensor, void: Tensor) -> float:
+def iou_with_void(truth: Tensor, prediction: Tensor, void: Tensor) -> float:
     """Return the IoU of two masks, where the truth's void leaves the union."""
-    return float((truth & found).sum() / (truth | (found & ~void)).sum())
+    return float((truth & prediction).sum() / (truth | (prediction & ~void)).sum())
 
 
 @IOU.examples
 def _() -> list[Case]:
     return [
-        Case("one pixel in common", (_mask("##.."), _mask(".###"), _mask("...."))),
-        Case("found reaches over the truth", (_mask("##.."), _mask("###."), _mask("...."))),
-        Case("what reaches over lies on void", (_mask("##.."), _mask("####"), _mask("..##"))),
-        Case("half of it does", (_mask("##.."), _mask("####"), _mask("...#"))),
+        Case("one pixel in common", _masks("##..", ".###", "....")),
+        Case("the prediction reaches over the truth", _masks("##..", "###.", "....")),
+        Case("what reaches over lies on void", _masks("##..", "####", "..##")),
+        Case("half of it does", _masks("##..", "####", "...#")),
     ]
 
 
 IOU.mistake("Void is still in your union. What has no label cannot count against the prediction.")(
-    lambda truth, found, void: float((truth & found).sum() / (truth | found).sum())
+    lambda truth, other, void: float((truth & other).sum() / (truth | other).sum())
 )
 
 IOU.mistake(
     "You divide by the sum of both areas, which counts the intersection twice. The union counts it "
     "once."
-)(lambda truth, found, void: float((truth & found).sum() / (truth.sum() + (found & ~void).sum())))
+)(lambda truth, other, void: float((truth & other).sum() / (truth.sum() + (other & ~void).sum())))
 
 IOU.mistake(
-    "You divide by the area of the truth: that is recall of pixels. A found mask that covers the "
-    "whole image would be perfect."
-)(lambda truth, found, void: float((truth & found).sum() / truth.sum()))
+    "You divide by the area of the truth: that is recall of pixels. A predicted mask that covers "
+    "the whole image would be perfect."
+)(lambda truth, other, void: float((truth & other).sum() / truth.sum()))
 
 IOU.mistake(
-    "You divide by the area of the found mask: that is precision of pixels. One right pixel would "
-    "be perfect."
-)(lambda truth, found, void: float((truth & found).sum() / (found & ~void).sum()))
+    "You divide by the area of the predicted mask: that is precision of pixels. One right pixel "
+    "would be perfect."
+)(lambda truth, other, void: float((truth & other).sum() / (other & ~void).sum()))
 
 # 10.quality_of_matches ----------------------------------------------------------------------------
 
 MATCHES = Exercise(
     name="10.quality_of_matches",
-    task="From the IoUs of the matched pairs of a class, and how many true and found segments it "
-    "has, return (PQ, SQ, RQ); 0 where there is nothing to divide by.",
+    task="From the IoUs of the matched pairs of a class, and how many true and predicted segments "
+    "it has, return (PQ, SQ, RQ); 0 where there is nothing to divide by.",
     difficulty=1,
     minutes=10,
     hints=(
-        "Each match uses up one true and one found segment. How many are left over on each side?",
+        "Each match uses up one true and one predicted segment. How many are left over on each "
+        "side?",
         "SQ is the mean of the IoUs, RQ is TP over TP plus half of what is left over on both "
         "sides, PQ is their product.",
     ),
@@ -87,9 +89,9 @@ MATCHES = Exercise(
 
 
 @MATCHES.answer
-def quality_of_matches(ious: list[float], num_truth: int, num_found: int) -> Triple:
+def quality_of_matches(ious: list[float], num_truth: int, num_predicted: int) -> Triple:
     """Return (PQ, SQ, RQ) of one class."""
-    return _quality(ious, len(ious), num_found - len(ious), num_truth - len(ious))
+    return _quality(ious, len(ious), num_predicted - len(ious), num_truth - len(ious))
 
 
 def _quality(ious: list[float], tp: float, fp: float, fn: float, weight: float = 0.5) -> Triple:
@@ -126,9 +128,9 @@ MATCHES.mistake(
 
 
 @MATCHES.mistake("SQ is the mean over matched pairs alone. Unmatched segments count in RQ only.")
-def _(ious: list[float], num_truth: int, num_found: int) -> Triple:
-    _, _, rq = quality_of_matches(ious, num_truth, num_found)
-    sq = sum(ious) / max(1, num_truth, num_found)
+def _(ious: list[float], num_truth: int, num_predicted: int) -> Triple:
+    _, _, rq = quality_of_matches(ious, num_truth, num_predicted)
+    sq = sum(ious) / max(1, num_truth, num_predicted)
     return sq * rq, sq, rq
 
 
@@ -136,49 +138,49 @@ def _(ious: list[float], num_truth: int, num_found: int) -> Triple:
 
 IGNORED = Exercise(
     name="10.is_ignored",
-    task="Tell whether an unmatched found segment is ignored: more than half of it lies on void or "
-    "on a crowd of its class.",
+    task="Tell whether an unmatched predicted segment is ignored: more than half of it lies on "
+    "void or on a crowd of its class.",
     difficulty=2,
     minutes=10,
     hints=(
-        "Half of what: of the void, of the image, or of the found segment?",
-        "Count the pixels of the found mask that lie on void or on the crowd, both together, and "
-        "compare with half of its area, strictly.",
+        "Half of what: of the void, of the image, or of the predicted segment?",
+        "Count the pixels of the predicted mask that lie on void or on the crowd, both together, "
+        "and compare with half of its area, strictly.",
     ),
 )
 
 
 @IGNORED.answer
-def is_ignored(found: Tensor, void: Tensor, crowd: Tensor) -> bool:
+def is_ignored(prediction: Tensor, void: Tensor, crowd: Tensor) -> bool:
     """Return whether an unmatched predicted segment is no false positive."""
-    return bool((found & (void | crowd)).sum() > 0.5 * found.sum())
+    return bool((prediction & (void | crowd)).sum() > 0.5 * prediction.sum())
 
 
 @IGNORED.examples
 def _() -> list[Case]:
     return [
-        Case("three of four pixels on void", (_mask("####"), _mask("###."), _mask("...."))),
-        Case("one of four pixels on void", (_mask("####"), _mask("#..."), _mask("...."))),
-        Case("exactly half on void", (_mask("####"), _mask("##.."), _mask("...."))),
-        Case("three of four on a crowd", (_mask("####"), _mask("...."), _mask(".###"))),
-        Case("void and crowd together", (_mask("####"), _mask("##.."), _mask("..#."))),
+        Case("three of four pixels on void", _masks("####", "###.", "....")),
+        Case("one of four pixels on void", _masks("####", "#...", "....")),
+        Case("exactly half on void", _masks("####", "##..", "....")),
+        Case("three of four on a crowd", _masks("####", "....", ".###")),
+        Case("void and crowd together", _masks("####", "##..", "..#.")),
     ]
 
 
 IGNORED.mistake("Exactly half is not more than half: such a segment stays a false positive.")(
-    lambda found, void, crowd: bool((found & (void | crowd)).sum() >= 0.5 * found.sum())
+    lambda mask, void, crowd: bool((mask & (void | crowd)).sum() >= 0.5 * mask.sum())
 )
 
 IGNORED.mistake(
     "A crowd of the same class counts like void: a person predicted within a crowd is not wrong."
-)(lambda found, void, crowd: is_ignored(found, void, void))
+)(lambda mask, void, crowd: is_ignored(mask, void, void))
 
 IGNORED.mistake("One pixel on void is not enough; it takes more than half of the segment.")(
-    lambda found, void, crowd: bool((found & (void | crowd)).any())
+    lambda mask, void, crowd: bool((mask & (void | crowd)).any())
 )
 
 IGNORED.mistake("Void and crowd count together, not each for itself.")(
-    lambda found, void, crowd: is_ignored(found, void, void) or is_ignored(found, crowd, crowd)
+    lambda mask, void, crowd: is_ignored(mask, void, void) or is_ignored(mask, crowd, crowd)
 )
 
 # 10.mean_quality ----------------------------------------------------------------------------------
@@ -251,32 +253,36 @@ MEAN.mistake(
 PANOPTIC = Exercise(
     name="10.panoptic_quality",
     task="From two id maps of an image and the class of every id, return a dict with the PQ of "
-    "each class that is there or was found; id 0 is void, there are no crowds.",
+    "each class that is there or was predicted; id 0 is void, there are no crowds.",
     difficulty=3,
     minutes=35,
     hints=(
         "Three passes: collect the matches, count what is left over on either side, divide. The "
         "functions of the exercises before do most of it.",
-        "For every pair of a true and a found id of one class, compute the IoU with void, and keep "
-        "it if it is above 0.5, with the found id as used. FN is the number of true segments of "
-        "the class less its matches; FP its found ids that are not used and not mostly on void.",
+        "For every pair of a true and a predicted id of one class, compute the IoU with void, and "
+        "keep it if it is above 0.5, with the predicted id as used. FN is the number of true "
+        "segments of the class less its matches; FP its predicted ids that are not used and not "
+        "mostly on void.",
     ),
 )
 
 
 @PANOPTIC.answer
 def panoptic_quality(
-    gt_ids: Tensor, gt_classes: dict[int, str], found_ids: Tensor, found_classes: dict[int, str]
+    gt_ids: Tensor,
+    gt_classes: dict[int, str],
+    predicted_ids: Tensor,
+    predicted_classes: dict[int, str],
 ) -> dict[str, float]:
     """Return PQ by class, of one image without crowds."""
-    return _panoptic_quality(gt_ids, gt_classes, found_ids, found_classes)
+    return _panoptic_quality(gt_ids, gt_classes, predicted_ids, predicted_classes)
 
 
 def _panoptic_quality(
     gt_ids: Tensor,
     gt_classes: dict[int, str],
-    found_ids: Tensor,
-    found_classes: dict[int, str],
+    predicted_ids: Tensor,
+    predicted_classes: dict[int, str],
     *,
     same_class: bool = True,
     at_least: bool = False,
@@ -288,20 +294,20 @@ def _panoptic_quality(
     ious: dict[str, list[float]] = {}
     matched: set[int] = set()
     for i, name in gt_classes.items():
-        for j, other in found_classes.items():
-            iou = iou_with_void(gt_ids == i, found_ids == j, void)
+        for j, other in predicted_classes.items():
+            iou = iou_with_void(gt_ids == i, predicted_ids == j, void)
             above = iou >= 0.5 if at_least else iou > 0.5
             if above and (name == other or not same_class):
                 ious.setdefault(name, []).append(iou)
                 matched.add(j)
     result = {}
-    names = {*gt_classes.values(), *(() if only_true_classes else found_classes.values())}
+    names = {*gt_classes.values(), *(() if only_true_classes else predicted_classes.values())}
     for name in sorted(names):
         own = ious.get(name, [])
         fn = sum(other == name for other in gt_classes.values()) - len(own)
         fp = sum(
-            other == name and j not in matched and not is_ignored(found_ids == j, void, void)
-            for j, other in found_classes.items()
+            other == name and j not in matched and not is_ignored(predicted_ids == j, void, void)
+            for j, other in predicted_classes.items()
         )
         below = len(own) + 0.5 * fn + 0.5 * fp * count_false
         result[name] = sum(own) / below if below else 0.0
@@ -347,16 +353,16 @@ PANOPTIC.mistake(
 )(partial(_panoptic_quality, same_class=False))
 
 PANOPTIC.mistake(
-    "An IoU of exactly 0.5 is no match. If it were, a car cut in two halves would be found twice."
+    "An IoU of exactly 0.5 is no match. If it were, a car cut in two halves would match twice."
 )(partial(_panoptic_quality, at_least=True))
 
 PANOPTIC.mistake(
-    "Found segments without a partner cost nothing in yours. They are false positives and weigh "
+    "Predicted segments without a match cost nothing in yours. They are false positives and weigh "
     "one half each."
 )(partial(_panoptic_quality, count_false=False))
 
 PANOPTIC.mistake(
-    "A class that was found but is not there is missing from your result. It has PQ 0."
+    "A class that was predicted but is not there is missing from your result. It has PQ 0."
 )(partial(_panoptic_quality, only_true_classes=True))
 
 PANOPTIC.mistake(
