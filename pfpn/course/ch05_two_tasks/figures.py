@@ -8,16 +8,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, Patch
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from pfpn.course.ch05_two_tasks.numbers import (
-    BRANCHES,
-    NETWORKS,
-    Balance,
-    Runs,
-    compute_costs,
-    network_lines,
-    spread,
-    spread_by_weight,
-)
+from pfpn.course.ch05_two_tasks import numbers
+from pfpn.course.ch05_two_tasks.numbers import Balance, Runs
 from pfpn.engine.config import OptimConfig
 from pfpn.engine.optim import learning_rate
 from pfpn.model import LOSS_NAMES
@@ -106,7 +98,7 @@ def plot_tradeoff(runs: Runs, title: str = "held-out quality") -> Figure:
         (losses, "loss_semantic", SEMANTIC, "semantic"),
     )  # fmt: skip
     for axes, key, color, name in curves:
-        weights, values = zip(*spread_by_weight(runs, key).items(), strict=True)
+        weights, values = zip(*numbers.spread_by_weight(runs, key).items(), strict=True)
         axes.plot(weights, [s.mean for s in values], color=color, marker="o", label=name)
         if any(s.num > 1 for s in values):
             low, high = [s.low for s in values], [s.high for s in values]
@@ -132,7 +124,7 @@ def describe_tradeoff(runs: Runs) -> str:
     """Return in words at which weight things and stuff are best, in whole points of PQ."""
     words = []
     for key, name in (("pq_th", "things"), ("pq_st", "stuff")):
-        means = {weight: s.mean for weight, s in spread_by_weight(runs, key).items()}
+        means = {weight: s.mean for weight, s in numbers.spread_by_weight(runs, key).items()}
         best = max(means, key=lambda weight: means[weight])
         first, *_, last = means
         words.append(
@@ -146,40 +138,43 @@ def plot_three_way(runs: Runs) -> Figure:
     """Draw the three networks side by side, with what was measured of each below it."""
     labels = {"instance": "RPN, boxes,\nmasks", "semantic": "semantic\nhead"}
     figure, panels = subplots(9.2, 4.0, 1, 3)
-    for axes, (name, title) in zip(panels, NETWORKS.items(), strict=True):
+    for axes, (name, title) in zip(panels, numbers.NETWORKS.items(), strict=True):
         axes.set(xlim=(0, 10), ylim=(0, 12.6), xticks=[], yticks=[])
         axes.axis("off")
         axes.set_title(title, fontsize=11, fontweight="bold")
         _draw_box(axes, (0.4, 6.6), (1.6, 4.6), TRUNK, "image")
         _draw_box(axes, (2.7, 6.6), (2.9, 4.6), TRUNK, "ResNet\n+ FPN")
         draw_arrow(axes, (2.0, 8.9), (2.7, 8.9))
-        branches = BRANCHES[name]
+        branches = numbers.BRANCHES[name]
         heights = (8.9,) if len(branches) == 1 else (10.2, 7.6)
         for branch, height in zip(branches, heights, strict=True):
             _draw_box(axes, (6.4, height - 1.0), (3.3, 2.0), HEADS[branch], labels[branch])
             draw_arrow(axes, (5.6, height), (6.4, height))
-        for row, line in enumerate(network_lines(runs, name)):
+        for row, line in enumerate(numbers.network_lines(runs, name)):
             axes.text(0.4, 5.4 - 1.15 * row, line, fontsize=8.8, va="center")
     return figure
 
 
 def describe_three_way(runs: Runs) -> str:
     """Return in words what `plot_three_way` shows."""
-    words = (f"{title}: {', '.join(network_lines(runs, n))}." for n, title in NETWORKS.items())
+    words = (
+        f"{title}: {', '.join(numbers.network_lines(runs, n))}."
+        for n, title in numbers.NETWORKS.items()
+    )
     return f"Three networks drawn side by side. {' '.join(words)}"
 
 
 def plot_cost(runs: Runs) -> Figure:
     """Draw PQ against compute: two networks, one of the same width, one of the same compute."""
     figure, axes = subplots(6.4, 3.3)
-    costs = compute_costs(runs)
+    costs = numbers.compute_costs(runs)
     styles = (
         ("two networks", GREEN, "s"), ("one network", INSTANCE, "o"),
         ("one wider network", SEMANTIC, "D"),
     )  # fmt: skip
     for (network, cost), (name, color, marker) in zip(costs.items(), styles, strict=True):
         values = [run["pq"] for run in runs if run["network"] == network]
-        mean = spread(runs, "pq", network=network).mean
+        mean = numbers.spread(runs, "pq", network=network).mean
         axes.plot([cost] * len(values), values, marker, color=color, alpha=0.35)
         axes.plot([cost], [mean], marker, color=color, markersize=9, label=name)
     axes.set(xlabel="multiply-adds of one image (million)", ylabel="PQ (%)",
@@ -193,10 +188,10 @@ def describe_cost(runs: Runs) -> str:
     """Return in words the PQ and the compute of each way, means over the seeds."""
     names = ("two networks", "one network", "one wider one")
     words = "; ".join(
-        f"{name}: PQ {spread(runs, 'pq', network=network).mean:.1f} for {cost:.0f}"
-        for name, (network, cost) in zip(names, compute_costs(runs).items(), strict=True)
+        f"{name}: PQ {numbers.spread(runs, 'pq', network=network).mean:.1f} for {cost:.0f}"
+        for name, (network, cost) in zip(names, numbers.compute_costs(runs).items(), strict=True)
     )
-    num = spread(runs, "pq", network="pair").num
+    num = numbers.spread(runs, "pq", network="pair").num
     return f"{words} million multiply-adds; means over {num} seeds."
 
 

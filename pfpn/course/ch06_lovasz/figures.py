@@ -57,7 +57,7 @@ Pairs = Mapping[str, tuple[Tensor, Tensor]]  # truth and prediction by name
 
 
 def plot_same_count(
-    image: UInt8[Tensor, "3 h w"], predictions: Pairs, names: tuple[str, str] = ("small", "large")
+    image: UInt8[Tensor, "3 h w"], predictions: Pairs, names: tuple[str, str]
 ) -> Figure:
     """Draw `same_count_predictions` on their image, wrong pixels in red, with the four scores."""
     titles = {
@@ -79,15 +79,13 @@ def plot_same_count(
             f"cross-entropy {scores['cross_entropy']:.4f}, IoU {scores['iou']:.3f}",
             fontsize=9,
         )
-    claimed, wrong = (
-        Patch(color=FG_COLOR, label="claimed"),
-        Patch(color=CRIMSON, label="wrong: missed or added"),
-    )
-    legend_below(figure, [claimed, wrong], ncols=2, fontsize=9)
+    colors = {"claimed": FG_COLOR, "wrong: missed or added": CRIMSON}
+    patches = [Patch(color=color, label=name) for name, color in colors.items()]
+    legend_below(figure, patches, ncols=2, fontsize=9)
     return figure
 
 
-def describe_same_count(predictions: Pairs, names: tuple[str, str] = ("small", "large")) -> str:
+def describe_same_count(predictions: Pairs, names: tuple[str, str]) -> str:
     """Return in words what `plot_same_count` shows."""
     scores = {name: score_region(*pair) for name, pair in predictions.items()}
     first = scores["cut"]

@@ -8,17 +8,8 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pfpn.course.ch08_practice.numbers import (
-    Gains,
-    batch_losses,
-    best_constants,
-    binned_weights,
-    constant_losses,
-    logit_pulls,
-    make_errors,
-    measure_gaps,
-    select_gains,
-)
+from pfpn.course.ch08_practice import numbers
+from pfpn.course.ch08_practice.numbers import Gains
 from pfpn.plot.palette import BG_COLOR, CLASS_COLORS, FG_COLOR, to_hex
 from pfpn.plot.style import (
     BLUE,
@@ -44,7 +35,7 @@ def plot_batch_losses(counts: Mapping[str, Int[Tensor, "n 3"]], sizes: Sequence[
         min(9.0, 3.0 * len(counts)), 2.9, 1, len(counts), sharey=True, squeeze=False
     )
     for axes, (name, table) in zip(panels[0], counts.items(), strict=True):
-        losses = batch_losses(table, sizes)
+        losses = numbers.batch_losses(table, sizes)
         color = to_hex(CLASS_COLORS.get(name, CLASS_COLORS["car"]))
         low, high = losses.mean - losses.spread, losses.mean + losses.spread
         axes.fill_between(sizes, low, high, color=color, alpha=0.25, linewidth=0)
@@ -63,7 +54,7 @@ def describe_batch_losses(counts: Mapping[str, Int[Tensor, "n 3"]], sizes: Seque
     """Return in words what `plot_batch_losses` shows."""
     words = []
     for name, table in counts.items():
-        losses = batch_losses(table, sizes)
+        losses = numbers.batch_losses(table, sizes)
         ends = ", ".join(
             f"{losses.mean[i]:.3f} in batches of {sizes[i]} (spread {losses.spread[i]:.2f})"
             for i in (0, -1)
@@ -90,7 +81,7 @@ def plot_constant(share: float = 0.1, without: float = 0.0) -> Figure:
     figure = Figure(figsize=(4.5, 3.5))
     figure.subplots_adjust(0.14, 0.14, 0.97, 0.73)
     axes = open_axes(figure.subplots())
-    for name, values in constant_losses(axis, share, without).items():
+    for name, values in numbers.constant_losses(axis, share, without).items():
         color, style, label = CONSTANT_STYLES[name]
         axes.plot(axis, values, style, color=color, label=label, linewidth=2)
         best = int(values.argmin())
@@ -108,7 +99,7 @@ def plot_constant(share: float = 0.1, without: float = 0.0) -> Figure:
 
 def describe_constant(share: float = 0.1, without: float = 0.0) -> str:
     """Return in words what `plot_constant` shows."""
-    best = best_constants(share, without)
+    best = numbers.best_constants(share, without)
     return (
         f"Losses of one constant probability for {100 * share:.0f}% foreground and "
         f"{100 * without:.0f}% of the batches without any. Cross-entropy is least at "
@@ -117,7 +108,7 @@ def describe_constant(share: float = 0.1, without: float = 0.0) -> str:
     )
 
 
-def plot_logit_pulls(num: int = 100, num_fg: int = 10) -> Figure:
+def plot_logit_pulls() -> Figure:
     """Draw how strongly three losses pull at a foreground pixel, by its logit."""
     axis = np.linspace(-8, 4, 241)
     figure, axes = subplots(6.4, 3.3)
@@ -125,8 +116,8 @@ def plot_logit_pulls(num: int = 100, num_fg: int = 10) -> Figure:
         (BLUE, "-", "cross-entropy"), (PLUM_PALE, "--", "Lovász hinge"),
         (PLUM, "-", "Lovász-Softmax"),
     )  # fmt: skip
-    pulls = logit_pulls(axis, num, num_fg).values()
-    for values, (color, style, label) in zip(pulls, styles, strict=True):
+    pulls = numbers.logit_pulls(axis)
+    for values, (color, style, label) in zip(pulls.values(), styles, strict=True):
         axes.semilogy(axis, values, style, color=color, label=label, linewidth=2)
     axes.axvline(0, color="0.8", linewidth=1, zorder=0)
     open_axes(axes).set(xlabel="logit of the pixel: wrong below 0, right above", ylim=(1e-5, 1),
@@ -135,14 +126,15 @@ def plot_logit_pulls(num: int = 100, num_fg: int = 10) -> Figure:
     return figure
 
 
-def describe_logit_pulls(num: int = 100, num_fg: int = 10) -> str:
+def describe_logit_pulls() -> str:
     """Return in words what `plot_logit_pulls` shows."""
-    entropy, hinge, softmax = logit_pulls(np.array([-8.0, 0.0]), num, num_fg).values()
+    entropy, hinge, softmax = numbers.logit_pulls(np.array([-8.0, 0.0])).values()
     return (
         "The pull of three losses at one foreground pixel against its logit, on a logarithmic "
-        f"scale, for {num} pixels of which {num_fg} are foreground. At logit 0: cross-entropy "
-        f"{entropy[1]:.3f}, Lovász hinge {hinge[1]:.3f}, Lovász-Softmax {softmax[1]:.3f}. At logit "
-        f"-8, surely wrong: {entropy[0]:.5f}, {hinge[0]:.5f} and {softmax[0]:.5f}."
+        f"scale, for {numbers.NUM} pixels of which {numbers.NUM_FG} are foreground. At logit 0: "
+        f"cross-entropy {entropy[1]:.3f}, Lovász hinge {hinge[1]:.3f}, Lovász-Softmax "
+        f"{softmax[1]:.3f}. At logit -8, surely wrong: {entropy[0]:.5f}, "
+        f"{hinge[0]:.5f} and {softmax[0]:.5f}."
     )
 
 
@@ -200,7 +192,7 @@ def plot_bound() -> Figure:
     axes.fill_between(BINS, bound, 2, color="0.93", linewidth=0)
     axes.plot(BINS, bound, color="0.2", linewidth=2, label="proved bound 1 / K")
     for (kind, fraction), (marker, color, label) in GAP_STYLES.items():
-        gaps = np.maximum(measure_gaps(kind, fraction, BINS), 1e-12)
+        gaps = np.maximum(numbers.measure_gaps(kind, fraction, BINS), 1e-12)
         axes.plot(BINS, gaps, marker=marker, color=color, linewidth=1.2, label=label)
     open_axes(axes).set(xscale="log", yscale="log", xlabel="bins K",
                         ylabel="exact loss - binned loss", ylim=(1e-10, 1))  # fmt: skip
@@ -212,13 +204,13 @@ def plot_bound() -> Figure:
 
 def describe_bound() -> str:
     """Return in words what `plot_bound` shows."""
-    words = "; ".join(
-        f"{label}: at most {(measure_gaps(kind, fraction, BINS) * np.array(BINS)).max():.2f} / K"
-        for (kind, fraction), (_, _, label) in GAP_STYLES.items()
-    )
+    words = []
+    for (kind, fraction), (_, _, label) in GAP_STYLES.items():
+        scaled = numbers.measure_gaps(kind, fraction, BINS) * np.array(BINS)
+        words.append(f"{label}: at most {scaled.max():.2f} / K")
     return (
         f"The loss lost by binning 4096 pixels, for K from {BINS[0]} to {BINS[-1]}, with both "
-        f"axes logarithmic; all curves lie below the line 1 / K. {words}."
+        f"axes logarithmic; all curves lie below the line 1 / K. {'; '.join(words)}."
     )
 
 
@@ -229,9 +221,9 @@ def plot_bins(bins: int, share: float) -> Figure:
         bins: their number.
         share: fraction of the pixels that are foreground; named as on the slider.
     """
-    errors, is_fg = make_errors("spread", share, torch.Generator().manual_seed(0), num=400)
+    errors, is_fg = numbers.make_errors("spread", share, torch.Generator().manual_seed(0), num=400)
     exact, weights = extend_jaccard(errors, is_fg.int().tolist())
-    binned, steps = binned_weights(errors, is_fg, bins)
+    binned, steps = numbers.binned_weights(errors, is_fg, bins)
     figure = Figure(figsize=(4.6, 3.5))
     figure.subplots_adjust(0.15, 0.13, 0.97, 0.89, hspace=0.12)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
@@ -272,7 +264,7 @@ def plot_gains(table: Gains, titles: Mapping[tuple[str, str], str]) -> Figure:
     """
     figure, panels = subplots(9, 2.9, 1, len(titles), sharey=True, squeeze=False)
     for axes, (key, title) in zip(panels[0], titles.items(), strict=True):
-        gains = select_gains(table, *key)
+        gains = numbers.select_gains(table, *key)
         for row, arm in enumerate(ARM_NAMES):
             mean = float(np.mean(gains[arm]))
             color = PLUM if mean > 0 else RED
@@ -290,7 +282,7 @@ def describe_gains(table: Gains, titles: Mapping[tuple[str, str], str]) -> str:
     """Return in words what `plot_gains` shows."""
     words = []
     for key, title in titles.items():
-        gains = select_gains(table, *key)
+        gains = numbers.select_gains(table, *key)
         arms = ", ".join(
             f"{name} {np.mean(gains[arm]):+.1f} ({min(gains[arm]):+.1f} to {max(gains[arm]):+.1f})"
             for arm, name in ARM_NAMES.items()

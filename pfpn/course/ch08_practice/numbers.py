@@ -15,6 +15,7 @@ from torch import Tensor
 from pfpn.losses.lovasz import binned_gradient
 from pfpn.plot.surface import extend_jaccard
 
+NUM, NUM_FG = 100, 10  # pixels, and how many of them are foreground, around the one that moves
 Gains = Sequence[Mapping[str, Any]]  # "table" of benchmarks/results/lovasz_training.json
 
 
@@ -106,18 +107,16 @@ def best_constants(fraction: float, without: float = 0.0) -> dict[str, float]:
     return {name: float(axis[int(values.argmin())]) for name, values in losses.items()}
 
 
-def logit_pulls(
-    logits: Float[np.ndarray, " k"], num: int = 100, num_fg: int = 10
-) -> dict[str, Float[np.ndarray, " k"]]:
+def logit_pulls(logits: Float[np.ndarray, " k"]) -> dict[str, Float[np.ndarray, " k"]]:
     """Return minus the derivative of three losses by the logit of one foreground pixel.
 
-    All other pixels are right, so the pixel, if wrong, has the largest error and weight 1 / num_fg.
+    All other pixels are right, so the pixel, if wrong, has the largest error and weight 1 / NUM_FG.
     """
     probs = 1 / (1 + np.exp(-logits))
     return {
-        "cross_entropy": (1 - probs) / num,
-        "hinge": np.where(logits < 1, 1 / num_fg, 0.0),
-        "lovasz_softmax": probs * (1 - probs) / num_fg,
+        "cross_entropy": (1 - probs) / NUM,
+        "hinge": np.where(logits < 1, 1 / NUM_FG, 0.0),
+        "lovasz_softmax": probs * (1 - probs) / NUM_FG,
     }
 
 

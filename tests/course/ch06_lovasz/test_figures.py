@@ -31,11 +31,12 @@ def test_figures_of_images_are_drawn_and_described(rng):
     probs = torch.randn(3, 20, 20, generator=rng).softmax(0)
     labels = torch.arange(400).view(20, 20) % 3
     for figure in (
-        figures.plot_same_count(image, pairs),
+        figures.plot_same_count(image, pairs, ("dot", "half")),
         figures.plot_weight_maps(image, probs, labels, 1, "road"),
         figures.plot_pixels(EIGHT_ERRORS),
     ):
         assert figure.get_size_inches()[0] <= 9
         figure.draw_without_rendering()
-    assert "IoU 0.500" in figures.describe_same_count(pairs)
+    words = figures.describe_same_count(pairs, ("dot", "half"))
+    assert "Half of the dot missed: IoU 0.500" in words
     assert "33% of the pixels" in figures.describe_weight_maps(probs, labels, 1, "road")
