@@ -9,6 +9,7 @@ module does not export stay its own, as in a browser. Only the forms below are u
 is an error:
 
     import { a, b as c } from "../lib/x.js";
+    import * as x from "../lib/x.js";
     export function a, export const b, export class c
 """
 
@@ -20,7 +21,7 @@ from pathlib import Path
 WEB = Path(__file__).resolve().parent
 PAGES = {"surfaces": WEB.parent / "docs" / "surfaces.html"}
 
-IMPORT = re.compile(r'^import \{([^}]*)\} from "([^"]+)";$', re.MULTILINE)
+IMPORT = re.compile(r'^import (?:\{([^}]*)\}|\* as (\w+)) from "([^"]+)";$', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class) (\w+))", re.MULTILINE)
 LEFT_OVER = re.compile(r"^\s*(?:import|export)\b.*$", re.MULTILINE)
 
@@ -73,7 +74,7 @@ def _add(
     if path in above:
         raise ValueError(f"{path}: found a circle of imports, expected none")
     source = path.read_text(encoding="utf-8")
-    for names, target in IMPORT.findall(source):
+    for names, _, target in IMPORT.findall(source):
         other = (path.parent / target).resolve()
         if not other.is_file() or not other.is_relative_to(web):
             raise ValueError(f"{path}: imports {target}, which is no file under {web}")
@@ -83,9 +84,10 @@ def _add(
             raise ValueError(f"{path}: imports {', '.join(missing)}, which {target} lacks")
     exports[path] = EXPORT.findall(source)
 
-    def bind(found: re.Match[str]) -> str:
-        names = re.sub(r"(\w+) as (\w+)", r"\1: \2", " ".join(found[1].split())).rstrip(",")
-        return f"const {{ {names} }} = {_variable((path.parent / found[2]).resolve(), web)};"
+    def bind(line: re.Match[str]) -> str:
+        names = re.sub(r"(\w+) as (\w+)", r"\1: \2", " ".join((line[1] or "").split())).rstrip(",")
+        module = _variable((path.parent / line[3]).resolve(), web)
+        return f"const {line[2] or f'{{ {names} }}'} = {module};"
 
     body = EXPORT.sub("", IMPORT.sub(bind, source)).strip()
     left = LEFT_OVER.search(body)
@@ -104,7 +106,8 @@ def _imported(name: str) -> str:
 
 
 def _variable(path: Path, web: Path) -> str:
-    return re.sub(r"\W", "_", path.relative_to(web).with_suffix("").as_posix())
+    """Return the name of a module in the bundle, which no name within a module should hide."""
+    return "module_" + re.sub(r"\W", "_", path.relative_to(web).with_suffix("").as_posix())
 
 
 def main(arguments: list[str] | None = None) -> int:

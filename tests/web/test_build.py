@@ -54,8 +54,8 @@ def test_it_runs_as_a_program_without_the_package(tmp_path):
 def test_a_bundle_runs_and_keeps_the_names_of_each_module_apart(tmp_path, node):
     main = write(
         tmp_path,
-        main='import {\n  twice as double,\n  three,\n} from "./b.js";\nconst own = 1;\n'
-        "console.log(own + double(three));\n",
+        main='import {\n  twice as double,\n} from "./b.js";\nimport * as b from "./b.js";\n'
+        "const own = 1;\nconsole.log(own + double(b.three));\n",
         b='import { own as five } from "./c.js";\nconst own = 2;\nexport const three = 3;\n'
         "export function twice(x) {\n  return own * x + five;\n}\n",
         c="export const own = 5;\n",
@@ -82,13 +82,13 @@ def test_a_bundle_runs_and_keeps_the_names_of_each_module_apart(tmp_path, node):
             },
             "found a circle of imports",
         ),
-        ({"a": 'import * as b from "./b.js";\n'}, "expected only the forms of import and export"),
+        ({"a": 'import b from "./b.js";\n'}, "expected only the forms of import and export"),
         ({"a": "export default 1;\n"}, "expected only the forms of import and export"),
         ({"a": 'const end = "</script>";\n'}, "found '</script'"),
     ],
 )
 def test_what_the_builder_does_not_understand_is_refused(tmp_path, files, message):
-    with pytest.raises(ValueError, match=message.replace("*", r"\*")):
+    with pytest.raises(ValueError, match=message):
         build.bundle(write(tmp_path, **files), tmp_path)
 
 

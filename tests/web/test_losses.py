@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pfpn.course.ch07_surfaces.numbers import read_point
+from pfpn.course.ch07_surfaces.numbers import jaccard_corners, read_point
+from pfpn.losses.lovasz import lovasz_softmax
 from pfpn.plot.surface import LOSSES, TRUTHS, loss_at, make_surface, value_and_gradient
 
 Point = tuple[list[int], list[float]]  # truth and scores
@@ -65,3 +66,31 @@ def test_the_grid_of_a_surface_is_that_of_python(javascript, loss):
         assert_close(torch.tensor(grid["axis"], dtype=torch.float64), torch.tensor(expected.axis))
         values = torch.tensor(grid["value"], dtype=torch.float64)
         assert_close(values, torch.tensor(expected.value), atol=1e-12, rtol=1e-12)
+
+
+def test_the_default_loss_is_the_mean_over_the_classes_that_are_present(javascript):
+    loss = "lovasz_softmax_present"
+    results = javascript("lib/losses.js", "evaluate", [[loss, *point] for point in POINTS])
+    for read, (truth, scores) in zip(results, POINTS, strict=True):
+        point = torch.tensor(scores, dtype=torch.float64, requires_grad=True)
+        probs = torch.stack([torch.zeros_like(point), point]).softmax(0)[None, :, None]
+        value = lovasz_softmax(probs, torch.tensor(truth)[None, None])
+        assert read["value"] == pytest.approx(value.item(), abs=1e-12)
+        if len(set(map(abs, scores))) == len(scores):  # no errors tie: one gradient
+            (gradient,) = torch.autograd.grad(value, point)
+            assert read["gradient"] == pytest.approx(gradient.tolist(), abs=1e-12)
+        assert read["of"] == ("foreground" if any(truth) else "background")
+
+
+def test_the_corners_are_the_jaccard_loss_that_the_surface_goes_through(javascript):
+    for loss, over in (("lovasz_hinge", 6), ("lovasz_softmax", 40), ("lovasz_softmax_present", 40)):
+        for truth in TRUTHS:
+            ((*corners,),) = javascript("lib/losses.js", "cornersOf", [[loss, list(truth), over]])
+            assert len(corners) == 4
+            if loss != "lovasz_softmax_present":
+                assert [each["value"] for each in corners] == jaccard_corners(truth)[1].tolist()
+            arguments = [[loss, list(truth), each["scores"]] for each in corners]
+            for each, read in zip(
+                corners, javascript("lib/losses.js", "valueAndGradient", arguments), strict=True
+            ):
+                assert read["value"] == pytest.approx(each["value"], abs=1e-9)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pfpn.course.ch07_surfaces.numbers import descend
 from pfpn.plot.surface import LOSSES, TRUTHS, loss_at, value_and_gradient
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,9 +73,16 @@ def picture(page, canvas):
     return page.evaluate("id => document.getElementById(id).toDataURL()", canvas)
 
 
-def state(page):
+def point(page, index=0):
     settle(page)
-    return page.evaluate("({...surfaces.state})")
+    return page.evaluate("index => surfaces.pointOf(index)", index)
+
+
+def numbers(page):
+    """The table beside the pictures: a list of cells for each name."""
+    settle(page)
+    rows = [row.split("\t") for row in page.inner_text("#reading").split("\n")]
+    return {row[0]: row[1:] for row in rows}
 
 
 def test_the_browser_computes_what_python_computes(page):
@@ -93,54 +101,53 @@ def test_the_browser_computes_what_python_computes(page):
 
 
 def test_turning_changes_the_picture_by_mouse_keyboard_and_button(page):
-    pictures = [picture(page, "solid")]
-    box = page.locator("#solid").bounding_box()
+    pictures = [picture(page, "solid1")]
+    box = page.locator("#solid1").bounding_box()
     page.mouse.move(box["x"] + 200, box["y"] + 150)
     page.mouse.down()
     page.mouse.move(box["x"] + 260, box["y"] + 170, steps=4)
     page.mouse.up()
-    pictures.append(picture(page, "solid"))
-    page.focus("#solid")
+    pictures.append(picture(page, "solid1"))
+    page.focus("#solid1")
     page.keyboard.press("ArrowRight")
-    pictures.append(picture(page, "solid"))
+    pictures.append(picture(page, "solid1"))
     page.click("[aria-label='See more from above']")
-    pictures.append(picture(page, "solid"))
+    pictures.append(picture(page, "solid1"))
     assert len(set(pictures)) == 4
-    page.focus("#solid")
+    page.focus("#solid1")
     page.keyboard.press("Home")
-    assert picture(page, "solid") == pictures[0]
+    assert picture(page, "solid1") == pictures[0]
 
 
 def test_the_point_follows_a_touch(browser):
     context = browser.new_context(viewport={"width": 400, "height": 800}, has_touch=True)
     page = context.new_page()
     page.goto(STORED.as_uri())
-    before = picture(page, "map")
-    page.touchscreen.tap(150, page.locator("#map").bounding_box()["y"] % 800)
-    page.locator("#map").scroll_into_view_if_needed()
-    box = page.locator("#map").bounding_box()
+    before = picture(page, "map1")
+    page.touchscreen.tap(150, page.locator("#map1").bounding_box()["y"] % 800)
+    page.locator("#map1").scroll_into_view_if_needed()
+    box = page.locator("#map1").bounding_box()
     page.touchscreen.tap(box["x"] + 120, box["y"] + 90)
-    assert picture(page, "map") != before
+    assert picture(page, "map1") != before
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     context.close()
 
 
 def test_the_point_follows_the_mouse_the_keys_and_the_sliders(page):
-    box = page.locator("#map").bounding_box()
+    box = page.locator("#map1").bounding_box()
     side = min(box["width"] - 58, box["height"] - 58)
     page.mouse.click(box["x"] + 44 + side / 2, box["y"] + 14 + side / 4)
-    moved = state(page)
-    assert moved["x"] == pytest.approx(0, abs=0.05)
-    assert moved["y"] == pytest.approx(1.5, abs=0.05)
-    page.focus("#map")
+    x, y = point(page)
+    assert x == pytest.approx(0, abs=0.05)
+    assert y == pytest.approx(1.5, abs=0.05)
+    page.focus("#map1")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowUp")
-    assert state(page)["x"] == pytest.approx(moved["x"] - 0.1)
-    assert state(page)["y"] == pytest.approx(moved["y"] + 0.1)
+    assert point(page) == pytest.approx([x - 0.1, y + 0.1])
     page.locator("#x").fill("2")
-    assert state(page)["x"] == 2
-    page.click("#home")
-    assert (state(page)["x"], state(page)["y"]) == (1.5, -0.8)
+    assert point(page) == pytest.approx([2, y + 0.1])
+    page.click("#back")
+    assert point(page) == [1.5, -0.8]
 
 
 def test_the_reading_is_written_for_every_truth_and_loss(page):
@@ -149,23 +156,131 @@ def test_the_reading_is_written_for_every_truth_and_loss(page):
         page.select_option("#truth", text)
         for loss in LOSSES:
             page.select_option("#loss", loss)
-            settle(page)
             value = float(loss_at(loss, torch.tensor([1.5, -0.8], dtype=torch.float64), truth))
-            assert page.inner_text("#reading").split("\n")[1] == f"{value:.3f}"
-            label = page.get_attribute("#solid", "aria-label")
+            assert numbers(page)["loss"] == [f"{value:.3f}"]
+            label = page.get_attribute("#solid1", "aria-label")
             assert LOSSES[loss][0] in label
             assert f"truth {text}: {value:.3f} at scores (1.50, -0.80)" in label
-    assert page.locator("#loss option").all_inner_texts() == [title for title, _, _ in
-                                                              LOSSES.values()]  # fmt: skip
+    titles = page.locator("#loss option").all_inner_texts()
+    assert titles[: len(LOSSES)] == [title for title, _, _ in LOSSES.values()]
+    assert page.locator("#second option").all_inner_texts() == ["none", *titles]
 
 
 def test_a_step_downhill_is_half_a_gradient(page):
-    before = state(page)
+    before = torch.tensor(point(page), dtype=torch.float64)
     page.click("#step")
-    after = state(page)
-    point = torch.tensor([before["x"], before["y"]], dtype=torch.float64)
-    _, gradient = value_and_gradient("lovasz_hinge", point, (0, 1))
-    assert [after["x"], after["y"]] == pytest.approx((point - gradient / 2).tolist(), abs=1e-3)
+    _, gradient = value_and_gradient("lovasz_hinge", before, (0, 1))
+    assert point(page) == pytest.approx((before - gradient / 2).tolist())
+    assert numbers(page)["steps"] == ["1"]
+    page.click("#back")
+    assert point(page) == before.tolist()
+    assert "steps" not in numbers(page)
+
+
+def test_playing_draws_a_trail_until_the_point_arrives(page):
+    before = picture(page, "map1")
+    page.click("#play")
+    page.wait_for_function("document.getElementById('play').textContent === 'Play'")
+    path = descend("lovasz_hinge", (1.5, -0.8), (0, 1))
+    trail = page.evaluate("surfaces.trailOf(0)")
+    assert trail == pytest.approx(path.points[: len(trail)])
+    assert numbers(page)["gradient"] == ["(0.000, 0.000)"]
+    assert numbers(page)["both right"] == [f"from step {path.arrival}"]
+    assert picture(page, "map1") != before
+
+
+def test_playing_can_be_paused(page):
+    page.select_option("#loss", "cross_entropy")
+    page.click("#play")
+    page.wait_for_function("surfaces.trailOf(0).length > 2")
+    page.click("#play")
+    num = page.evaluate("surfaces.trailOf(0).length")
+    page.wait_for_timeout(200)
+    assert page.evaluate("surfaces.trailOf(0).length") == num
+
+
+def test_who_wants_no_motion_gets_all_steps_at_once(browser):
+    page = browser.new_page(reduced_motion="reduce")
+    page.goto(f"{STORED.as_uri()}#loss=cross_entropy&reach=6")
+    page.click("#play")
+    assert page.evaluate("surfaces.trailOf(0).length") == 101
+    page.close()
+
+
+def test_two_losses_run_side_by_side_from_one_point(page):
+    assert not page.is_visible("#map2")
+    page.select_option("#second", "lovasz_softmax_present")
+    page.select_option("#reach", "6")
+    page.select_option("#rate", "2")
+    for _ in range(3):
+        page.click("#step")
+    settle(page)
+    left, right = (page.locator(f"#map{num}").bounding_box() for num in (1, 2))
+    assert left["y"] == right["y"]
+    assert left["x"] + left["width"] < right["x"]
+    read = numbers(page)
+    assert read[""] == ["Lovász hinge", "Lovász-Softmax, default"]
+    assert read["steps"] == ["3", "3"]
+    expected = descend("lovasz_hinge", (1.5, -0.8), (0, 1), rate=2, steps=3).points[-1]
+    assert point(page) == pytest.approx(expected.tolist())
+    assert point(page, 1) != point(page)
+    assert page.evaluate("[0, 1].map(i => surfaces.trailOf(i)[0])") == [[1.5, -0.8]] * 2
+    assert "Lovász-Softmax, default" in page.get_attribute("#map2", "aria-label")
+
+
+def test_a_wider_reach_shows_the_plateaus(page):
+    page.select_option("#loss", "lovasz_softmax")
+    page.select_option("#reach", "6")
+    page.locator("#x").fill("6")
+    page.locator("#y").fill("-6")
+    read = numbers(page)
+    assert read["loss"] == ["0.998"]
+    assert float(read["slope"][0]) < 0.01
+    page.select_option("#reach", "3")
+    assert point(page) == [3, -3]
+
+
+def test_the_numbers_stand_beside_the_map_on_a_small_laptop(browser):
+    for hash, box in (("", ".reading"), ("#second=dice", "#reading")):
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(STORED.as_uri() + hash)
+        for _ in range(2):
+            page.click("#step")
+        settle(page)
+        canvas, beside = (page.locator(name).bounding_box() for name in ("#map1", box))
+        assert beside["x"] > canvas["x"] + canvas["width"]
+        assert beside["y"] + beside["height"] <= 900
+        page.close()
+
+
+def test_the_address_holds_what_the_page_shows(page, browser):
+    page.select_option("#truth", "10")
+    page.select_option("#second", "dice")
+    page.select_option("#reach", "6")
+    page.select_option("#optimizer", "adam")
+    page.locator("#x").fill("-4.5")
+    page.click("[aria-label='Turn left']")
+    page.wait_for_function("location.hash.includes('yaw=290')")
+    again = browser.new_page(viewport={"width": 1000, "height": 900})
+    again.goto(page.url)
+    assert again.evaluate("surfaces.state") == page.evaluate("surfaces.state")
+    assert picture(again, "solid1") == picture(page, "solid1")
+    settings = {"truth": "10", "second": "dice", "reach": "6", "optimizer": "adam", "x": "-4.5"}
+    assert {id: again.input_value(f"#{id}") for id in settings} == settings
+    again.evaluate("location.hash = 'truth=11&loss=hinge'")
+    again.wait_for_function("surfaces.state.truth === '11'")
+    assert again.input_value("#loss") == "hinge"
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "hash", ["#truth=22&loss=x&x=1e9&yaw=&rate=3&more=1", "#%", "#x=NaN&pitch=0"]
+)
+def test_an_address_that_makes_no_sense_opens_the_page_as_it_starts(page, hash):
+    start = page.evaluate("surfaces.state")
+    page.goto("about:blank")
+    page.goto(STORED.as_uri() + hash)
+    assert page.evaluate("surfaces.state") == start
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -174,8 +289,8 @@ def test_the_page_is_drawn_in_light_and_dark_on_wide_and_narrow_screens(browser,
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.goto(STORED.as_uri())
     settle(page)
-    assert page.evaluate(SHADES, "solid") > 100
-    assert page.evaluate(SHADES, "map") > 100
+    assert page.evaluate(SHADES, "solid1") > 100
+    assert page.evaluate(SHADES, "map1") > 100
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     ground = json.loads(page.evaluate(
         "JSON.stringify(getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number))"

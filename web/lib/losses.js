@@ -1,11 +1,12 @@
 // Losses of one foreground class over the scores of its pixels, with their gradients.
 //
-// The same functions as pfpn.plot.surface.loss_at and value_and_gradient; tests hold them against
-// each other. `truth` is an array of 0 (background) and 1 (foreground), `scores` one number a pixel.
+// The same functions as pfpn.plot.surface.loss_at and value_and_gradient; tests compare them.
+// `truth` is an array of 0 (background) and 1 (foreground), `scores` has one number for each pixel.
 
 export const sigmoid = (v) => (v >= 0 ? 1 / (1 + Math.exp(-v)) : Math.exp(v) / (1 + Math.exp(v)));
 export const softplus = (v) => Math.max(v, 0) + Math.log1p(Math.exp(-Math.abs(v)));
 const sum = (values) => values.reduce((total, value) => total + value, 0);
+const mean = (values) => sum(values) / values.length;
 
 // Intersection and union of truth and prediction, where just the pixels in `wrong` are wrong.
 export function count(wrong, truth) {
@@ -21,8 +22,8 @@ export function jaccard(wrong, truth) {
   return union ? wrong.filter(Boolean).length / union : 0;
 }
 
-// Algorithm 1 of the Lovász paper: pixels join the wrong pixels from the largest error on. Each has
-// the rise of the Jaccard loss as its weight; where errors tie, the earlier pixel joins first.
+// Algorithm 1 of the Lovász paper: pixels join the wrong pixels from the largest error on. Each
+// has the rise of the Jaccard loss as its weight; where errors tie, the earlier pixel joins first.
 export function extendJaccard(errors, truth) {
   const order = errors.map((_, i) => i).sort((i, j) => errors[j] - errors[i] || i - j);
   const wrong = errors.map(() => false);
@@ -39,7 +40,18 @@ export function extendJaccard(errors, truth) {
   return { order, weights, steps, value: sum(errors.map((error, i) => weights[i] * error)) };
 }
 
-// Value and gradient of a loss at one point.
+// The classes that the truth contains, foreground first, with 1 for each of their pixels. With two
+// classes a pixel's error is the same for both.
+export function presentClasses(truth) {
+  return [
+    { name: "foreground", labels: truth },
+    { name: "background", labels: truth.map((t) => 1 - t) },
+  ].filter(({ labels }) => labels.some(Boolean));
+}
+
+// Value and gradient of a loss at one point. "lovasz_softmax" is that of the foreground alone,
+// "lovasz_softmax_present" the mean over the classes that the truth contains, the default of
+// pfpn.losses.lovasz.lovasz_softmax.
 export function valueAndGradient(loss, truth, scores) {
   const num = truth.length;
   const sign = truth.map((t) => 2 * t - 1);
@@ -68,6 +80,15 @@ export function valueAndGradient(loss, truth, scores) {
       const slope = missing.map((m) => m * (1 - m));
       return { value, gradient: sign.map((s, i) => -s * weights[i] * slope[i]) };
     }
+    case "lovasz_softmax_present": {
+      const extensions = presentClasses(truth).map(({ labels }) => extendJaccard(missing, labels));
+      const slope = missing.map((m) => m * (1 - m));
+      const weights = truth.map((_, i) => mean(extensions.map((each) => each.weights[i])));
+      return {
+        value: mean(extensions.map((each) => each.value)),
+        gradient: sign.map((s, i) => -s * weights[i] * slope[i]),
+      };
+    }
     case "dice":
     case "soft_jaccard":
       return softLoss(loss, truth, scores);
@@ -95,23 +116,42 @@ function softLoss(loss, truth, scores) {
   };
 }
 
-// All that a page shows of a point: value, gradient, errors, their order, intersection and union.
+// The discrete Jaccard loss at the four corners that a Lovász loss goes through: scores and value.
+// A right pixel has hinge error 0 and a wrong one 1; or errors near 0 and 1, at scores of `reach`.
+export function cornersOf(loss, truth, reach) {
+  const classes = loss === "lovasz_softmax_present" ? presentClasses(truth) : [{ labels: truth }];
+  return [[0, 0], [0, 1], [1, 0], [1, 1]].map((wrong) => ({
+    scores: truth.map((t, i) => {
+      const right = loss === "lovasz_hinge" ? 1 - wrong[i] : reach * (1 - 2 * wrong[i]);
+      return (2 * t - 1) * right;
+    }),
+    value: mean(classes.map(({ labels }) => jaccard(wrong, labels))),
+  }));
+}
+
+// All that a page shows of a point: value, gradient, errors, their order, intersection and union,
+// and the discrete Jaccard loss. All but value and gradient are of one class, `of`.
 export function evaluate(loss, truth, scores) {
   const { value, gradient } = valueAndGradient(loss, truth, scores);
   const agreement = scores.map((score, i) => (2 * truth[i] - 1) * score);
   const errors = agreement.map(
-    loss === "lovasz_softmax" ? (a) => sigmoid(-a) : (a) => Math.max(0, 1 - a),
+    loss.startsWith("lovasz_softmax") ? (a) => sigmoid(-a) : (a) => Math.max(0, 1 - a),
   );
-  const { order, steps } = extendJaccard(errors, truth);
+  const [{ name, labels }] =
+    loss === "lovasz_softmax_present"
+      ? presentClasses(truth)
+      : [{ name: "foreground", labels: truth }];
+  const { order, steps } = extendJaccard(errors, labels);
   const wrong = agreement.map((a) => a <= 0);
   return {
     value,
     gradient: gradient.map((slope) => slope + 0), // no -0
     errors,
+    of: name,
     order,
     steps,
     wrong,
-    discrete: jaccard(wrong, truth),
-    ...count(wrong, truth),
+    discrete: jaccard(wrong, labels),
+    ...count(wrong, labels),
   };
 }

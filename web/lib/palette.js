@@ -1,6 +1,6 @@
 // Names, limits and colors that the pages share with Python's pictures: pfpn.plot.surface.
 
-// Title, and the value at which heights and colors end.
+// Title, and the value at which heights and colors end for scores up to 3.
 export const LOSSES = {
   jaccard: { title: "Jaccard loss (discrete)", top: 1 },
   hinge: { title: "hinge, mean", top: 4 },
@@ -9,6 +9,7 @@ export const LOSSES = {
   dice: { title: "Dice", top: 1 },
   lovasz_hinge: { title: "Lovász hinge", top: 4 },
   lovasz_softmax: { title: "Lovász-Softmax", top: 1 },
+  lovasz_softmax_present: { title: "Lovász-Softmax, default", top: 1 },
 };
 
 export const DOT = "#e3120b";

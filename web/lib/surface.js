@@ -16,14 +16,14 @@ export function makeSurface(loss, truth, reach, steps) {
 
 // The four corners of each cell as [row, column], in a ring, and the mean of the surface there.
 export function cells({ axis, value }) {
-  const found = [];
+  const all = [];
   for (let i = 0; i + 1 < axis.length; i++) {
     for (let j = 0; j + 1 < axis.length; j++) {
       const ring = [[i, j], [i, j + 1], [i + 1, j + 1], [i + 1, j]];
-      found.push({ ring, mean: ring.reduce((sum, [r, c]) => sum + value[r][c], 0) / 4 });
+      all.push({ ring, mean: ring.reduce((sum, [r, c]) => sum + value[r][c], 0) / 4 });
     }
   }
-  return found;
+  return all;
 }
 
 // Marching squares: pieces [x0, y0, x1, y1] of the line where a surface crosses a level.
@@ -49,7 +49,8 @@ export function contour({ axis, value }, level) {
 // Return a function from x, y in -1..1 and z in 0..1 to a spot on the canvas and its depth.
 export function camera({ yaw, pitch }, width, height) {
   const [around, up] = [yaw, pitch].map((degrees) => (degrees * Math.PI) / 180);
-  const scale = Math.min(width / 3.6, height / 2.95);
+  const tall = 2 * (Math.SQRT2 * Math.sin(up) + 0.625 * Math.cos(up)); // of the box, from its corner
+  const scale = Math.min(width / 3.6, height / (tall + 0.45));
   return (x, y, z) => {
     const u = x * Math.cos(around) - y * Math.sin(around);
     const v = x * Math.sin(around) + y * Math.cos(around);

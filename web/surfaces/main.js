@@ -1,62 +1,153 @@
 // The page of loss surfaces: its controls, and what they change.
 
 import { onDrag, onKeys, oncePerFrame } from "../lib/controls.js";
-import { evaluate, valueAndGradient } from "../lib/losses.js";
+import { evaluate } from "../lib/losses.js";
+import { OPTIMIZERS } from "../lib/optimizers.js";
 import { LOSSES } from "../lib/palette.js";
 import { drawMap, scoresAt } from "./map.js";
 import { writeReading } from "./reading.js";
 import { drawSolid } from "./solid.js";
-import { labels, move, moveBack, state, turn, turnBack } from "./state.js";
+import * as view from "./state.js";
 
 const $ = (id) => document.getElementById(id);
+const PAUSE = 50; // milliseconds between two steps that are played
+const AT_ONCE = 100; // steps where the reader wants no animation
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+let playing = null; // the timer
 
 function draw() {
-  drawSolid($("solid"));
-  drawMap($("map"));
+  const shown = view.losses();
+  document.querySelector("main").classList.toggle("two", shown.length > 1);
+  $("other").hidden = shown.length < 2;
+  shown.forEach((loss, index) => {
+    $(`title${index + 1}`).textContent = LOSSES[loss].title;
+    drawSolid($(`solid${index + 1}`), index);
+    drawMap($(`map${index + 1}`), index);
+  });
   writeReading();
 }
 
 const redraw = oncePerFrame(draw);
-const redrawn = (act) => (...values) => {
+
+// The address is written a while after the last change: browsers limit how often it may change.
+let writing = null;
+function remember() {
+  clearTimeout(writing);
+  writing = setTimeout(() => history.replaceState(null, "", view.addressOfState()), 200);
+}
+
+const changed = (act) => (...values) => {
   act(...values);
+  remember();
   redraw();
 };
 
-onDrag($("solid"), redrawn((_, dx, dy) => turn(dx * 0.5, dy * 0.4)));
-onDrag($("map"), redrawn((event) => move(...scoresAt($("map"), event))));
-onKeys($("solid"), redrawn((dx, dy) => turn(5 * dx, 5 * dy)), redrawn(turnBack));
-onKeys(
-  $("map"),
-  redrawn((dx, dy) => move(state.x + 0.1 * dx, state.y + 0.1 * dy)),
-  redrawn(moveBack),
-);
-for (const button of document.querySelectorAll("[data-turn]")) {
-  const angles = button.dataset.turn.split(" ").map(Number);
-  button.addEventListener("click", redrawn(() => turn(...angles)));
+// Settings -------------------------------------------------------------------------------------
+
+const CHOICES = ["truth", "loss", "second", "reach", "optimizer", "rate"];
+
+function fill(id, titles) {
+  for (const [value, title] of titles) $(id).add(new Option(title, value));
 }
-$("step").addEventListener(
-  "click",
-  redrawn(() => {
-    const { gradient } = valueAndGradient(state.loss, labels(), [state.x, state.y]);
-    move(state.x - 0.5 * gradient[0], state.y - 0.5 * gradient[1]);
-  }),
-);
-$("home").addEventListener("click", redrawn(moveBack));
-for (const axis of ["x", "y"]) {
-  $(axis).addEventListener("input", redrawn(() => (state[axis] = Number($(axis).value))));
+
+function showSettings() {
+  for (const id of CHOICES) $(id).value = view.state[id];
+  for (const id of ["x", "y"]) [$(id).min, $(id).max] = [-view.reach(), view.reach()];
 }
-for (const [loss, { title }] of Object.entries(LOSSES)) $("loss").add(new Option(title, loss));
-for (const knob of ["truth", "loss"]) {
-  $(knob).value = state[knob];
-  $(knob).addEventListener(
+
+const titles = Object.entries(LOSSES).map(([loss, { title }]) => [loss, title]);
+fill("loss", titles);
+fill("second", titles);
+fill("optimizer", Object.entries(OPTIMIZERS));
+fill("rate", view.RATES.map((rate) => [rate, rate]));
+for (const id of CHOICES) {
+  $(id).addEventListener(
     "change",
-    redrawn(() => {
-      state[knob] = $(knob).value;
-      if (knob === "truth") turnBack();
+    changed(() => {
+      stop();
+      view.state[id] = $(id).value;
+      if (id === "truth") view.turnBack();
+      view.move(view.state.x, view.state.y);
+      showSettings();
     }),
   );
 }
+
+// The point and its descent --------------------------------------------------------------------
+
+const moveTo = changed((x, y) => {
+  stop();
+  view.move(x, y);
+});
+const moveBack = changed(() => {
+  stop();
+  view.moveBack();
+});
+$("x").addEventListener("input", () => moveTo(Number($("x").value), view.pointOf(0)[1]));
+$("y").addEventListener("input", () => moveTo(view.pointOf(0)[0], Number($("y").value)));
+
+function play() {
+  if (still.matches) {
+    for (let i = 0; i < AT_ONCE && view.stepDown(); i++);
+    redraw();
+    return;
+  }
+  $("play").textContent = "Pause";
+  $("reading").setAttribute("aria-busy", "true"); // not to be read aloud at each step
+  playing = setInterval(() => {
+    if (!view.stepDown()) stop();
+    redraw();
+  }, PAUSE);
+}
+
+function stop() {
+  clearInterval(playing);
+  playing = null;
+  $("play").textContent = "Play";
+  $("reading").removeAttribute("aria-busy");
+}
+
+$("play").addEventListener("click", () => (playing === null ? play() : stop()));
+$("step").addEventListener("click", () => {
+  stop();
+  view.stepDown();
+  redraw();
+});
+$("back").addEventListener("click", moveBack);
+
+// The canvases ---------------------------------------------------------------------------------
+
+const turn = changed(view.turn);
+for (const index of [0, 1]) {
+  const [solid, map] = [$(`solid${index + 1}`), $(`map${index + 1}`)];
+  onDrag(solid, (_, dx, dy) => turn(dx * 0.5, dy * 0.4));
+  onKeys(solid, (dx, dy) => turn(5 * dx, 5 * dy), changed(view.turnBack));
+  onDrag(map, (event) => moveTo(...scoresAt(map, event)));
+  onKeys(
+    map,
+    (dx, dy) => {
+      const [x, y] = view.pointOf(index);
+      moveTo(x + 0.1 * dx, y + 0.1 * dy);
+    },
+    moveBack,
+  );
+}
+for (const button of document.querySelectorAll("[data-turn]")) {
+  const angles = button.dataset.turn.split(" ").map(Number);
+  button.addEventListener("click", () => turn(...angles));
+}
+
+// The page -------------------------------------------------------------------------------------
+
+function open() {
+  stop();
+  view.readState(location.hash);
+  showSettings();
+  redraw();
+}
+
+window.addEventListener("hashchange", open);
 window.addEventListener("resize", redraw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-globalThis.surfaces = { state, evaluate }; // for the console, and for tests
-draw();
+globalThis.surfaces = { state: view.state, pointOf: view.pointOf, trailOf: view.trailOf, evaluate };
+open();

@@ -1,27 +1,34 @@
-// The surface from above: colors, level lines, the point.
+// The surface from above: colors, level lines, the descent, the point.
 
-import { arrow, disc, prepare, themed } from "../lib/canvas.js";
+import { arrow, copyLayer, disc, prepare, themed, trail } from "../lib/canvas.js";
 import { valueAndGradient } from "../lib/losses.js";
-import { LOSSES, colorAt, css } from "../lib/palette.js";
+import { colorAt, css } from "../lib/palette.js";
 import { cells, contour, makeSurface } from "../lib/surface.js";
-import { REACH, labels, state } from "./state.js";
+import { labels, losses, pointOf, reach, topOf, trailOf } from "./state.js";
 
+const ARROW = 2 / 3; // length of an arrow where the slope is 1, as a part of the reach
 const PAD = { left: 44, right: 14, top: 14, bottom: 44 };
+
+// Whether two losses stand beside each other, as the style sheet has it.
+export const sideBySide = () => losses().length > 1 && window.innerWidth > 640;
 
 const sideOf = (width, height) =>
   Math.min(width - PAD.left - PAD.right, height - PAD.top - PAD.bottom);
 
-export function drawMap(canvas) {
-  const { pen, width, height } = prepare(canvas, 0.95);
-  const { top } = LOSSES[state.loss];
+export function drawMap(canvas, index) {
+  const { pen, width, height } = prepare(canvas, sideBySide() ? 0.8 : 0.95);
+  const loss = losses()[index];
   const side = sideOf(width, height);
-  const x = (v) => PAD.left + ((v + REACH) / (2 * REACH)) * side;
-  const y = (v) => PAD.top + ((REACH - v) / (2 * REACH)) * side;
-  const surface = makeSurface(state.loss, labels(), REACH, 61);
-  drawCells(pen, surface, top, x, y);
-  if (state.loss !== "jaccard") drawContours(pen, surface, top, x, y);
+  const x = (v) => PAD.left + ((v + reach()) / (2 * reach())) * side;
+  const y = (v) => PAD.top + ((reach() - v) / (2 * reach())) * side;
+  copyLayer(pen, ["map", loss, labels(), reach()], (brush) => {
+    const surface = makeSurface(loss, labels(), reach(), 61);
+    drawCells(brush, surface, topOf(loss), x, y);
+    if (loss !== "jaccard") drawContours(brush, surface, topOf(loss), x, y);
+  });
   drawLabels(pen, x, y);
-  drawPoint(pen, x, y);
+  drawTrail(pen, trailOf(index).map(([u, v]) => ({ x: x(u), y: y(v) })));
+  drawPoint(pen, loss, pointOf(index), x, y);
 }
 
 // The scores under a pointer.
@@ -29,8 +36,8 @@ export function scoresAt(canvas, event) {
   const box = canvas.getBoundingClientRect();
   const side = sideOf(box.width, box.height);
   return [
-    ((event.clientX - box.left - PAD.left) / side) * 2 * REACH - REACH,
-    REACH - ((event.clientY - box.top - PAD.top) / side) * 2 * REACH,
+    ((event.clientX - box.left - PAD.left) / side) * 2 * reach() - reach(),
+    reach() - ((event.clientY - box.top - PAD.top) / side) * 2 * reach(),
   ];
 }
 
@@ -63,11 +70,11 @@ function drawLabels(pen, x, y) {
   pen.fillStyle = themed("--ink");
   pen.textAlign = "center";
   pen.textBaseline = "top";
-  for (const v of [-REACH, 0, REACH]) pen.fillText(String(v), x(v), y(-REACH) + 5);
-  pen.fillText("score of pixel 1", x(0), y(-REACH) + 22);
+  for (const v of [-reach(), 0, reach()]) pen.fillText(String(v), x(v), y(-reach()) + 5);
+  pen.fillText("score of pixel 1", x(0), y(-reach()) + 22);
   pen.textAlign = "right";
   pen.textBaseline = "middle";
-  for (const v of [-REACH, 0, REACH]) pen.fillText(String(v), x(-REACH) - 6, y(v));
+  for (const v of [-reach(), 0, reach()]) pen.fillText(String(v), x(-reach()) - 6, y(v));
   pen.save();
   pen.translate(12, y(0));
   pen.rotate(-Math.PI / 2);
@@ -76,14 +83,35 @@ function drawLabels(pen, x, y) {
   pen.restore();
 }
 
-function drawPoint(pen, x, y) {
-  const { gradient } = valueAndGradient(state.loss, labels(), [state.x, state.y]);
-  const slope = Math.hypot(...gradient);
-  const from = { x: x(state.x), y: y(state.y) };
-  if (slope > 1e-6) {
-    const step = (0.5 + 0.7 * Math.min(1, slope)) / slope;
-    const to = [state.x - step * gradient[0], state.y - step * gradient[1]];
-    arrow(pen, from, { x: x(to[0]), y: y(to[1]) });
+// The descent, with a dot at each step that is far enough from the dot before.
+function drawTrail(pen, spots) {
+  trail(pen, spots);
+  let [last] = spots;
+  for (const spot of spots.slice(1)) {
+    if (Math.hypot(spot.x - last.x, spot.y - last.y) < 8) continue;
+    disc(pen, spot, { radius: 2.5 });
+    last = spot;
   }
+}
+
+function drawPoint(pen, loss, point, x, y) {
+  const [from, to] = arrowOf(loss, point).map(([u, v]) => ({ x: x(u), y: y(v) }));
+  if (Math.hypot(to.x - from.x, to.y - from.y) > 1) arrow(pen, from, to);
   disc(pen, from);
+}
+
+// Start and end of the arrow down the steepest way, as long as the slope.
+export function arrowOf(loss, point) {
+  const { gradient } = valueAndGradient(loss, labels(), point);
+  return [point, point.map((v, axis) => v - ARROW * reach() * gradient[axis])];
+}
+
+// The points of a line with more of them between, so that it can lie in a surface.
+export function between(points, num = points.length > 50 ? 1 : 8) {
+  const more = points.slice(1).flatMap((end, i) =>
+    Array.from({ length: num }, (_, k) =>
+      end.map((v, axis) => points[i][axis] + ((k + 1) / num) * (v - points[i][axis])),
+    ),
+  );
+  return [points[0], ...more];
 }

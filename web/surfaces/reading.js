@@ -1,8 +1,8 @@
-// What the loss is at the point, in numbers and in words.
+// What the losses are at the point, in numbers and in words.
 
-import { evaluate } from "../lib/losses.js";
+import { evaluate, presentClasses } from "../lib/losses.js";
 import { LOSSES } from "../lib/palette.js";
-import { labels, state } from "./state.js";
+import { arrivalOf, hasLeft, labels, losses, pointOf, state, steps, trailOf } from "./state.js";
 
 const WORDS = {
   jaccard: "Flat quadrants: the gradient is 0 wherever there is one, so nothing can be learned.",
@@ -11,50 +11,99 @@ const WORDS = {
   soft_jaccard: "Sums of probabilities in place of sets. Not convex; flat without foreground.",
   dice: "Sums of probabilities in place of sets. Not convex; flat without foreground.",
   lovasz_hinge: "Errors times rises, summed. Convex in the scores; a kink where errors tie.",
-  lovasz_softmax: "Errors times rises, summed. Convex in the errors, but not in the scores.",
+  lovasz_softmax:
+    "Errors times rises, summed, of the foreground alone. Convex in the errors, but not in the " +
+    "scores.",
+  lovasz_softmax_present:
+    "What trains by default: the mean over the classes that the truth contains, ",
 };
 const $ = (id) => document.getElementById(id);
 
-export const fixed = (value, digits = 3) =>
+const fixed = (value, digits = 3) =>
   (Math.abs(value) < 0.5 * 10 ** -digits ? 0 : value).toFixed(digits);
+const pair = (values, digits) => `(${values.map((v) => fixed(v, digits)).join(", ")})`;
 
 export function writeReading() {
-  const read = evaluate(state.loss, labels(), [state.x, state.y]);
-  const order = `pixel ${read.order.map((i) => i + 1).join(", then ")}`;
-  const rows = [
-    ["loss", fixed(read.value)],
-    ["gradient", `(${read.gradient.map((slope) => fixed(slope)).join(", ")})`],
-    ["order of errors", read.errors[0] === read.errors[1] ? "a tie" : order],
-    ["intersection I", String(read.intersection)],
-    ["union U", String(read.union)],
-    ["Jaccard loss", fixed(read.discrete)],
-  ];
-  $("reading").innerHTML = rows
-    .map(([name, value]) => `<div><dt>${name}</dt><dd>${value}</dd></div>`)
-    .join("");
-  $("steps").innerHTML = read.steps
-    .map(({ pixel, error, intersection, union, loss, rise }) => {
-      const cells = [pixel + 1, fixed(error), intersection, union, fixed(loss), fixed(rise)];
-      return `<tr>${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`;
-    })
-    .join("");
-  $("words").textContent = WORDS[state.loss];
-  describe(read.value);
+  const shown = losses().map((loss, index) => ({
+    loss,
+    title: LOSSES[loss].title,
+    read: evaluate(loss, labels(), pointOf(index)),
+    index,
+  }));
+  writeNumbers(shown);
+  $("tables").innerHTML = shown.map(tableOf).join("");
+  $("words").innerHTML = shown.map(({ loss, title }) => paragraphOf(loss, title)).join("");
+  shown.forEach(describe);
+  ["x", "y"].forEach((axis, i) => {
+    $(axis).value = pointOf(0)[i];
+    $(`${axis}-out`).textContent = fixed(pointOf(0)[i], 2);
+  });
 }
 
-// The canvases in words, and the settings of the sliders.
-function describe(value) {
-  const spot = `(${fixed(state.x, 2)}, ${fixed(state.y, 2)})`;
-  const title = LOSSES[state.loss].title;
-  const words = `${title}, truth ${state.truth}: ${fixed(value)} at scores ${spot}.`;
-  $("solid").setAttribute(
+function writeNumbers(shown) {
+  const rows = [
+    ["loss", ({ read }) => fixed(read.value)],
+    ["gradient", ({ read }) => pair(read.gradient)],
+    ["slope", ({ read }) => fixed(Math.hypot(...read.gradient))],
+    ["order of errors", ({ read }) => orderOf(read)],
+    ["intersection I", ({ read }) => read.intersection],
+    ["union U", ({ read }) => read.union],
+    ["Jaccard loss", ({ read }) => fixed(read.discrete)],
+  ];
+  if (steps() > 0) {
+    rows.push(["scores", ({ index }) => pair(pointOf(index), 2)]);
+    rows.push(["steps", ({ index }) => stepsOf(index)]);
+    rows.push(["both right", ({ index }) => rightOf(index)]);
+  }
+  const titles = shown.map(({ title }) => `<th scope="col">${title}</th>`).join("");
+  const body = rows.map(([name, text]) => {
+    const cells = shown.map((each) => `<td>${text(each)}</td>`).join("");
+    return `<tr><th scope="row">${name}</th>${cells}</tr>`;
+  });
+  $("reading").innerHTML = (shown.length > 1 ? `<tr><td></td>${titles}</tr>` : "") + body.join("");
+}
+
+const stepsOf = (index) =>
+  `${trailOf(index).length - 1}${hasLeft(index) ? ", at the edge" : ""}`;
+
+const orderOf = ({ errors, order }) =>
+  errors[0] === errors[1] ? "a tie" : `pixel ${order.map((i) => i + 1).join(", then ")}`;
+
+function rightOf(index) {
+  const arrival = arrivalOf(index);
+  return arrival === null ? "not yet" : arrival ? `from step ${arrival}` : "from the start";
+}
+
+function tableOf({ loss, title, read }, _, shown) {
+  const rows = read.steps.map((step) => {
+    const { pixel, error, intersection, union, rise } = step;
+    const values = [pixel + 1, fixed(error), intersection, union, fixed(step.loss), fixed(rise)];
+    return `<tr>${values.map((value) => `<td>${value}</td>`).join("")}</tr>`;
+  });
+  const whose = `${shown.length > 1 ? `${title}, ` : ""}${read.of}`;
+  const error = loss.startsWith("lovasz_softmax") ? "error" : "hinge error";
+  return `<table><caption>${whose}: pixels join the wrong ones, largest ${error} first</caption>
+<thead><tr><th scope="col">pixel</th><th scope="col">error</th>
+<th scope="col"><abbr title="intersection">I</abbr></th>
+<th scope="col"><abbr title="union">U</abbr></th><th scope="col">Jaccard</th>
+<th scope="col">rise</th></tr></thead><tbody>${rows.join("")}</tbody></table>`;
+}
+
+function paragraphOf(loss, title) {
+  const classes = presentClasses(labels()).map(({ name }) => name);
+  const more = loss === "lovasz_softmax_present" ? `here ${classes.join(" and ")}.` : "";
+  return `<p class="note"><b>${title}.</b> ${WORDS[loss]}${more}</p>`;
+}
+
+// The canvases in words.
+function describe({ title, read, index }) {
+  const spot = pair(pointOf(index), 2);
+  const words = `${title}, truth ${state.truth}: ${fixed(read.value)} at scores ${spot}.`;
+  const num = index + 1;
+  $(`solid${num}`).setAttribute(
     "aria-label",
     `Surface of ${words} Seen from ${Math.round(state.yaw)} degrees around and ` +
       `${Math.round(state.pitch)} degrees up.`,
   );
-  $("map").setAttribute("aria-label", `Contour map of ${words}`);
-  for (const axis of ["x", "y"]) {
-    $(axis).value = state[axis];
-    $(`${axis}-out`).textContent = fixed(state[axis], 2);
-  }
+  $(`map${num}`).setAttribute("aria-label", `Contour map of ${words}`);
 }

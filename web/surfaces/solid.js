@@ -1,41 +1,49 @@
 // The surface in 3-D: quads painted from the farthest to the nearest.
 
-import { disc, line, prepare, themed } from "../lib/canvas.js";
-import { valueAndGradient } from "../lib/losses.js";
-import { DOT, LOSSES, colorAt, css } from "../lib/palette.js";
+import { copyLayer, disc, line, prepare, themed, trail } from "../lib/canvas.js";
+import { cornersOf, valueAndGradient } from "../lib/losses.js";
+import { colorAt, css } from "../lib/palette.js";
 import { camera, cells, makeSurface } from "../lib/surface.js";
-import { REACH, labels, state } from "./state.js";
+import { arrowOf, between, sideBySide } from "./map.js";
+import { labels, losses, pointOf, reach, state, topOf, trailOf } from "./state.js";
 
 const CORNERS = [[-1, -1], [1, -1], [1, 1], [-1, 1]];
 
-export function drawSolid(canvas) {
-  const { pen, width, height } = prepare(canvas, 0.76);
-  const { top } = LOSSES[state.loss];
+export function drawSolid(canvas, index) {
+  const { pen, width, height } = prepare(canvas, sideBySide() ? 0.66 : 0.76);
+  const loss = losses()[index];
+  const top = topOf(loss);
   const at = camera(state, width, height);
-  const spot = (x, y, value) => at(x / REACH, y / REACH, Math.min(value, top) / top);
+  const heightAt = (point) => valueAndGradient(loss, labels(), point).value;
+  const spot = ([x, y], value) => at(x / reach(), y / reach(), Math.min(value, top) / top);
   const far = CORNERS.reduce((a, b) => (at(...b, 0).depth > at(...a, 0).depth ? b : a));
-  drawBox(pen, at, far);
-  drawQuads(pen, spot, top);
-  drawPoint(pen, at, spot);
+  const ink = themed("--soft");
+  const key = ["solid", loss, labels(), reach(), state.yaw, state.pitch, ink];
+  copyLayer(pen, key, (brush) => {
+    drawBox(brush, at, far, ink);
+    drawQuads(brush, spot, loss, top);
+    if (loss.startsWith("lovasz")) drawCorners(brush, spot, loss);
+  });
+  trail(pen, between(trailOf(index)).map((point) => spot(point, heightAt(point))));
+  drawPoint(pen, at, spot, loss, pointOf(index), heightAt);
   drawLabels(pen, at, far, top, width);
 }
 
 // Floor, and the two walls behind.
-function drawBox(pen, at, [x, y]) {
-  const ink = themed("--soft");
+function drawBox(pen, at, [x, y], ink) {
   for (let i = 0; i < 4; i++) {
     line(pen, at(...CORNERS[i], 0), at(...CORNERS[(i + 1) % 4], 0), ink, 1);
   }
-  for (const corner of [[x, y], [-x, y], [x, -y]]) line(pen, at(...corner, 0), at(...corner, 1), ink, 1);
+  for (const [u, v] of [[x, y], [-x, y], [x, -y]]) line(pen, at(u, v, 0), at(u, v, 1), ink, 1);
   line(pen, at(x, y, 1), at(-x, y, 1), ink, 1);
   line(pen, at(x, y, 1), at(x, -y, 1), ink, 1);
 }
 
-function drawQuads(pen, spot, top) {
-  const surface = makeSurface(state.loss, labels(), REACH, 31);
+function drawQuads(pen, spot, loss, top) {
+  const surface = makeSurface(loss, labels(), reach(), 31);
   const { axis, value } = surface;
   const quads = cells(surface).map(({ ring, mean }) => {
-    const corners = ring.map(([r, c]) => spot(axis[c], axis[r], value[r][c]));
+    const corners = ring.map(([r, c]) => spot([axis[c], axis[r]], value[r][c]));
     return { corners, mean, depth: corners.reduce((total, corner) => total + corner.depth, 0) };
   });
   quads.sort((a, b) => b.depth - a.depth);
@@ -51,46 +59,49 @@ function drawQuads(pen, spot, top) {
   }
 }
 
+function drawCorners(pen, spot, loss) {
+  for (const { scores, value } of cornersOf(loss, labels(), reach())) {
+    disc(pen, spot(scores, value), { radius: 4, color: "#111" });
+  }
+}
+
 // The point, its stem, and an arrow in the surface along the steepest way down.
-function drawPoint(pen, at, spot) {
-  const height = (x, y) => valueAndGradient(state.loss, labels(), [x, y]).value;
-  const { value, gradient } = valueAndGradient(state.loss, labels(), [state.x, state.y]);
-  const dot = spot(state.x, state.y, value);
+function drawPoint(pen, at, spot, loss, point, heightAt) {
+  const dot = spot(point, heightAt(point));
   pen.setLineDash([4, 4]);
-  line(pen, at(state.x / REACH, state.y / REACH, 0), dot, themed("--ink"), 1.2);
+  line(pen, at(point[0] / reach(), point[1] / reach(), 0), dot, themed("--ink"), 1.2);
   pen.setLineDash([]);
-  const slope = Math.hypot(...gradient);
-  let previous = dot;
-  for (let i = 1; i <= 12 && slope > 1e-6; i++) {
-    const step = ((i / 12) * 0.9) / slope;
-    const end = [state.x - step * gradient[0], state.y - step * gradient[1]];
-    if (Math.max(Math.abs(end[0]), Math.abs(end[1])) > REACH) break;
-    const next = spot(...end, height(...end));
-    line(pen, previous, next, "white", 5);
-    line(pen, previous, next, DOT, 2.6);
-    previous = next;
+  const inside = between(arrowOf(loss, point)).filter((end) =>
+    end.every((v) => Math.abs(v) <= reach()),
+  );
+  const spots = inside.map((end) => spot(end, heightAt(end)));
+  for (const [color, thick] of [["white", 5], ["#111", 2.6]]) {
+    for (let i = 0; i + 1 < spots.length; i++) line(pen, spots[i], spots[i + 1], color, thick);
   }
   disc(pen, dot);
 }
 
+// Numbers and names stand outside of the floor, away from its middle.
 function drawLabels(pen, at, far, top, width) {
   pen.fillStyle = themed("--ink");
-  pen.textAlign = "center";
   pen.textBaseline = "middle";
-  const label = (text, { x, y }) => pen.fillText(text, x, y);
-  const near = far.map((v) => -v);
-  for (const v of [-REACH, 0, REACH]) {
-    label(String(v), at(v / REACH, near[1] * 1.13, 0));
-    label(String(v), at(near[0] * 1.13, v / REACH, 0));
-  }
+  const middle = at(0, 0, 0);
   const what = width < 450 ? "pixel" : "score of pixel";
-  label(`${what} 1`, at(0, near[1] * 1.38, 0));
-  label(`${what} 2`, at(near[0] * 1.38, 0, 0));
+  for (const axis of [0, 1]) {
+    const along = (v) => (axis ? at(-far[0], v, 0) : at(v, -far[1], 0));
+    const edge = along(0);
+    const length = Math.hypot(edge.x - middle.x, edge.y - middle.y);
+    const out = { x: (edge.x - middle.x) / length, y: (edge.y - middle.y) / length };
+    pen.textAlign = out.x > 0.35 ? "left" : out.x < -0.35 ? "right" : "center";
+    const write = (text, { x, y }, away) => pen.fillText(text, x + away * out.x, y + away * out.y);
+    for (const v of [-1, 0, 1]) write(String(v * reach()), along(v), 12);
+    write(`${what} ${axis + 1}`, edge, 34);
+  }
   const sides = [[-far[0], far[1]], [far[0], -far[1]]];
-  const side = at(...sides[0], 0).x < at(...sides[1], 0).x ? sides[0] : sides[1];
+  const [u, v] = at(...sides[0], 0).x < at(...sides[1], 0).x ? sides[0] : sides[1];
   pen.textAlign = "right";
-  for (const v of [0.5, 1]) {
-    const { x, y } = at(side[0] * 1.04, side[1] * 1.04, v);
-    label(String(v * top), { x: x - 6, y });
+  for (const fraction of [0.5, 1]) {
+    const { x, y } = at(u * 1.04, v * 1.04, fraction);
+    pen.fillText(String(fraction * top), x - 6, y);
   }
 }
