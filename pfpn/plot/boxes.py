@@ -1,4 +1,4 @@
-"""Boxes on pictures: images on their pixel grid, boxes as lines that show on any ground."""
+"""Boxes on pictures: images on their pixel grid, boxes outlined so that they show anywhere."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -67,12 +67,9 @@ def draw_boxes(
 
 
 def draw_rectangle(axes: Any, box: Sequence[float], **options: Any) -> None:
-    """Draw one box (x0, y0, x1, y1) in an empty diagram, its outline alone unless told otherwise.
+    """Draw one box (x0, y0, x1, y1) in a diagram: its outline, unless `fill=True` is given.
 
-    Args:
-        axes: matplotlib axes.
-        box: in data coordinates.
-        **options: passed on to matplotlib's Rectangle, such as `ec`, `lw`, `hatch`, `fill`.
+    All other options are matplotlib's, such as `ec`, `lw`, `hatch`.
     """
     x0, y0, x1, y1 = box
     axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, **{"fill": False, **options}))
@@ -86,22 +83,15 @@ def view_square(axes: Any, box: Sequence[float], margin: float) -> None:
 
 
 def image_panels(rows: int, columns: int, image: Image, width: float = 9) -> tuple[Figure, Any]:
-    """Return a figure and its panels, shaped like the image, with a line of text above each.
-
-    Args:
-        rows: of panels.
-        columns: of panels.
-        image: to be shown in them.
-        width: of the figure, in inches.
-    """
+    """Return a figure of some width in inches; its panels have the image's shape and a title."""
     height = rows * (width / columns * image.shape[1] / image.shape[2] + 0.3)
     return subplots(width, height, rows, columns, squeeze=False)
 
 
-def crop_panels(count: int, columns: int = 4) -> tuple[Figure, list[Any]]:
-    """Return a figure with `count` square panels, for what is cut out of pictures."""
-    rows = -(-count // columns)
-    figure, panels = subplots(8.8, 2.5 * rows, rows, columns, squeeze=False)
+def crop_panels(count: int) -> tuple[Figure, list[Any]]:
+    """Return a figure with `count` square panels, four in a row, for parts of pictures."""
+    rows = -(-count // 4)
+    figure, panels = subplots(8.8, 2.5 * rows, rows, 4, squeeze=False)
     return figure, _hide_rest(panels, count)
 
 
@@ -115,7 +105,7 @@ def _hide_rest(panels: Any, count: int) -> list[Any]:
 def plot_box_stages(
     image: Image,
     stages: Mapping[str, tuple[Float[Tensor, "_n 4"], Float[Tensor, " _n"]]],
-    gt_boxes: Float[Tensor, "n 4"] | None = None,
+    gt_boxes: Float[Tensor, "n 4"],
     *,
     margin: int = 0,
     columns: int = 2,
@@ -125,7 +115,7 @@ def plot_box_stages(
     Args:
         image: under the boxes.
         stages: boxes and scores by the stage's name.
-        gt_boxes: dotted in white, if given.
+        gt_boxes: dotted in white.
         margin: pixels around the image that are shown too.
         columns: of panels.
     """
@@ -137,8 +127,7 @@ def plot_box_stages(
         order = scores.argsort()
         draw_image(axes, image, f"{name} ({len(boxes)})", fade=0.25)
         draw_boxes(axes, boxes[order], list(colormap(scores[order].cpu().numpy())), width=1.2)
-        if gt_boxes is not None:
-            draw_boxes(axes, gt_boxes, TRUTH_COLOR, width=1, style=":")
+        draw_boxes(axes, gt_boxes, TRUTH_COLOR, width=1, style=":")
         axes.set(xlim=(-margin, width + margin), ylim=(height + margin, -margin))
     scale = ScalarMappable(Normalize(0, 1), SCORE_COLORS)
     figure.colorbar(scale, ax=panels, label="score", shrink=0.7, pad=0.01)

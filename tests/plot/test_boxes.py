@@ -71,7 +71,7 @@ def test_stages_are_titled_by_name_and_number_and_the_best_box_is_drawn_last():
 
 
 def test_crops_hide_the_panels_that_are_left_over():
-    figure, panels = crop_panels(5, columns=4)
+    figure, panels = crop_panels(5)
     assert len(panels) == 5
     assert [axes.get_visible() for axes in figure.axes] == [True] * 5 + [False] * 3
 

@@ -45,6 +45,7 @@ from pfpn.structures import Category, Detections, Instances, things
 
 PALE = 3  # the shade of a class that black names can be read on
 FILLS = (BLUE, ORANGE, GREEN, PINK)  # of bins and cells that belong together
+FEWEST_CELLS = CANONICAL_SIZE / 2**CANONICAL_LEVEL  # of a box with a level of its own: 14
 PREDICTED = (255, 176, 0)  # RGB of a predicted mask
 Panel = tuple[Float[Tensor, "n 4"], Int[Tensor, " n"], Float[Tensor, " n"]]  # boxes, labels, scores
 
@@ -52,44 +53,42 @@ Panel = tuple[Float[Tensor, "n 4"], Int[Tensor, " n"], Float[Tensor, " n"]]  # b
 # Levels -----------------------------------------------------------------------------------------
 
 
-def plot_levels(canonical_size: float = CANONICAL_SIZE) -> Figure:
+def plot_levels() -> Figure:
     """Draw the level of a square box over its side, and how many cells of that level it spans."""
     figure, (left, right) = subplots(8.6, 3.1, 1, 2)
-    sides = canonical_size * 2 ** torch.linspace(-4, 2.99, 600)
-    level, cells = numbers.cells_spanned(sides, canonical_size)
+    sides = CANONICAL_SIZE * 2 ** torch.linspace(-4, 2.99, 600)
+    level, cells = numbers.cells_spanned(sides)
     for k in level.unique().tolist():
         here = level == k
         left.plot(sides[here], level[here], color=BLUE, linewidth=3)
         right.plot(sides[here], cells[here], color=BLUE, linewidth=2)
-    natural = canonical_size / 2**CANONICAL_LEVEL
-    right.axhspan(natural, 2 * natural, color=ORANGE, alpha=0.25, lw=0)
-    words = f"{natural:g} to {2 * natural:g} cells"
-    right.text(float(sides[8]), 1.45 * natural, words, fontsize=8, va="center")
+    right.axhspan(FEWEST_CELLS, 2 * FEWEST_CELLS, color=ORANGE, alpha=0.25, lw=0)
+    words = f"{FEWEST_CELLS:g} to {2 * FEWEST_CELLS:g} cells"
+    right.text(float(sides[8]), 1.45 * FEWEST_CELLS, words, fontsize=8, va="center")
     for axes in (left, right):
-        log_xticks(axes, [canonical_size * 2**i for i in range(-4, 4)])
+        log_xticks(axes, [CANONICAL_SIZE * 2**i for i in range(-4, 4)])
         axes.set_xlabel("side of the box (pixels)")
         axes.grid(color="0.93")
     left.set_yticks([2, 3, 4, 5], ["p2", "p3", "p4", "p5"])
     left.set_title("the level that it is pooled from", fontsize=9)
     right.set_yscale("log", base=2)
-    spans = [natural * 2**i for i in range(-2, 4)]
+    spans = [FEWEST_CELLS * 2**i for i in range(-2, 4)]
     right.set_yticks(spans, [f"{span:g}" for span in spans])
     right.set_title("cells of that level along its side", fontsize=9)
     return figure
 
 
-def describe_levels(canonical_size: float = CANONICAL_SIZE) -> str:
+def describe_levels() -> str:
     """Say in words what `plot_levels` shows."""
-    borders = ", ".join(f"{canonical_size * 2**i:g}" for i in (-1, 0, 1))
-    natural = canonical_size / 2**CANONICAL_LEVEL
+    borders = ", ".join(f"{CANONICAL_SIZE * 2**i:g}" for i in (-1, 0, 1))
     return (
         f"Left: a staircase from p2 to p5 with steps at sides of {borders} pixels. Right: a saw "
-        f"between {natural:g} and {2 * natural:g} cells; boxes too small for p2 span fewer, boxes "
-        "too large for p5 span more."
+        f"between {FEWEST_CELLS:g} and {2 * FEWEST_CELLS:g} cells; boxes too small for p2 span "
+        "fewer, boxes too large for p5 span more."
     )
 
 
-def plot_box_level(image: Image, side: float, canonical_size: float = CANONICAL_SIZE) -> Figure:
+def plot_box_level(image: Image, side: float, canonical_size: float) -> Figure:
     """Draw a square box of a given side over the cells of the level it is pooled from."""
     height, width = image.shape[1:]
     figure, axes = subplots(4.4, 4.4 * height / width + 0.35)
@@ -109,39 +108,32 @@ def plot_box_level(image: Image, side: float, canonical_size: float = CANONICAL_
 # Bins -------------------------------------------------------------------------------------------
 
 
-def plot_pooling(
-    x: float, y: float = 21.0, width: float = 75.0, height: float = 58.0, *, stride: int = 16,
-    bins: int = 2, samples: int = 2, size: tuple[int, int] = (6, 8),
-) -> Figure:  # fmt: skip
-    """Draw where RoIPool and RoIAlign read a box at (x, y), over the cells of a map."""
+def plot_pooling(x: float) -> Figure:
+    """Draw where RoIPool and RoIAlign read a box that begins at x: 2 x 2 bins, cells of 16 px."""
     figure = Figure(figsize=(8.6, 3.4))  # no layout engine: this is redrawn while a slider moves
     left, right = figure.subplots(1, 2)
     figure.subplots_adjust(0.05, 0.07, 0.975, 0.92, wspace=0.1)
-    box = (x, y, x + width, y + height)
-    rows, columns = size[0] * stride, size[1] * stride
+    stride, (rows, columns) = 16, (6, 8)
+    x0, y0, x1, y1 = box = (x, 21.0, x + 75, 79.0)
+    cells = [cell for row in numbers.rounded_bins(box, stride, 2, (rows, columns)) for cell in row]
+    for fill, (top, bottom, a, b) in zip(FILLS, cells, strict=True):
+        edges = (a * stride, top * stride, b * stride, bottom * stride)
+        draw_rectangle(left, edges, fc=fill, fill=True, alpha=0.35, ec="black", lw=1)
+    points = numbers.sample_points(box, bins=2, samples=2)
+    colors = [FILLS[i // 2 * 2 + j // 2] for i, j in product(range(4), repeat=2)]
+    right.scatter(points[:, 0], points[:, 1], c=colors, s=26, edgecolors="black", linewidths=0.5)
+    for part in (0, 0.5, 1):
+        right.plot([x0 + 75 * part] * 2, [y0, y1], color="black", lw=1, ls=":")
+        right.plot([x0, x1], [y0 + 58 * part] * 2, color="black", lw=1, ls=":")
     for axes in (left, right):
-        axes.set(
-            xlim=(0, columns), ylim=(rows, 0), aspect="equal",
-            xticks=range(0, columns + 1, stride), yticks=range(0, rows + 1, stride),
-        )  # fmt: skip
+        axes.set_xticks(range(0, columns * stride + 1, stride))
+        axes.set_yticks(range(0, rows * stride + 1, stride))
+        axes.set(xlim=(0, columns * stride), ylim=(rows * stride, 0), aspect="equal")
         axes.tick_params(labelsize=8)
         draw_grid(axes, "0.8", linewidth=0.8)
-    cells = [cell for row in numbers.rounded_bins(box, stride, bins, size) for cell in row]
-    for i, (top, bottom, a, b) in enumerate(cells):
-        edges = (a * stride, top * stride, b * stride, bottom * stride)
-        draw_rectangle(left, edges, fc=FILLS[i % 4], fill=True, alpha=0.35, ec="black", lw=1)
-    points = numbers.sample_points(box, bins, samples)
-    which = np.arange(bins * samples) // samples
-    colors = [FILLS[(bins * i + j) % 4] for i, j in product(which, which)]
-    right.scatter(points[:, 0], points[:, 1], c=colors, s=26, edgecolors="black", linewidths=0.5)
-    for part in np.arange(bins + 1) / bins:
-        right.plot([x + width * part] * 2, [y, y + height], color="black", lw=1, ls=":")
-        right.plot([x, x + width], [y + height * part] * 2, color="black", lw=1, ls=":")
-    for axes in (left, right):
         draw_rectangle(axes, box, ec=BAD_COLOR, lw=2)
     first, last = cells[0][2] * stride, cells[-1][3] * stride
-    words = f"box from x = {x:g} to {x + width:g}, reads {first} to {last}"
-    left.set_title(f"RoIPool: {words}", fontsize=9)
+    left.set_title(f"RoIPool: box from x = {x:g} to {x1:g}, reads {first} to {last}", fontsize=9)
     right.set_title("RoIAlign: reads between the cells, where the box is", fontsize=9)
     return figure
 
@@ -192,31 +184,28 @@ def plot_bilinear(values: Float[Tensor, "2 2"], down: float, right: float) -> Fi
     return figure
 
 
-def plot_half_pixel(stride: int = 16, cells: int = 4) -> Figure:
-    """Draw one row of cells in two rulers: pixels, and indices of cells at their centers."""
+def plot_half_pixel() -> Figure:
+    """Draw four cells of 16 pixels in two rulers: pixels, and indices of cells at their centers."""
     figure, axes = subplots(8.4, 2.1)
-    for k in range(cells):
-        edges = (k * stride, 0, (k + 1) * stride, 1)
-        draw_rectangle(axes, edges, fill=True, facecolor=("0.93", "0.85")[k % 2], edgecolor="0.5")
-        axes.plot([(k + 0.5) * stride], [0.5], "o", color=BLUE, markersize=7)
-        axes.text((k + 0.5) * stride, 1.16, f"{k}", ha="center", color=BLUE, fontsize=10)
-    for k in range(cells + 1):
-        axes.text(k * stride, -0.3, f"{k * stride}", ha="center", fontsize=9)
+    for k in range(4):
+        fill = ("0.93", "0.85")[k % 2]
+        draw_rectangle(axes, (16 * k, 0, 16 * k + 16, 1), fill=True, fc=fill, ec="0.5")
+        axes.plot([16 * k + 8], [0.5], "o", color=BLUE, markersize=7)
+        axes.text(16 * k + 8, 1.16, f"{k}", ha="center", color=BLUE, fontsize=10)
+    for edge in range(0, 65, 16):
+        axes.text(edge, -0.3, f"{edge}", ha="center", fontsize=9)
     axes.text(-0.6, 1.16, "index", ha="right", color=BLUE, fontsize=9)
     axes.text(-0.6, -0.3, "pixels", ha="right", fontsize=9)
-    x = 1.5 * stride
     axes.annotate(
-        f"x = {x:g} px is index {x:g} / {stride} - 0.5 = {x / stride - 0.5:g}", (x, 0.5),
-        (x + 0.8 * stride, 1.75), arrowprops={"arrowstyle": "->"}, fontsize=9, va="center",
+        "x = 24 px is index 24 / 16 - 0.5 = 1", (24, 0.5), (36.8, 1.75),
+        arrowprops={"arrowstyle": "->"}, fontsize=9, va="center",
     )  # fmt: skip
-    read = (x / stride + 0.5) * stride
     axes.annotate(
-        f"without - 0.5 index {x / stride:g} is read, at {read:g} px", (read, 0.45),
-        (read + 0.2 * stride, -0.95), arrowprops={"arrowstyle": "->", "color": BAD_COLOR},
-        fontsize=9, color=BAD_COLOR, va="center",
+        "without - 0.5 index 1.5 is read, at 32 px", (32, 0.45), (35.2, -0.95), color=BAD_COLOR,
+        arrowprops={"arrowstyle": "->", "color": BAD_COLOR}, fontsize=9, va="center",
     )  # fmt: skip
-    axes.plot([read], [0.5], "X", color=BAD_COLOR, markersize=8)
-    axes.set(xlim=(-0.5 * stride, cells * stride + 1), ylim=(-1.3, 2.1))
+    axes.plot([32], [0.5], "X", color=BAD_COLOR, markersize=8)
+    axes.set(xlim=(-8, 65), ylim=(-1.3, 2.1))
     axes.axis("off")
     return figure
 

@@ -217,9 +217,9 @@ def describe_claims(claims: Sequence[Claim], categories: Sequence[Category]) -> 
 
 
 def plot_fate(
-    candidates: Candidates, config: PredictConfig, categories: Sequence[Category], rows: int = 12
+    candidates: Candidates, config: PredictConfig, categories: Sequence[Category]
 ) -> Figure:
-    """Draw the merged map above what became of each instance; small, for an explorer."""
+    """Draw the merged map above what became of the 12 best instances; small, for an explorer."""
     merged = candidates.merge(config)
     result = numbers.quality_of([candidates], categories, config).all
     figure, (top, bottom) = subplots(4.3, 3.8, 2, 1, height_ratios=[1.25, 1])
@@ -230,7 +230,7 @@ def plot_fate(
         )
         top.set_title("   ".join([*scores, f"{len(merged.segments)} segments"]), fontsize=9)
     _draw_claims(
-        bottom, numbers.trace_claims(candidates, config)[:rows], config, categories, fontsize=6.5
+        bottom, numbers.trace_claims(candidates, config)[:12], config, categories, fontsize=6.5
     )
     return figure
 

@@ -205,12 +205,12 @@ def compare_rules(
     return kinds
 
 
-def overlap_case(hidden: float, side: int = 20) -> Bool[Tensor, "2 h w"]:
-    """Return a better and a worse square; the better one hides a fraction of the worse one."""
-    masks = torch.zeros((2, side + 8, 2 * side + 8), dtype=torch.bool)
-    masks[0, 4 : 4 + side, 4 : 4 + side] = True
-    left = 4 + side - round(hidden * side)
-    masks[1, 4 : 4 + side, left : left + side] = True
+def overlap_case(hidden: float) -> Bool[Tensor, "2 28 48"]:
+    """Return two squares of side 20; the first hides a fraction of the second, to its right."""
+    masks = torch.zeros((2, 28, 48), dtype=torch.bool)
+    masks[0, 4:24, 4:24] = True
+    left = 24 - round(20 * hidden)
+    masks[1, 4:24, left : left + 20] = True
     return masks
 
 

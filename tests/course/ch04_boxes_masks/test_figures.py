@@ -42,7 +42,7 @@ def test_bilinear_figure_weighs_like_the_slow_version():
 
 def test_words_carry_the_numbers():
     assert "112, 224, 448" in figures.describe_levels()
-    assert "between 7 and 14 cells" in figures.describe_levels(112.0)
+    assert "between 14 and 28 cells" in figures.describe_levels()
     assert "14 x 14: mean 0.750, lowest 0.50" in figures.describe_ceiling(
         {14: torch.tensor([0.5, 1])}
     )
