@@ -46,7 +46,7 @@ class Mistake:
 
 @dataclass(kw_only=True, slots=True)
 class Exercise:
-    """A task; its reference, its cases and each typical mistake are added by decorators.
+    """A task; its reference, its cases and each typical mistake are added one by one.
 
     ::
 
@@ -58,9 +58,7 @@ class Exercise:
         def twice(x):
             return 2 * x
 
-        @double.examples
-        def cases():
-            yield Case("a positive number", (3.0,))
+        double.case("a positive number", 3.0)
 
         @double.mistake("You squared x. Twice x is x + x.")
         def squared(x):
@@ -76,7 +74,7 @@ class Exercise:
     # How to call an answer with the arguments of a case, where answer(*arguments) will not do.
     run: Callable[..., Any] = lambda answer, *arguments: answer(*arguments)
     reference: Callable[..., Any] = field(init=False)
-    cases: Callable[[], Iterable[Case]] = field(init=False)  # small, the simplest first
+    cases: Callable[[], Iterable[Case]] = field(init=False, default=tuple)  # the simplest first
     mistakes: tuple[Mistake, ...] = field(init=False, default=())
 
     def answer(self, function: Function) -> Function:
@@ -84,8 +82,13 @@ class Exercise:
         self.reference = function
         return function
 
+    def case(self, title: str, *arguments: Any) -> None:
+        """Add a case: what it is about, and the arguments of the call."""
+        cases = (*self.cases(), Case(title, arguments))
+        self.cases = lambda: cases
+
     def examples(self, function: Function) -> Function:
-        """Decorate the function that yields the cases."""
+        """Decorate a function that yields the cases, where they are computed."""
         self.cases = function
         return function
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pfpn.course.ch00_overview.numbers import SIDES, count_regions
-from pfpn.course.check import Case, Exercise
+from pfpn.course.check import Exercise
 
 # 00.id_to_color -----------------------------------------------------------------------------------
 
@@ -28,15 +28,10 @@ def id_to_color(segment_id: int, base: int = 256) -> tuple[int, int, int]:
     return segment_id % base, segment_id // base % base, segment_id // base**2
 
 
-@COLOR.examples
-def _() -> list[Case]:
-    return [
-        Case("a small id is a shade of red", (7,)),
-        Case("256 carries over to green", (300,)),
-        Case("65536 carries over to blue", (65536 + 2 * 256 + 3,)),
-        Case("the largest id is white", (2**24 - 1,)),
-    ]
-
+COLOR.case("a small id is a shade of red", 7)
+COLOR.case("256 carries over to green", 300)
+COLOR.case("65536 carries over to blue", 65536 + 2 * 256 + 3)
+COLOR.case("the largest id is white", 2**24 - 1)
 
 COLOR.mistake(
     "Your red and blue are swapped: the lowest byte of the id is red. (Libraries that keep "
@@ -83,27 +78,27 @@ def panoptic_ids(
     return torch.where(label_map == 255, 0, 1000 * (label_map + first) + instances)
 
 
-@IDS.examples
-def _() -> list[Case]:
-    return [
-        Case(
-            "two people (class 1) side by side",
-            (torch.tensor([[1, 1, 1]]), torch.tensor([[1, 1, 2]]), 2),
-        ),
-        Case(
-            "car 1 (class 0) and person 1: the class parts them",
-            (torch.tensor([[0, 1]]), torch.tensor([[1, 1]]), 2),
-        ),
-        Case(
-            "road (class 2) is stuff: its instance numbers mean nothing",
-            (torch.tensor([[2, 2, 0]]), torch.tensor([[5, 6, 1]]), 2),
-        ),
-        Case(
-            "void (label 255) has id 0",
-            (torch.tensor([[255, 2], [0, 255]]), torch.tensor([[0, 0], [3, 1]]), 2),
-        ),
-    ]
-
+IDS.case(
+    "two people (class 1) side by side", torch.tensor([[1, 1, 1]]), torch.tensor([[1, 1, 2]]), 2
+)
+IDS.case(
+    "car 1 (class 0) and person 1: the class parts them",
+    torch.tensor([[0, 1]]),
+    torch.tensor([[1, 1]]),
+    2,
+)
+IDS.case(
+    "road (class 2) is stuff: its instance numbers mean nothing",
+    torch.tensor([[2, 2, 0]]),
+    torch.tensor([[5, 6, 1]]),
+    2,
+)
+IDS.case(
+    "void (label 255) has id 0",
+    torch.tensor([[255, 2], [0, 255]]),
+    torch.tensor([[0, 0], [3, 1]]),
+    2,
+)
 
 IDS.mistake(
     "Your road has several segments. An instance number of stuff carries no meaning: all of a "
@@ -148,21 +143,16 @@ REGIONS = Exercise(
 REGIONS.answer(count_regions)
 
 
-@REGIONS.examples
-def _() -> list[Case]:
-    pictures = {
-        "one block": "##. ##.",
-        "two blocks with a gap": "##.# ##.#",
-        "a corner does not connect": "#. .#",
-        "a way back up: the letter U is one region": "#.# #.# ###",
-        "a spiral is one region": "##### ....# ###.# #...# #####",
-        "nothing at all": "... ...",
-    }
-    return [
-        Case(title, (torch.tensor([[letter == "#" for letter in row] for row in text.split()]),))
-        for title, text in pictures.items()
-    ]
+def _mask(text: str) -> Tensor:
+    return torch.tensor([[letter == "#" for letter in row] for row in text.split()])
 
+
+REGIONS.case("one block", _mask("##. ##."))
+REGIONS.case("two blocks with a gap", _mask("##.# ##.#"))
+REGIONS.case("a corner does not connect", _mask("#. .#"))
+REGIONS.case("a way back up: the letter U is one region", _mask("#.# #.# ###"))
+REGIONS.case("a spiral is one region", _mask("##### ....# ###.# #...# #####"))
+REGIONS.case("nothing at all", _mask("... ..."))
 
 REGIONS.mistake("That is the number of pixels. A region is all pixels that are connected.")(
     lambda mask: int(mask.sum())

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pfpn.course.ch01_fpn.numbers import Layer, theoretical_field
-from pfpn.course.check import Case, Exercise
+from pfpn.course.check import Exercise
 
 Size = tuple[int, ...]  # height, width
 Values = tuple[float, ...]  # one for each channel
@@ -37,16 +37,11 @@ def padded_size(size: Size) -> Size:
     return tuple(-(-side // 32) * 32 for side in size)
 
 
-@SIZE.examples
-def _() -> list[Case]:
-    return [
-        Case("multiples of 32 stay", ((64, 96),)),
-        Case("a side in the upper half of a cell", ((81, 96),)),
-        Case("one pixel too many", ((65, 96),)),
-        Case("an image of COCO at its network size", ((800, 1067),)),
-        Case("a single pixel", ((1, 1),)),
-    ]
-
+SIZE.case("multiples of 32 stay", (64, 96))
+SIZE.case("a side in the upper half of a cell", (81, 96))
+SIZE.case("one pixel too many", (65, 96))
+SIZE.case("an image of COCO at its network size", (800, 1067))
+SIZE.case("a single pixel", (1, 1))
 
 SIZE.mistake("A side that is already a multiple of 32 got another 32. Nothing is missing there.")(
     lambda size: tuple(side + 32 - side % 32 for side in size)
@@ -90,17 +85,12 @@ def _field(grow: Callable[[int, int, int, int], int], layers: list[Layer]) -> tu
     return side, stride
 
 
-@FIELD.examples
-def _() -> list[Case]:
-    return [
-        Case("one 3x3 sees three pixels", ([(3, 1)],)),
-        Case("its own stride does not change what it sees", ([(3, 2)],)),
-        Case("two 3x3 see five", ([(3, 1), (3, 1)],)),
-        Case("after a stride of 2 every step counts twice", ([(3, 2), (3, 1)],)),
-        Case("the stem of a ResNet", ([(7, 2), (3, 2)],)),
-        Case("three layers with strides", ([(7, 2), (3, 2), (3, 2), (3, 1)],)),
-    ]
-
+FIELD.case("one 3x3 sees three pixels", [(3, 1)])
+FIELD.case("its own stride does not change what it sees", [(3, 2)])
+FIELD.case("two 3x3 see five", [(3, 1), (3, 1)])
+FIELD.case("after a stride of 2 every step counts twice", [(3, 2), (3, 1)])
+FIELD.case("the stem of a ResNet", [(7, 2), (3, 2)])
+FIELD.case("three layers with strides", [(7, 2), (3, 2), (3, 2), (3, 1)])
 
 FIELD.mistake(
     "You added the whole kernel. One of its k cells is the one you already see, so the field grows "
@@ -159,17 +149,14 @@ def _grid(rows: int, columns: int, start: float = 0.0) -> Tensor:
     return (start + torch.arange(rows * columns, dtype=torch.float32)).view(1, rows, columns)
 
 
-@TOP_DOWN.examples
-def _() -> list[Case]:
-    tens, two = 10 * torch.ones(1, 2, 2), torch.tensor([[[1.0]], [[2.0]]])
-    return [
-        Case("one level alone stays", ([_grid(1, 2)],)),
-        Case("one coarse cell reaches four fine ones", ([torch.ones(1, 2, 2), _grid(1, 1, 5)],)),
-        Case("each value stands in its own 2x2 block", ([torch.zeros(1, 4, 4), _grid(2, 2, 1)],)),
-        Case("what is on top comes down all the way", ([_grid(4, 4), tens, _grid(1, 1, 100)],)),
-        Case("channels stay apart", ([torch.zeros(2, 2, 2), two],)),
-    ]
-
+TOP_DOWN.case("one level alone stays", [_grid(1, 2)])
+TOP_DOWN.case("one coarse cell reaches four fine ones", [torch.ones(1, 2, 2), _grid(1, 1, 5)])
+TOP_DOWN.case("each value stands in its own 2x2 block", [torch.zeros(1, 4, 4), _grid(2, 2, 1)])
+TOP_DOWN.case(
+    "what is on top comes down all the way",
+    [_grid(4, 4), 10 * torch.ones(1, 2, 2), _grid(1, 1, 100)],
+)
+TOP_DOWN.case("channels stay apart", [torch.zeros(2, 2, 2), torch.tensor([[[1.0]], [[2.0]]])])
 
 TOP_DOWN.mistake(
     "You doubled the lateral map of the level above. It is the merged map that goes down, so that "
@@ -220,17 +207,12 @@ def multiplications(
     return in_channels * out_channels * kernel**2 * rows * columns
 
 
-@COST.examples
-def _() -> list[Case]:
-    return [
-        Case("a 1x1 on one cell is a matrix", (2, 3, 1, (1, 1), 1)),
-        Case("a 1x1 on 4 x 5 cells", (2, 3, 1, (4, 5), 1)),
-        Case("a 3x3 on 4 x 5 cells", (2, 3, 3, (4, 5), 1)),
-        Case("a 3x3 with stride 2", (2, 3, 3, (4, 6), 2)),
-        Case("sides are rounded up", (1, 1, 1, (5, 7), 2)),
-        Case("the 3x3 of p2 on COCO", (256, 256, 3, (200, 272), 1)),
-    ]
-
+COST.case("a 1x1 on one cell is a matrix", 2, 3, 1, (1, 1), 1)
+COST.case("a 1x1 on 4 x 5 cells", 2, 3, 1, (4, 5), 1)
+COST.case("a 3x3 on 4 x 5 cells", 2, 3, 3, (4, 5), 1)
+COST.case("a 3x3 with stride 2", 2, 3, 3, (4, 6), 2)
+COST.case("sides are rounded up", 1, 1, 1, (5, 7), 2)
+COST.case("the 3x3 of p2 on COCO", 256, 256, 3, (200, 272), 1)
 
 COST.mistake("Each output channel reads all input channels: multiply by in_channels, too.")(
     lambda i, o, k, size, s: multiplications(1, o, k, size, s)
@@ -285,20 +267,21 @@ def _norm(
     return *(torch.tensor(values) for values in (gamma, beta, mean, var)), eps
 
 
-@NORM.examples
-def _() -> list[Case]:
-    one, square = torch.ones(1, 1, 1, 1), torch.ones(2, 2, 1, 1)
-    two = _norm((1.0, 2.0), (0.0, 1.0), (1.0, 1.0), (1.0, 1.0))
-    last = _norm((1.0, 3.0), (0.5, 1.0), (2.0, -1.0), (4.0, 9.0), 1e-5)
-    return [
-        Case("a norm that does nothing but shift", (one, *_norm(beta=(2.0,)))),
-        Case("mean 3 and gamma 2", (one, *_norm(gamma=(2.0,), mean=(3.0,)))),
-        Case("a variance of 4", (one, *_norm(var=(4.0,)))),
-        Case("a variance of 0 and an eps of 1/4", (one, *_norm(var=(0.0,), eps=0.25))),
-        Case("two channels in, two out", (square, *two)),
-        Case("one channel in, two out, 3x3", (torch.arange(18.0).view(2, 1, 3, 3), *last)),
-    ]
-
+_ONE = torch.ones(1, 1, 1, 1)
+NORM.case("a norm that does nothing but shift", _ONE, *_norm(beta=(2.0,)))
+NORM.case("mean 3 and gamma 2", _ONE, *_norm(gamma=(2.0,), mean=(3.0,)))
+NORM.case("a variance of 4", _ONE, *_norm(var=(4.0,)))
+NORM.case("a variance of 0 and an eps of 1/4", _ONE, *_norm(var=(0.0,), eps=0.25))
+NORM.case(
+    "two channels in, two out",
+    torch.ones(2, 2, 1, 1),
+    *_norm((1.0, 2.0), (0.0, 1.0), (1.0, 1.0), (1.0, 1.0)),
+)
+NORM.case(
+    "one channel in, two out, 3x3",
+    torch.arange(18.0).view(2, 1, 3, 3),
+    *_norm((1.0, 3.0), (0.5, 1.0), (2.0, -1.0), (4.0, 9.0), 1e-5),
+)
 
 NORM.mistake(
     "The mean is subtracted before the scaling, so it is scaled, too: beta - mean * scale."

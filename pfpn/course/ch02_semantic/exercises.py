@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pfpn.course.check import Case, Exercise
+from pfpn.course.check import Exercise
 
 Segments = list[tuple[int, int, bool]]  # id, label, is_thing
 
@@ -42,19 +42,14 @@ def _paint(
     return labels
 
 
-@LABELS.examples
-def _() -> list[Case]:
-    ids, segments = (
-        torch.tensor([[7, 7, 0], [9, 8, 8]]),
-        [(7, 5, False), (8, 1, True), (9, 0, True)],
-    )
-    return [
-        Case("stuff keeps its label", (torch.tensor([[4, 4]]), [(4, 2, False)])),
-        Case("a thing is other", (torch.tensor([[4, 5]]), [(4, 2, False), (5, 3, True)])),
-        Case("no segment, no label", (torch.tensor([[4, 0]]), [(4, 1, False)])),
-        Case("all three together", (ids, segments)),
-    ]
-
+LABELS.case("stuff keeps its label", torch.tensor([[4, 4]]), [(4, 2, False)])
+LABELS.case("a thing is other", torch.tensor([[4, 5]]), [(4, 2, False), (5, 3, True)])
+LABELS.case("no segment, no label", torch.tensor([[4, 0]]), [(4, 1, False)])
+LABELS.case(
+    "all three together",
+    torch.tensor([[7, 7, 0], [9, 8, 8]]),
+    [(7, 5, False), (8, 1, True), (9, 0, True)],
+)
 
 LABELS.mistake("Stuff labels were shifted by one. They start at 1 already: 0 is kept for other.")(
     lambda ids, segments: _paint(ids, segments, shift=-1)
@@ -96,16 +91,11 @@ def group_norm(x: Tensor, groups: int, eps: float) -> Tensor:
     return ((rows - rows.mean(1, keepdim=True)) / std).reshape(x.shape)
 
 
-@NORM.examples
-def _() -> list[Case]:
-    one, two = torch.tensor([[[0.0, 2.0]]]), torch.tensor([[[0.0, 2.0]], [[4.0, 6.0]]])
-    return [
-        Case("two cells of one channel", (one, 1, 0.0)),
-        Case("two channels in one group", (two, 1, 0.0)),
-        Case("two groups of one channel", (two, 2, 0.0)),
-        Case("two groups of two", (torch.tensor([0.0, 2.0, 10.0, 14.0]).view(4, 1, 1), 2, 0.0)),
-        Case("eps matters where the variance is small", (one, 1, 3.0)),
-    ]
+NORM.case("two cells of one channel", torch.tensor([[[0.0, 2.0]]]), 1, 0.0)
+NORM.case("two channels in one group", torch.tensor([[[0.0, 2.0]], [[4.0, 6.0]]]), 1, 0.0)
+NORM.case("two groups of one channel", torch.tensor([[[0.0, 2.0]], [[4.0, 6.0]]]), 2, 0.0)
+NORM.case("two groups of two", torch.tensor([0.0, 2.0, 10.0, 14.0]).view(4, 1, 1), 2, 0.0)
+NORM.case("eps matters where the variance is small", torch.tensor([[[0.0, 2.0]]]), 1, 3.0)
 
 
 @NORM.mistake("The variance divides by n - 1 here. A norm divides by n: correction=0.")
@@ -171,15 +161,10 @@ def _mix(row: Tensor, first: Tensor, last: Tensor, weight: float = 0.75) -> Tens
     return torch.stack(halves, 1).flatten()
 
 
-@DOUBLE.examples
-def _() -> list[Case]:
-    return [
-        Case("a constant stays constant", (torch.tensor([1.0, 1.0]),)),
-        Case("a step", (torch.tensor([0.0, 4.0]),)),
-        Case("up and down", (torch.tensor([0.0, 4.0, 8.0, 0.0]),)),
-        Case("a single value", (torch.tensor([3.0]),)),
-    ]
-
+DOUBLE.case("a constant stays constant", torch.tensor([1.0, 1.0]))
+DOUBLE.case("a step", torch.tensor([0.0, 4.0]))
+DOUBLE.case("up and down", torch.tensor([0.0, 4.0, 8.0, 0.0]))
+DOUBLE.case("a single value", torch.tensor([3.0]))
 
 DOUBLE.mistake(
     "Beyond the ends you assumed 0. The last value continues there, or a constant would fade at "
@@ -240,16 +225,12 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore: int) -> float:
     return sum(losses) / max(1, len(losses))
 
 
-@LOSS.examples
-def _() -> list[Case]:
-    two = torch.tensor([[0.0, 2.0], [1.0, 0.0]])
-    return [
-        Case("two classes, no idea", (torch.zeros(2, 2), torch.tensor([0, 1]), 255)),
-        Case("two pixels", (two, torch.tensor([0, 0]), 255)),
-        Case("an ignored pixel does not count", (two, torch.tensor([1, 255]), 255)),
-        Case("logits may be large", (torch.tensor([[1000.0], [0.0]]), torch.tensor([1]), 255)),
-        Case("every pixel is ignored", (torch.zeros(2, 2), torch.tensor([255, 255]), 255)),
-    ]
+_TWO = torch.tensor([[0.0, 2.0], [1.0, 0.0]])
+LOSS.case("two classes, no idea", torch.zeros(2, 2), torch.tensor([0, 1]), 255)
+LOSS.case("two pixels", _TWO, torch.tensor([0, 0]), 255)
+LOSS.case("an ignored pixel does not count", _TWO, torch.tensor([1, 255]), 255)
+LOSS.case("logits may be large", torch.tensor([[1000.0], [0.0]]), torch.tensor([1]), 255)
+LOSS.case("every pixel is ignored", torch.zeros(2, 2), torch.tensor([255, 255]), 255)
 
 
 def _mean_loss(log_probs: Tensor, labels: Tensor, ignore: int) -> float:
@@ -264,7 +245,9 @@ LOSS.mistake("Logits are no log-probabilities yet: a softmax over the classes is
     _mean_loss
 )
 LOSS.mistake("That is the sum over the pixels. Take the mean, or large images would count more.")(
-    lambda a, labels, ignore: cross_entropy(a, labels, ignore) * max(1, (labels != ignore).sum())
+    lambda a, labels, ignore: (
+        cross_entropy(a, labels, ignore) * max(1, int((labels != ignore).sum()))
+    )
 )
 
 LOSS.mistake("The softmax runs over the pixels. Each pixel's classes have to sum to 1.")(

@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pfpn.course.check import Case, Exercise
+from pfpn.course.check import Exercise
 
 Triple = tuple[float, float, float]  # PQ, SQ, RQ
 Counts = tuple[float, ...]  # TP, FP, FN, sum of IoUs
@@ -42,15 +42,10 @@ def iou_with_void(truth: Tensor, prediction: Tensor, void: Tensor) -> float:
     return float((truth & prediction).sum() / (truth | (prediction & ~void)).sum())
 
 
-@IOU.examples
-def _() -> list[Case]:
-    return [
-        Case("one pixel in common", _masks("##..", ".###", "....")),
-        Case("the prediction reaches over the truth", _masks("##..", "###.", "....")),
-        Case("what reaches over lies on void", _masks("##..", "####", "..##")),
-        Case("half of it does", _masks("##..", "####", "...#")),
-    ]
-
+IOU.case("one pixel in common", *_masks("##..", ".###", "...."))
+IOU.case("the prediction reaches over the truth", *_masks("##..", "###.", "...."))
+IOU.case("what reaches over lies on void", *_masks("##..", "####", "..##"))
+IOU.case("half of it does", *_masks("##..", "####", "...#"))
 
 IOU.mistake("Void is still in your union. What has no label cannot count against the prediction.")(
     lambda truth, other, void: float((truth & other).sum() / (truth | other).sum())
@@ -100,17 +95,12 @@ def _quality(ious: list[float], tp: float, fp: float, fn: float, weight: float =
     return sq * rq, sq, rq
 
 
-@MATCHES.examples
-def _() -> list[Case]:
-    return [
-        Case("two of two, nothing else", ([0.9, 0.7], 2, 2)),
-        Case("one false", ([0.9, 0.7], 2, 3)),
-        Case("one missed", ([0.9, 0.7], 3, 2)),
-        Case("one missed, two false", ([0.8], 2, 3)),
-        Case("nothing matched", ([], 2, 1)),
-        Case("a class that is nowhere", ([], 0, 0)),
-    ]
-
+MATCHES.case("two of two, nothing else", [0.9, 0.7], 2, 2)
+MATCHES.case("one false", [0.9, 0.7], 2, 3)
+MATCHES.case("one missed", [0.9, 0.7], 3, 2)
+MATCHES.case("one missed, two false", [0.8], 2, 3)
+MATCHES.case("nothing matched", [], 2, 1)
+MATCHES.case("a class that is nowhere", [], 0, 0)
 
 MATCHES.mistake(
     "False negatives and false positives count half each: one unmatched segment on each side costs "
@@ -156,16 +146,11 @@ def is_ignored(prediction: Tensor, void: Tensor, crowd: Tensor) -> bool:
     return bool((prediction & (void | crowd)).sum() > 0.5 * prediction.sum())
 
 
-@IGNORED.examples
-def _() -> list[Case]:
-    return [
-        Case("three of four pixels on void", _masks("####", "###.", "....")),
-        Case("one of four pixels on void", _masks("####", "#...", "....")),
-        Case("exactly half on void", _masks("####", "##..", "....")),
-        Case("three of four on a crowd", _masks("####", "....", ".###")),
-        Case("void and crowd together", _masks("####", "##..", "..#.")),
-    ]
-
+IGNORED.case("three of four pixels on void", *_masks("####", "###.", "...."))
+IGNORED.case("one of four pixels on void", *_masks("####", "#...", "...."))
+IGNORED.case("exactly half on void", *_masks("####", "##..", "...."))
+IGNORED.case("three of four on a crowd", *_masks("####", "....", ".###"))
+IGNORED.case("void and crowd together", *_masks("####", "##..", "..#."))
 
 IGNORED.mistake("Exactly half is not more than half: such a segment stays a false positive.")(
     lambda mask, void, crowd: bool((mask & (void | crowd)).sum() >= 0.5 * mask.sum())
@@ -206,17 +191,13 @@ def mean_quality(classes: list[Counts]) -> Triple:
     return tuple(sum(column) / len(rows) for column in zip(*rows, strict=True))
 
 
-@MEAN.examples
-def _() -> list[Case]:
-    return [
-        Case("two equal classes", ([(4, 1, 1, 3.2), (4, 1, 1, 3.2)],)),
-        Case(
-            "a sharp one that is rarely found, a rough one that always is",
-            ([(1, 0, 18, 1.0), (10, 0, 0, 6.0)],),
-        ),
-        Case("a class that is nowhere", ([(2, 0, 0, 1.8), (0, 0, 0, 0.0)],)),
-        Case("a class that was only imagined", ([(2, 0, 0, 1.8), (0, 1, 0, 0.0)],)),
-    ]
+MEAN.case("two equal classes", [(4, 1, 1, 3.2), (4, 1, 1, 3.2)])
+MEAN.case(
+    "a sharp one that is rarely found, a rough one that always is",
+    [(1, 0, 18, 1.0), (10, 0, 0, 6.0)],
+)
+MEAN.case("a class that is nowhere", [(2, 0, 0, 1.8), (0, 0, 0, 0.0)])
+MEAN.case("a class that was only imagined", [(2, 0, 0, 1.8), (0, 1, 0, 0.0)])
 
 
 @MEAN.mistake(
@@ -314,38 +295,39 @@ def _panoptic_quality(
     return result
 
 
-@PANOPTIC.examples
-def _() -> list[Case]:
-    both = {1: "car", 2: "road"}
-    return [
-        Case(
-            "a car and a road, the border off by one pixel",
-            (_ids("11122"), both, _ids("11222"), both),
-        ),
-        Case("ids need not agree", (_ids("11122"), both, _ids("77799"), {7: "car", 9: "road"})),
-        Case(
-            "the right pixels with a wrong class",
-            (_ids("1122"), both, _ids("1122"), {1: "bus", 2: "road"}),
-        ),
-        Case(
-            "a car cut into two halves",
-            (
-                _ids("11113"),
-                {1: "car", 3: "road"},
-                _ids("11223"),
-                {1: "car", 2: "car", 3: "road"},
-            ),
-        ),
-        Case(
-            "a car that is not there",
-            (_ids("112222"), both, _ids("113222"), {1: "car", 3: "car", 2: "road"}),
-        ),
-        Case(
-            "a prediction that reaches into void, and one that lies on it",
-            (_ids("11002200"), both, _ids("11102233"), {**both, 3: "car"}),
-        ),
-    ]
-
+_BOTH = {1: "car", 2: "road"}
+PANOPTIC.case(
+    "a car and a road, the border off by one pixel", _ids("11122"), _BOTH, _ids("11222"), _BOTH
+)
+PANOPTIC.case("ids need not agree", _ids("11122"), _BOTH, _ids("77799"), {7: "car", 9: "road"})
+PANOPTIC.case(
+    "the right pixels with a wrong class",
+    _ids("1122"),
+    _BOTH,
+    _ids("1122"),
+    {1: "bus", 2: "road"},
+)
+PANOPTIC.case(
+    "a car cut into two halves",
+    _ids("11113"),
+    {1: "car", 3: "road"},
+    _ids("11223"),
+    {1: "car", 2: "car", 3: "road"},
+)
+PANOPTIC.case(
+    "a car that is not there",
+    _ids("112222"),
+    _BOTH,
+    _ids("113222"),
+    {1: "car", 3: "car", 2: "road"},
+)
+PANOPTIC.case(
+    "a prediction that reaches into void, and one that lies on it",
+    _ids("11002200"),
+    _BOTH,
+    _ids("11102233"),
+    {**_BOTH, 3: "car"},
+)
 
 PANOPTIC.mistake(
     "You match segments of different classes. The right pixels under a wrong name are a false "
