@@ -58,7 +58,7 @@ class Predictions:
 
 
 def browse_page(
-    dataset: Dataset, title: str, predictions: Predictions | None = None
+    dataset: Dataset, title: str, predictions: Predictions | None = None, *, max_images: int = 0
 ) -> Iterator[bytes]:
     """Yield the page piece by piece, one image at a time, as UTF-8.
 
@@ -66,6 +66,7 @@ def browse_page(
         dataset: with its truth.
         title: of the page.
         predictions: shown beside the truth, with the PQ of each image.
+        max_images: the first so many only; 0 shows all.
     """
     head, tail = PAGE.read_text(encoding="utf-8").split("/*IMAGES*/")
     colors = class_colors(dataset.categories)
@@ -76,7 +77,7 @@ def browse_page(
     facts = {"classes": classes, "predictions": predictions is not None}
     head = head.replace("{{TITLE}}", html.escape(title)).replace("/*FACTS*/", _script_json(facts))
     yield head.encode()
-    for index in range(len(dataset)):
+    for index in range(min(len(dataset), max_images or len(dataset))):
         sample = dataset[index]
         predicted = predictions.get(sample.image_id) if predictions else None
         entry = image_entry(sample, predicted, dataset.categories)

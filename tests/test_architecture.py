@@ -80,7 +80,7 @@ ALLOWED = {
     "ipywidgets": ("course",),
     "IPython": ("course",),
     "PIL": ("predict", "data", "course", "browse", "cli"),
-    "torchvision": ("boxes", "roi", "backbone", "zoo", "data"),
+    "torchvision": ("boxes", "roi", "backbone", "zoo", "data", "cli.listing"),
     "pycocotools": ("data", "engine.evaluate"),
     "safetensors": ("zoo", "engine"),
     "pickle": (),

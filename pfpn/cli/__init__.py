@@ -17,21 +17,32 @@ from typing import NoReturn
 
 from pfpn.cli.command import Command, complain
 from pfpn.cli.data import CHECK, DOWNLOAD, SCORE, TOY_COMMAND
+from pfpn.cli.listing import PRESETS_COMMAND, SETTINGS, TEST_INSTALL
+from pfpn.cli.own_data import BROWSE, COMBINE, EXPORT_DATA, IMPORT, SPLIT
 from pfpn.cli.training import DEMO, REPRODUCE, TRAIN
 from pfpn.cli.using import CONVERT, EVALUATE, PREDICT
 from pfpn.files import printable
+from pfpn.version import VERSION
 
 COMMANDS: dict[str, Command] = {
     command.name: command
     for command in (
         DEMO,
+        TEST_INSTALL,
         TOY_COMMAND,
+        IMPORT,
         CHECK,
+        SPLIT,
+        BROWSE,
+        PRESETS_COMMAND,
+        SETTINGS,
         TRAIN,
         REPRODUCE,
         EVALUATE,
         PREDICT,
         SCORE,
+        COMBINE,
+        EXPORT_DATA,
         CONVERT,
         DOWNLOAD,
     )
@@ -50,6 +61,7 @@ class Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with every command, its help and an example of its use."""
     parser = Parser(prog="pfpn", description=__doc__.splitlines()[0])
+    parser.add_argument("--version", action="version", version=f"pfpn {VERSION}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         sub = subparsers.add_parser(

@@ -41,7 +41,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from pfpn.engine.signals import stop_signals
     from pfpn.engine.train import NonFiniteError, log_rows, train
 
-    config = override(_read_preset(arguments.preset), arguments.settings)
+    config = override(read_preset(arguments.preset), arguments.settings)
     is_main = os.environ.get("RANK", "0") == "0"
     with stop_signals() as stop:
         rows = train(config, arguments.out, resume=arguments.resume, stop=stop)
@@ -76,7 +76,7 @@ def _way_on(out: str) -> str:
     )
 
 
-def _read_preset(name: str) -> "TrainConfig":
+def read_preset(name: str) -> "TrainConfig":
     """Return the settings of a preset, or of a config.json."""
     import difflib
     from pathlib import Path

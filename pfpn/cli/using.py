@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pfpn.cli.command import (
     MOST,
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from pathlib import Path
 
+    import torch
     from jaxtyping import UInt8
     from torch import Tensor
 
@@ -30,11 +31,48 @@ if TYPE_CHECKING:
     from pfpn.structures import Category, Panoptic, Sample
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+ALL = "panoptic.json"  # of all images that `predict` was given
 STRIP = 512  # rows of a picture that are painted at once
 
 
+THRESHOLDS = {
+    "min_score": (float, "instances with a lower score are left out of the panoptic map"),
+    "max_overlap": (float, "largest part of an instance that better ones may cover"),
+    "min_stuff_area": (int, "pixels; smaller regions of stuff become void"),
+}
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names a trained model, and the thresholds of merging."""
+    parser.add_argument(
+        "weights",
+        help='a .safetensors file, the folder of a run, or "toy": the weights that come with pfpn',
+    )
+    for name, (kind, text) in THRESHOLDS.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, metavar="X", help=f"{text} (default: stored)"
+        )
+
+
+def _load(arguments: argparse.Namespace, device: "torch.device") -> "Trained":
+    """Return the model that the arguments name, with their thresholds."""
+    import os
+    from dataclasses import replace
+
+    from pfpn.engine.checkpoint import load_weights
+    from pfpn.shipped import TOY_WEIGHTS, shipped
+
+    name = arguments.weights
+    if name == "toy" and not os.path.exists(name):
+        name = shipped(TOY_WEIGHTS)
+    trained = load_weights(name, device)
+    given = {key: getattr(arguments, key) for key in THRESHOLDS}
+    changes = {key: value for key, value in given.items() if value is not None}
+    return replace(trained, predict=replace(trained.predict, **changes))
+
+
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("weights", help="a .safetensors file, or the folder of a run")
+    add_weights(parser)
     parser.add_argument(
         "--data", required=True, metavar="ROOT", help='folder in COCO panoptic format, or "toy"'
     )
@@ -58,12 +96,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     from pfpn.data.loader import open_dataset
     from pfpn.engine import distributed
-    from pfpn.engine.checkpoint import load_weights
     from pfpn.engine.evaluate import evaluate, require_same_categories
 
     require_within(arguments, 0, MOST, "images")
     with distributed.join(arguments.device) as process, ExitStack() as stack:
-        trained = load_weights(arguments.weights, process.device)
+        trained = _load(arguments, process.device)
         dataset = open_dataset(
             arguments.data, arguments.split, num=arguments.images or 100, seed=arguments.seed
         )
@@ -160,7 +197,7 @@ EVALUATE = Command(
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("weights", help="a .safetensors file, or the folder of a run")
+    add_weights(parser)
     parser.add_argument(
         "images",
         nargs="+",
@@ -168,6 +205,11 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         help="photographs of any size, folders of them, or patterns such as 'photos/*.jpg'",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--coco",
+        action="store_true",
+        help=f"also write DIR/{ALL}: all images in one COCO panoptic file",
+    )
     add_device(parser)
 
 
@@ -176,25 +218,36 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from pfpn.engine.checkpoint import load_weights
+    from pfpn.data.predictions import PredictionWriter
     from pfpn.engine.distributed import choose_device
-    from pfpn.files import claim, printable
+    from pfpn.files import claim, printable, require_distinct
 
-    trained = load_weights(arguments.weights, choose_device(arguments.device))
+    trained = _load(arguments, choose_device(arguments.device))
     out = Path(arguments.out)
     paths = _find_images(arguments.images, out)
     broken: list[str] = []
     with claim(out, "predict") as output, image_bar(len(paths)) as on_image:
         inputs = [*paths, arguments.weights]
-        output.require_free([name for path in paths for name in _names(path)], inputs)
+        names = [name for path in paths for name in _names(path)]
+        names += [ALL] * arguments.coco
+        require_distinct(names, "results of images")
+        output.require_free(names, inputs)
+        everything = PredictionWriter(output, trained.categories, ALL)
+        images: list[dict[str, Any]] = []
+        if arguments.coco:
+            output.remove(ALL)
         for number, path in enumerate(paths, start=1):
             try:
-                text = _predict_one(path, number, trained, output)
+                entry, annotation, text = _predict_one(path, number, trained, output)
+                images.append(entry)
+                everything.annotations.append(annotation)
             except BrokenImageError as error:
                 broken.append(str(error))
                 text = "not predicted, see below"
             tqdm.write(printable(f"{path}: {text}"))
             on_image()
+        if arguments.coco:
+            everything.finish(everything.annotations, images)
     say(f"{len(paths) - len(broken)} images: {out}")
     if broken:
         complain(f"pfpn predict: {len(broken)} of {len(paths)} images could not be predicted:")
@@ -256,8 +309,10 @@ def _find_images(words: Sequence[str], out: "Path") -> "list[Path]":
     return list(images.values())
 
 
-def _predict_one(path: "Path", number: int, trained: "Trained", output: "Output") -> str:
-    """Write what is predicted for one image; return a line that describes it."""
+def _predict_one(
+    path: "Path", number: int, trained: "Trained", output: "Output"
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Write what is predicted for one image; return its JSON entries and a line in words."""
     from pfpn.data.images import encode_image, read_image
     from pfpn.data.predictions import PredictionWriter
     from pfpn.plot.panoptic import describe_panoptic
@@ -278,7 +333,8 @@ def _predict_one(path: "Path", number: int, trained: "Trained", output: "Output"
     output.write(overlay, encode_image(painted))
     entry = {"id": number, "file_name": path.name, "height": height, "width": width}
     writer.finish(writer.annotations, [entry], indent=1)
-    return describe_panoptic(prediction.panoptic, trained.categories)
+    words = describe_panoptic(prediction.panoptic, trained.categories)
+    return entry, writer.annotations[0], words
 
 
 def paint_strips(

@@ -42,7 +42,7 @@ class PredictionWriter:
             others: paths of further files that the same command will write.
             is_main: whether this process is the one that writes the JSON file.
         """
-        names = [f"{_stem(image_id)}.png" for image_id in image_ids]
+        names = [f"{plain_stem(image_id)}.png" for image_id in image_ids]
         paths = [str(self.output.path(name)) for name in (*names, self.index)] + list(others)
         require_distinct(map(os.path.abspath, paths), "files to write")
         self.output.require_free([*names, self.index])
@@ -57,7 +57,7 @@ class PredictionWriter:
             image_id: in the data set.
             stem: of the PNG's name; the image id with 12 digits if not given.
         """
-        name = f"{_stem(image_id) if stem is None else stem}.png"
+        name = f"{plain_stem(image_id) if stem is None else stem}.png"
         annotation = make_annotation(panoptic, image_id, name, self._labels)
         self.output.write(name, encode_id_map(panoptic.id_map))
         self.annotations.append(annotation)
@@ -81,7 +81,7 @@ class PredictionWriter:
         self.output.write(self.index, json.dumps(content, indent=indent).encode())
 
 
-def _stem(image_id: int | str) -> str:
+def plain_stem(image_id: int | str) -> str:
     """Return the name of an image's PNG without suffix; raise ValueError if it is not plain."""
     stem = file_stem(image_id)
     problem = name_problem(stem)

@@ -4,13 +4,19 @@ Nothing is moved or copied. The new splits are lists in `annotations/` that name
 split they came from; the whole is kept as a split of its own, so that it can be divided anew.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+
+from pfpn.data.categories import parse_categories
+from pfpn.data.coco import annotation_paths, open_annotations
+from pfpn.files import Output, claim, name_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +151,86 @@ def _group_of(name: str, pattern: str | None) -> str:
             f"group: found no match of {pattern!r} in {name!r}, expected one in each name"
         )
     return match[1] if match.groups() and match[1] is not None else match[0]
+
+
+# on disk ------------------------------------------------------------------------------------------
+
+WHOLE = "all"  # the split that keeps the undivided list
+WRITERS = ("split", "import", "toy")  # commands whose lists may be divided in place
+
+
+def divide_dataset(
+    root: Path,
+    source: str,
+    names: tuple[str, str],
+    *,
+    val: float,
+    seed: int = 0,
+    group: str | None = None,
+) -> Division:
+    """Divide a split of a data set into two; write their lists, and the undivided one as "all".
+
+    Photographs and PNGs stay where they are. A list is replaced only if pfpn wrote it.
+
+    Args:
+        root: of the data set.
+        source: the split to divide; one that was divided before is divided anew from the whole.
+        names: of the parts, for training and for validation.
+        val: see `divide`.
+        seed: see `divide`.
+        group: see `divide`.
+
+    Raises:
+        ValueError: a list of that name is there that pfpn did not write.
+    """
+    for name in names:
+        problem = name_problem(name)
+        if problem:
+            raise ValueError(f"split {name!r}: found {problem}, expected a plain name")
+    lists = {name: f"annotations/panoptic_{name}.json" for name in (*names, WHOLE, source)}
+    with claim(root, "split") as output:
+        again = source in names and output.is_own(lists[WHOLE])
+        content = open_annotations(root, WHOLE if again else source)
+        _, truth, images = annotation_paths(root, source)
+        plain = {"images": images, "truth": truth}
+        folders = content.get("folders") or {
+            key: folder.relative_to(root).as_posix() for key, folder in plain.items()
+        }
+        categories = parse_categories(content.get("categories"), str(root / lists[source]))
+        columns = {category.id: i for i, category in enumerate(categories)}
+        counts = np.zeros((len(content["annotations"]), len(categories)))
+        for row, annotation in zip(counts, content["annotations"], strict=True):
+            for segment in annotation["segments_info"]:
+                row[columns[segment["category_id"]]] += 1
+        division = divide(
+            [str(annotation["file_name"]) for annotation in content["annotations"]],
+            [category.name for category in categories],
+            counts,
+            val=val,
+            seed=seed,
+            group=group,
+        )
+        written = [*names, *([WHOLE] if source in names else [])]
+        for name in written:
+            _adopt(output, lists[name], root)
+        if source in names and not again:
+            keep_all = [True] * len(division.is_val)
+            output.write(lists[WHOLE], json.dumps(subset(content, keep_all, folders)).encode())
+        for name in names:
+            output.remove(lists[name])
+        for name, is_part in zip(names, (False, True), strict=True):
+            keep = [is_val == is_part for is_val in division.is_val]
+            output.write(lists[name], json.dumps(subset(content, keep, folders)).encode())
+    return division
+
+
+def _adopt(output: Output, name: str, root: Path) -> None:
+    """Let a list be replaced that another command of WRITERS wrote and nobody changed."""
+    if not (root / name).exists() or output.is_own(name):
+        return
+    if not any(Output(root, by).is_own(name) for by in WRITERS):
+        raise ValueError(
+            f"{root / name}: found a list that pfpn did not write, or that was changed since, "
+            "expected none. Give the parts other names, for instance --names fit,holdout"
+        )
+    output.adopt(name)
