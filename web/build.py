@@ -1,7 +1,7 @@
 """Assemble each page of web/ into one file that opens without a server: HTML, style and modules.
 
     python web/build.py            writes docs/surfaces.html
-    python web/build.py --check    only says whether it is up to date; exit code 1 if it is not
+    python web/build.py --check    writes nothing; exit code 1 if that file is not up to date
 
 A browser does not load modules from file://, so each module becomes a function that returns what
 the module exports, and the page's script calls them in the order of their imports. Names that a

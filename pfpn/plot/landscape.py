@@ -282,8 +282,8 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
 def _read_rows(path: Path, header: dict[str, Any]) -> list[dict[str, list[float]]]:
     if not path.is_file():
         return []
-    found, *rows = _read_lines(path)
-    differing = [key for key in header if found.get(key) != header[key]]
+    stored, *rows = _read_lines(path)
+    differing = [key for key in header if stored.get(key) != header[key]]
     if differing:
         raise ValueError(
             f"{path}: found a landscape with other {', '.join(differing)}, expected the "

@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pfpn.losses.lovasz import jaccard_loss, lovasz_gradient
-from pfpn.plot.style import BLUE, GREEN, ORANGE, RED, SKY, halo
+from pfpn.plot.style import BLUE, CRIMSON, GREEN, ORANGE, PLUM, RED, SKY, halo
 
 Over = Literal["logits", "margins", "errors"]
 Truth = tuple[int, int]  # 1 = foreground, 0 = background, pixel by pixel
@@ -47,11 +47,11 @@ LOSSES: dict[str, tuple[str, str, Any]] = {
     "cross_entropy": ("cross-entropy, mean", BLUE, "-"),
     "soft_jaccard": ("soft Jaccard", GREEN, "-."),
     "dice": ("Dice", ORANGE, "-."),
-    "lovasz_hinge": ("Lovász hinge", "#7a1f5c", (0, (3, 3))),
+    "lovasz_hinge": ("Lovász hinge", PLUM, (0, (3, 3))),
     "lovasz_softmax": ("Lovász-Softmax", "black", "-"),
 }
 UNBOUNDED = ("hinge", "cross_entropy", "lovasz_hinge")
-DOT_COLOR = "#e3120b"
+DOT_COLOR = CRIMSON
 SURFACE_COLORS = "viridis"
 PALE_COLORS = "Blues"
 CONTOUR_COLOR = "#4a6a8a"  # of the lines on pale colors

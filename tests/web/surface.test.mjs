@@ -10,10 +10,10 @@ test("the steps of the discrete loss stand upright", () => {
 });
 
 test("each cell has its four corners and their mean", () => {
-  const found = cells({ axis: [0, 1, 2], value: [[0, 1, 2], [1, 2, 3], [2, 3, 4]] });
-  assert.equal(found.length, 4);
-  assert.deepEqual(found[0].ring, [[0, 0], [0, 1], [1, 1], [1, 0]]);
-  assert.deepEqual(found.map(({ mean }) => mean), [1, 2, 2, 3]);
+  const all = cells({ axis: [0, 1, 2], value: [[0, 1, 2], [1, 2, 3], [2, 3, 4]] });
+  assert.equal(all.length, 4);
+  assert.deepEqual(all[0].ring, [[0, 0], [0, 1], [1, 1], [1, 0]]);
+  assert.deepEqual(all.map(({ mean }) => mean), [1, 2, 2, 3]);
 });
 
 test("a contour of a plane is the straight line where it has that level", () => {

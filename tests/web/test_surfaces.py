@@ -2,7 +2,10 @@
 
 import json
 import re
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -281,6 +284,28 @@ def test_an_address_that_makes_no_sense_opens_the_page_as_it_starts(page, hash):
     page.goto("about:blank")
     page.goto(STORED.as_uri() + hash)
     assert page.evaluate("surfaces.state") == start
+
+
+def test_the_modules_run_as_they_are_from_a_server(browser):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=ROOT / "web"))
+    Thread(target=server.serve_forever, daemon=True).start()
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"http://127.0.0.1:{server.server_port}/surfaces/index.html#loss=dice")
+    page.wait_for_function("globalThis.surfaces?.state.loss === 'dice'")
+    stored = browser.new_page(viewport={"width": 1000, "height": 900})
+    stored.goto(f"{STORED.as_uri()}#loss=dice")
+    assert picture(page, "solid1") == picture(stored, "solid1")
+    assert errors == []
+    for each in (page, stored):
+        each.close()
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

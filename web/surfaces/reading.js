@@ -82,7 +82,7 @@ function tableOf({ loss, title, read }, _, shown) {
   });
   const whose = `${shown.length > 1 ? `${title}, ` : ""}${read.of}`;
   const error = loss.startsWith("lovasz_softmax") ? "error" : "hinge error";
-  return `<table><caption>${whose}: pixels join the wrong ones, largest ${error} first</caption>
+  return `<table><caption>${whose}: pixels join the wrong pixels, largest ${error} first</caption>
 <thead><tr><th scope="col">pixel</th><th scope="col">error</th>
 <th scope="col"><abbr title="intersection">I</abbr></th>
 <th scope="col"><abbr title="union">U</abbr></th><th scope="col">Jaccard</th>

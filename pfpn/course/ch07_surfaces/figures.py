@@ -26,7 +26,7 @@ from pfpn.course.ch07_surfaces.numbers import (
     jaccard_corners,
     point_name,
 )
-from pfpn.plot.style import BLUE, GREEN, ORANGE, RED, add_legend, legend_below, subplots
+from pfpn.plot.style import BLUE, GREEN, ORANGE, PLUM, RED, add_legend, legend_below, subplots
 from pfpn.plot.surface import (
     DOT_COLOR,
     LOSSES,
@@ -384,7 +384,7 @@ def describe_absent_class(error: float = 0.9, rest: float = 0.01) -> str:
 
 # Descents ---------------------------------------------------------------------------------------
 
-START_COLORS = (ORANGE, LOSSES["lovasz_hinge"][1], BLUE, GREEN, RED, "black")
+START_COLORS = (ORANGE, PLUM, BLUE, GREEN, RED, "black")
 
 
 def plot_descents(
