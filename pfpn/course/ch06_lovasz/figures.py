@@ -49,7 +49,10 @@ from pfpn.plot.surface import extend_jaccard
 
 BG_DARK = "#6b7080"  # lines of the background
 RED_DARK = "#a84a00"  # letters on white
-KINDS = [Patch(color=FG_COLOR, label="foreground"), Patch(color=BG_COLOR, label="background")]
+KIND_PATCHES = [
+    Patch(color=FG_COLOR, label="foreground"),
+    Patch(color=BG_COLOR, label="background"),
+]
 Pairs = Mapping[str, tuple[Tensor, Tensor]]  # truth and prediction by name
 
 
@@ -285,7 +288,7 @@ def _draw_errors(
     _draw_bars(axes, [errors[i] for i in order], truth, order)
     axes.set(ylim=(0, 1.06), ylabel="error")
     falling = errors[order[0]] == max(errors)
-    add_legend(axes, KINDS, loc="upper right" if falling else "upper left")
+    add_legend(axes, KIND_PATCHES, loc="upper right" if falling else "upper left")
 
 
 # Algorithm 1 ------------------------------------------------------------------------------------
@@ -331,7 +334,7 @@ def plot_algorithm() -> Figure:
     center_text(axes, 11.5, p + 0.15, "sum", fontsize=10, weight="bold")
     for x, total, color in ((13.0, sum(steps.weights), "black"), (15.7, steps.total, PLUM)):
         axes.text(x, p + 0.15, f"{total:.3f}", va="center", weight="bold", color=color)
-    add_legend(axes, KINDS, fontsize=9, loc="lower left", ncols=2)
+    add_legend(axes, KIND_PATCHES, fontsize=9, loc="lower left", ncols=2)
     return figure
 
 
