@@ -1,11 +1,11 @@
 """Exercises of chapter 05: the weighted sum, gradients that agree, accumulation, warm-up."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from pfpn.course.check import Case, Exercise
+from pfpn.course.check import Exercise
 from pfpn.engine.config import OptimConfig
 from pfpn.engine.optim import learning_rate
 
@@ -29,16 +29,13 @@ def _total(losses: Mapping[str, float], instance: float, semantic: float) -> flo
     return instance * first + semantic * losses.get(SEMANTIC, 0.0)
 
 
-@total_loss.examples
-def _total_cases() -> Iterator[Case]:
-    both = {"loss_class": 1.0, "loss_box": 0.25, "loss_mask": 0.5, SEMANTIC: 2.0}
-    rpn = {"loss_rpn_objectness": 0.5, "loss_rpn_box": 0.125}
-    instance = {"loss_class": 1.0, "loss_box": 3.0}
-    yield Case("three instance losses and the semantic one", (both, 1.0, 0.5))
-    yield Case("the RPN's two belong to the instance side", (both | rpn, 2.0, 0.5))
-    yield Case("a network without the semantic branch", (instance, 2.0, 0.5))
-    yield Case("a network without the instance branch", ({SEMANTIC: 2.0}, 1.0, 0.25))
-
+BOTH = {"loss_class": 1.0, "loss_box": 0.25, "loss_mask": 0.5, SEMANTIC: 2.0}
+BOXES = {"loss_class": 1.0, "loss_box": 3.0}
+RPN = {"loss_rpn_objectness": 0.5, "loss_rpn_box": 0.125}
+total_loss.case("three instance losses and the semantic one", BOTH, 1.0, 0.5)
+total_loss.case("the RPN's two belong to the instance side", BOTH | RPN, 2.0, 0.5)
+total_loss.case("a network without the semantic branch", BOXES, 2.0, 0.5)
+total_loss.case("a network without the instance branch", {SEMANTIC: 2.0}, 1.0, 0.25)
 
 total_loss.mistake("The weights are missing: this is the plain sum.")(
     lambda losses, instance, semantic: sum(losses.values())
@@ -82,14 +79,11 @@ def _cosine(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
     return float(g @ h) / lengths if lengths else 0.0
 
 
-@gradient_cosine.examples
-def _cosine_cases() -> Iterator[Case]:
-    x, y = torch.tensor([3.0, 4.0]), torch.tensor([4.0, 3.0])
-    yield Case("one tensor each", ([x], [y]))
-    yield Case("opposite directions", ([x], [-2 * x]))
-    joined = ([x, torch.ones(1)], [y, torch.tensor([[-5.0]])])
-    yield Case("two tensors are one long vector", joined)
-    yield Case("no gradient has no direction", ([x], [torch.zeros(2)]))
+X, Y, Z = torch.tensor([3.0, 4.0]), torch.tensor([4.0, 3.0]), torch.tensor([[-5.0]])
+gradient_cosine.case("one tensor each", [X], [Y])
+gradient_cosine.case("opposite directions", [X], [-2 * X])
+gradient_cosine.case("two tensors are one long vector", [X, torch.ones(1)], [Y, Z])
+gradient_cosine.case("no gradient has no direction", [X], [torch.zeros(2)])
 
 
 @gradient_cosine.mistake("This is the inner product. Divide it by both lengths.")
@@ -134,13 +128,10 @@ def _accumulate(gradients: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
     return torch.stack([g * n / total for g, n in zip(gradients, sizes, strict=True)]).sum(0)
 
 
-@accumulate.examples
-def _accumulate_cases() -> Iterator[Case]:
-    a, b = torch.tensor([1.0, -2.0]), torch.tensor([5.0, 4.0])
-    yield Case("two parts of two images", ([a, b], [2, 2]))
-    yield Case("one part is the whole batch", ([a], [4]))
-    yield Case("parts of three and one image", ([a, b], [3, 1]))
-
+A, B = torch.tensor([1.0, -2.0]), torch.tensor([5.0, 4.0])
+accumulate.case("two parts of two images", [A, B], [2, 2])
+accumulate.case("one part is the whole batch", [A], [4])
+accumulate.case("parts of three and one image", [A, B], [3, 1])
 
 accumulate.mistake(
     "You added the parts. Each loss is a mean already, so the step is now as many "
@@ -176,13 +167,11 @@ def _warmup(rate: float, step: int, warmup_steps: int, factor: float) -> float:
     return learning_rate(config, step, 0.0)
 
 
-@warmup.examples
-def _warmup_cases() -> Iterator[Case]:
-    yield Case("half of the way", (0.5, 4, 8, 0.25))
-    yield Case("the first step", (0.5, 0, 8, 0.25))
-    yield Case("the last step of the warm-up", (0.5, 7, 8, 0.25))
-    yield Case("after the warm-up", (0.5, 20, 8, 0.25))
-    yield Case("no warm-up", (0.5, 0, 0, 0.25))
+warmup.case("half of the way", 0.5, 4, 8, 0.25)
+warmup.case("the first step", 0.5, 0, 8, 0.25)
+warmup.case("the last step of the warm-up", 0.5, 7, 8, 0.25)
+warmup.case("after the warm-up", 0.5, 20, 8, 0.25)
+warmup.case("no warm-up", 0.5, 0, 0, 0.25)
 
 
 def _line(done: float, rate: float, factor: float) -> float:

@@ -1,11 +1,10 @@
 """Exercises of chapter 06: the Jaccard loss as a set function, and its Lovász extension."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
-from pfpn.course.check import Case, Exercise
+from pfpn.course.ch06_lovasz.numbers import EIGHT_ERRORS, EIGHT_TRUTH
+from pfpn.course.check import Exercise
 from pfpn.losses.lovasz import jaccard_loss, lovasz_gradient
 
 loss_of_set = Exercise(
@@ -27,15 +26,12 @@ def _loss_of_set(wrong: set, truth: set) -> float:
     return len(wrong) / len(wrong | truth) if wrong | truth else 0.0
 
 
-@loss_of_set.examples
-def _set_cases() -> Iterator[Case]:
-    yield Case("one of four true pixels is missed", ({1}, {1, 2, 3, 4}))
-    yield Case("one missed, two added", ({1, 8, 9}, {1, 2, 3, 4}))
-    yield Case("all are missed, one added", ({1, 2, 9}, {1, 2}))
-    yield Case("nothing is wrong", (set(), {3, 4}))
-    yield Case("the truth is empty, one is added", ({5}, set()))
-    yield Case("the truth is empty, nothing is wrong", (set(), set()))
-
+loss_of_set.case("one of four true pixels is missed", {1}, {1, 2, 3, 4})
+loss_of_set.case("one missed, two added", {1, 8, 9}, {1, 2, 3, 4})
+loss_of_set.case("all are missed, one added", {1, 2, 9}, {1, 2})
+loss_of_set.case("nothing is wrong", set(), {3, 4})
+loss_of_set.case("the truth is empty, one is added", {5}, set())
+loss_of_set.case("the truth is empty, nothing is wrong", set(), set())
 
 loss_of_set.mistake("This is the Jaccard index, intersection over union; the loss is 1 minus it.")(
     lambda wrong, truth: 1 - _loss_of_set(wrong, truth)
@@ -74,15 +70,12 @@ def _rise(missed: int, added: int, num_fg: int, is_fg: bool) -> float:
     return 1 / union if is_fg else (num_fg - missed) / (union * (union + 1))
 
 
-@rise.examples
-def _rise_cases() -> Iterator[Case]:
-    yield Case("foreground pixel, nothing wrong yet, 4 true pixels", (0, 0, 4, True))
-    yield Case("background pixel, one was missed", (1, 0, 4, False))
-    yield Case("foreground pixel, two were added", (0, 2, 4, True))
-    yield Case("background pixel, one missed and two added", (1, 2, 4, False))
-    yield Case("background pixel, all are missed", (4, 0, 4, False))
-    yield Case("the last of the foreground", (3, 5, 4, True))
-
+rise.case("foreground pixel, nothing wrong yet, 4 true pixels", 0, 0, 4, True)
+rise.case("background pixel, one was missed", 1, 0, 4, False)
+rise.case("foreground pixel, two were added", 0, 2, 4, True)
+rise.case("background pixel, one missed and two added", 1, 2, 4, False)
+rise.case("background pixel, all are missed", 4, 0, 4, False)
+rise.case("the last of the foreground", 3, 5, 4, True)
 
 rise.mistake(
     "You gave every pixel the same rise. A missed pixel leaves the union as it is, an"
@@ -131,13 +124,11 @@ def _extension(errors: list, truth: list) -> float:
     return float(_weights(torch.tensor(errors), torch.tensor(truth)) @ torch.tensor(errors))
 
 
-@extension.examples
-def _extension_cases() -> Iterator[Case]:
-    yield Case("one pixel costs its error", ([0.25], [1]))
-    yield Case("three pixels in no order", ([0.4, 0.8, 0.1], [1, 0, 0]))
-    yield Case("two pixels, the larger error is the background's", ([0.2, 0.8], [1, 0]))
-    yield Case("three pixels in falling order", ([0.9, 0.5, 0.1], [1, 1, 0]))
-    yield Case("all errors are 1", ([1.0, 1.0, 1.0], [1, 0, 0]))
+extension.case("one pixel costs its error", [0.25], [1])
+extension.case("three pixels in no order", [0.4, 0.8, 0.1], [1, 0, 0])
+extension.case("two pixels, the larger error is the background's", [0.2, 0.8], [1, 0])
+extension.case("three pixels in falling order", [0.9, 0.5, 0.1], [1, 1, 0])
+extension.case("all errors are 1", [1.0, 1.0, 1.0], [1, 0, 0])
 
 
 @extension.mistake(
@@ -187,19 +178,13 @@ def _weights(errors: Tensor, is_fg: Tensor) -> Tensor:
     return _weigh(errors, is_fg, errors.argsort(descending=True, stable=True))
 
 
-@weights.examples
-def _weight_cases() -> Iterator[Case]:
-    for title, errors, is_fg in (
-        ("sorted already", [0.9, 0.5, 0.1], [1, 0, 1]),
-        ("rising errors", [0.1, 0.5, 0.9], [1, 0, 0]),
-        ("a turn of three", [0.5, 0.1, 0.9, 0.05], [1, 1, 0, 0]),
-        (
-            "the eight pixels of the chapter",
-            [0.1, 0.7, 0.4, 0.9, 0.05, 0.3, 0.6, 0.2],
-            [1, 1, 1, 0, 0, 0, 0, 0],
-        ),
-    ):
-        yield Case(title, (torch.tensor(errors), torch.tensor(is_fg)))
+for _title, _errors, _is_fg in (
+    ("sorted already", (0.9, 0.5, 0.1), (1, 0, 1)),
+    ("rising errors", (0.1, 0.5, 0.9), (1, 0, 0)),
+    ("a turn of three", (0.5, 0.1, 0.9, 0.05), (1, 1, 0, 0)),
+    ("the eight pixels of the chapter", EIGHT_ERRORS, EIGHT_TRUTH),
+):
+    weights.case(_title, torch.tensor(_errors), torch.tensor(_is_fg))
 
 
 @weights.mistake("The first pixel got no weight. Its rise is from the loss of the empty set, 0.")
@@ -242,16 +227,13 @@ def _hinge_errors(logits: Tensor, is_fg: Tensor) -> Tensor:
     return (1 - (2 * is_fg - 1) * logits).clamp(min=0)
 
 
-@hinge_errors.examples
-def _hinge_cases() -> Iterator[Case]:
-    for title, logits, is_fg in (
-        ("undecided foreground", [0.0], [1]),
-        ("foreground inside the margin, and wrong", [0.4, -2.0], [1, 1]),
-        ("background that is claimed", [1.5], [0]),
-        ("right by more than the margin", [3.0, -3.0], [1, 0]),
-    ):
-        yield Case(title, (torch.tensor(logits), torch.tensor(is_fg)))
-
+for _title, _logits, _truth in (
+    ("undecided foreground", (0.0,), (1,)),
+    ("foreground inside the margin, and wrong", (0.4, -2.0), (1, 1)),
+    ("background that is claimed", (1.5,), (0,)),
+    ("right by more than the margin", (3.0, -3.0), (1, 0)),
+):
+    hinge_errors.case(_title, torch.tensor(_logits), torch.tensor(_truth))
 
 hinge_errors.mistake(
     "You multiplied by the truth, 0 or 1. Background needs the sign -1: its error grows"

@@ -1,10 +1,10 @@
 """Exercises of chapter 08: which images, classes and bins a Lovász loss runs over."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 
-from pfpn.course.check import Case, Exercise
+from pfpn.course.check import Exercise
 
 Counts = Sequence[tuple[int, int, int]]  # correct, added and missed pixels of each image
 
@@ -29,13 +29,10 @@ def _dataset_iou(counts: Counts) -> float:
     return correct / (correct + added + missed)
 
 
-@dataset_iou.examples
-def _dataset_cases() -> Iterator[Case]:
-    yield Case("one image", ([(6, 1, 2)],))
-    yield Case("a large region found, a small one missed", ([(90, 5, 5), (0, 0, 10)],))
-    yield Case("an image without the class", ([(8, 0, 2), (0, 0, 0)],))
-    images = [(8, 0, 2), (0, 4, 0), (5, 1, 0)]
-    yield Case("three images, one of them with a false alarm", (images,))
+dataset_iou.case("one image", [(6, 1, 2)])
+dataset_iou.case("a large region found, a small one missed", [(90, 5, 5), (0, 0, 10)])
+dataset_iou.case("an image without the class", [(8, 0, 2), (0, 0, 0)])
+dataset_iou.case("three images, one of them with a false alarm", [(8, 0, 2), (0, 4, 0), (5, 1, 0)])
 
 
 @dataset_iou.mistake(
@@ -73,14 +70,12 @@ def _mean_loss(losses: list, num_fg: list, classes: str | list) -> float:
     return sum(losses[c] for c in classes) / max(1, len(classes))
 
 
-@mean_over_classes.examples
-def _mean_cases() -> Iterator[Case]:
-    yield Case("all classes are present", ([0.2, 0.4], [5, 5], "present"))
-    losses, num_fg = [0.2, 0.4, 0.9], [5, 5, 0]
-    yield Case("one of three is absent", (losses, num_fg, "present"))
-    yield Case("the absent one counts too", (losses, num_fg, "all"))
-    yield Case("a list, with an absent class in it", (losses, num_fg, [1, 2]))
-    yield Case("nothing is present", ([0.3, 0.3], [0, 0], "present"))
+mean_over_classes.case("all classes are present", [0.2, 0.4], [5, 5], "present")
+LOSSES, NUM_FG = [0.2, 0.4, 0.9], [5, 5, 0]
+mean_over_classes.case("one of three is absent", LOSSES, NUM_FG, "present")
+mean_over_classes.case("the absent one counts too", LOSSES, NUM_FG, "all")
+mean_over_classes.case("a list, with an absent class in it", LOSSES, NUM_FG, [1, 2])
+mean_over_classes.case("nothing is present", [0.3, 0.3], [0, 0], "present")
 
 
 @mean_over_classes.mistake("You left the absent class out of the sum but divided by all classes.")
@@ -131,14 +126,11 @@ def _constant_loss(p: float, num_fg: int, num_bg: int) -> float:
     return _mean_error(p, num_fg, num_bg)
 
 
-@constant_loss.examples
-def _constant_cases() -> Iterator[Case]:
-    yield Case("undecided", (0.5, 2, 8))
-    yield Case("background is predicted", (0.1, 2, 8))
-    yield Case("foreground is predicted", (0.9, 2, 8))
-    yield Case("foreground is predicted, most is foreground", (0.8, 6, 2))
-    yield Case("there is no foreground", (0.7, 0, 10))
-
+constant_loss.case("undecided", 0.5, 2, 8)
+constant_loss.case("background is predicted", 0.1, 2, 8)
+constant_loss.case("foreground is predicted", 0.9, 2, 8)
+constant_loss.case("foreground is predicted, most is foreground", 0.8, 6, 2)
+constant_loss.case("there is no foreground", 0.7, 0, 10)
 
 constant_loss.mistake("This is the mean error. Only the rises of the Jaccard loss may be weights.")(
     _mean_error
@@ -164,12 +156,9 @@ bin_of = Exercise(
 bin_of.answer(lambda errors, bins: (errors * bins).ceil().long())
 
 
-@bin_of.examples
-def _bin_cases() -> Iterator[Case]:
-    yield Case("inside of bins", (torch.tensor([0.1, 0.3, 0.9]), 4))
-    yield Case("at the edges", (torch.tensor([0.0, 0.25, 0.5, 1.0]), 4))
-    yield Case("a tiny error is not 0", (torch.tensor([1e-6, 0.0]), 8))
-
+bin_of.case("inside of bins", torch.tensor([0.1, 0.3, 0.9]), 4)
+bin_of.case("at the edges", torch.tensor([0.0, 0.25, 0.5, 1.0]), 4)
+bin_of.case("a tiny error is not 0", torch.tensor([1e-6, 0.0]), 8)
 
 bin_of.mistake(
     "You rounded down: bin k would hold errors from k / K on, and 1 would need a bin of its own."
@@ -207,13 +196,10 @@ def _bin_weights(num_fg: int, num_bg: int, left: int, union: int) -> tuple[float
     return of_fg, (left - num_fg / 2) / (union * (union + num_bg))
 
 
-@bin_weights.examples
-def _weight_cases() -> Iterator[Case]:
-    yield Case("one pixel of each kind; 4 of the truth left, union 5", (1, 1, 4, 5))
-    yield Case("only background", (0, 3, 4, 5))
-    yield Case("two and three", (2, 3, 4, 6))
-    yield Case("the last of the foreground", (4, 10, 4, 20))
-
+bin_weights.case("one pixel of each kind; 4 of the truth left, union 5", 1, 1, 4, 5)
+bin_weights.case("only background", 0, 3, 4, 5)
+bin_weights.case("two and three", 2, 3, 4, 6)
+bin_weights.case("the last of the foreground", 4, 10, 4, 20)
 
 bin_weights.mistake("This is foreground first. Average it with background first.")(
     lambda num_fg, num_bg, left, union: (1 / union, (left - num_fg) / (union * (union + num_bg)))

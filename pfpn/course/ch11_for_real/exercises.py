@@ -1,8 +1,6 @@
 """Exercises of chapter 11: the images of a process, the rate of a step, names of weights."""
 
-from collections.abc import Iterator
-
-from pfpn.course.check import Case, Exercise
+from pfpn.course.check import Exercise
 from pfpn.zoo import detectron2_name
 
 share = Exercise(
@@ -22,13 +20,10 @@ def _share(num: int, rank: int, world: int) -> list[int]:
     return list(range(rank, num, world))
 
 
-@share.examples
-def _share_cases() -> Iterator[Case]:
-    yield Case("one process takes all", (4, 0, 1))
-    yield Case("the second of two", (6, 1, 2))
-    yield Case("seven images, the last of two processes", (7, 1, 2))
-    yield Case("two images, the last of three processes", (2, 2, 3))
-
+share.case("one process takes all", 4, 0, 1)
+share.case("the second of two", 6, 1, 2)
+share.case("seven images, the last of two processes", 7, 1, 2)
+share.case("two images, the last of three processes", 2, 2, 3)
 
 share.mistake(
     "You gave every process equally many by repeating images: those count twice, and "
@@ -75,15 +70,12 @@ def _rate(step: int, batch: int) -> float:
     return _without_warmup(step, batch) * (0.001 * (1 - done) + done)
 
 
-@rate.examples
-def _rate_cases() -> Iterator[Case]:
-    yield Case("in the middle of the run", (30_000, 16))
-    yield Case("half the batch", (30_000, 8))
-    yield Case("the first step", (0, 16))
-    yield Case("half of the warm-up", (500, 16))
-    yield Case("the first milestone itself", (60_000, 16))
-    yield Case("the end", (89_999, 16))
-
+rate.case("in the middle of the run", 30_000, 16)
+rate.case("half the batch", 30_000, 8)
+rate.case("the first step", 0, 16)
+rate.case("half of the warm-up", 500, 16)
+rate.case("the first milestone itself", 60_000, 16)
+rate.case("the end", 89_999, 16)
 
 rate.mistake("The batch is left out: half the images, half the rate.")(
     lambda step, batch: _rate(step, 16)
@@ -115,16 +107,13 @@ def _fpn_name(key: str) -> str | None:
     return detectron2_name(key) if key.startswith("backbone.fpn_") else None
 
 
-@fpn_name.examples
-def _name_cases() -> Iterator[Case]:
-    for key in (
-        "backbone.fpn_lateral2.weight",
-        "backbone.fpn_output5.bias",
-        "backbone.fpn_lateral4.bias",
-        "proposal_generator.anchor_generator.cell_anchors.0",
-    ):
-        yield Case(key, (key,))
-
+for _key in (
+    "backbone.fpn_lateral2.weight",
+    "backbone.fpn_output5.bias",
+    "backbone.fpn_lateral4.bias",
+    "proposal_generator.anchor_generator.cell_anchors.0",
+):
+    fpn_name.case(_key, _key)
 
 fpn_name.mistake(
     "This is the name with its prefix changed. Inside, lateral and output have other names too."
