@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pfpn.roi import roi_align
+from pfpn.roi_align import roi_align
 from pfpn.structures import at_least_float32
 
 MASK_THRESHOLD = 0.5  # a bin is foreground if its mask covers this part of it or more

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchvision.ops import roi_align as roi_align  # re-exported
 
 from pfpn.boxes import area
 from pfpn.fpn import STRIDES, Pyramid
+from pfpn.roi_align import roi_align as roi_align  # re-exported
 from pfpn.structures import at_least_float32
 
 ROI_LEVELS = ("p2", "p3", "p4", "p5")  # p6 makes proposals only

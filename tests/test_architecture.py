@@ -43,7 +43,7 @@ CORE = [
     "semantic",
     "model_config",
     "anchors", "matching", "rpn",
-    "roi", "box_head", "mask_head", "roi_heads",
+    "roi_align", "roi", "box_head", "mask_head", "roi_heads",
     "model",
     "paste", "merge", "predict",
     "quality",
@@ -70,7 +70,7 @@ AROUND = [
 # fmt: on
 ORDER = [*CORE, "__init__", *AROUND]
 MAX_CORE_LINES = 3000  # one sitting: a third of them are words; without the faster twins
-BESIDE = ("inputs", "losses._lovasz_rows", "losses._lovasz_fast")
+BESIDE = ("roi_align", "inputs", "losses._lovasz_rows", "losses._lovasz_fast")
 
 # Who alone may import what, as prefixes of module names. Light modules make `import pfpn` fast;
 # pictures and sliders stay at the rim; images are read under data/. predict resizes with PIL, whose
@@ -80,7 +80,7 @@ ALLOWED = {
     "ipywidgets": ("course",),
     "IPython": ("course",),
     "PIL": ("predict", "data", "course", "browse", "cli"),
-    "torchvision": ("boxes", "roi", "backbone", "zoo", "data", "cli.listing"),
+    "torchvision": ("boxes", "roi_align", "backbone", "zoo", "data", "cli.listing"),
     "pycocotools": ("data", "engine.evaluate"),
     "safetensors": ("zoo", "engine"),
     "pickle": (),

@@ -295,7 +295,7 @@ def test_stage_proposes_with_the_limits_of_inference_and_trains_with_those_of_tr
 
 
 def test_stage_gives_the_losses_of_its_head_on_its_anchors(rng):
-    stage = stage_of(anchor_rounding=True, anchor_ratios=(0.5, 2.0), rpn_low=0.2, rpn_high=0.6)
+    stage = stage_of(anchor_rounding=True, anchor_ratios=(0.5, 2.0), rpn_low=0.01, rpn_high=0.4)
     sizes = [(64, 96), (50, 70)]
     pyramid, truths = pyramid_of((64, 96)), random_batch(sizes, rng).instances
     losses, _ = stage.losses(pyramid, sizes, truths, torch.Generator().manual_seed(5))
@@ -305,8 +305,8 @@ def test_stage_gives_the_losses_of_its_head_on_its_anchors(rng):
         torch.cat(logits, 1),
         torch.cat(deltas, 1),
         [truth.boxes for truth in truths],
-        low=0.2,
-        high=0.6,
+        low=0.01,
+        high=0.4,
         num_samples=stage.config.rpn_samples,
         positive_fraction=stage.config.rpn_positive_fraction,
         rng=torch.Generator().manual_seed(5),
