@@ -2,15 +2,16 @@
 
 A weights file (.safetensors) holds tensors, and in its header what they mean: the model's config,
 how its answers are merged, the categories. A checkpoint (.pt) holds everything that a resumed run
-needs. Neither can run code when it is read. Both are written under another name and then renamed,
-so that a crash leaves the old file or the new one, never half of one.
+needs. Neither can run code when it is read, and a file that is damaged is refused.
 """
 
 import dataclasses
 import io
 import json
 import random
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
-from pfpn.engine.config import from_json
+from pfpn.engine.config import fit_to_categories, from_dict, from_json, setting_text
 from pfpn.files import write_atomically
 from pfpn.model import ModelConfig, PanopticFPN
 from pfpn.predict import PredictConfig
@@ -33,7 +34,10 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 
-FORMAT = 1  # of a checkpoint; a reader that does not know it refuses
+FORMAT = 1  # of a checkpoint; any other number is refused
+
+# Settings that change what the same tensors compute, and leave their shapes as they are
+ARITHMETIC = ("channel_order", "pixel_mean", "pixel_std", "stride_in_1x1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +49,22 @@ class Trained:
     predict: PredictConfig
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file of a run, whole or not at all; say what is wrong where that cannot be done."""
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise unwritable(path, len(content), error) from error
-
-
-def unwritable(path: Path, size: int, error: OSError) -> OSError:
-    """Return the error for a file of `size` bytes that could not be written."""
-    room = f"room for {size / 2**20:.1f} MiB" if size else "a folder that can be written to"
-    return OSError(
-        f"{path}: could not be written ({error.strerror or error}), expected {room}. What is there "
-        "is as it was before. Make room or choose another --out; --resume goes on"
-    )
+def pack_weights(
+    state: dict[str, Tensor],
+    *,
+    model: ModelConfig,
+    categories: Sequence[Category],
+    predict: PredictConfig | None = None,
+) -> bytes:
+    """Return a state dict as .safetensors, with all that `load_weights` needs in its header."""
+    header = {
+        "format": "pfpn",
+        "model": json.dumps(dataclasses.asdict(model)),
+        "predict": json.dumps(dataclasses.asdict(predict or PredictConfig())),
+        "categories": json.dumps(categories_to_plain(categories)),
+    }
+    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    return save(tensors, metadata=header)
 
 
 def save_weights(
@@ -70,92 +75,190 @@ def save_weights(
     categories: Sequence[Category],
     predict: PredictConfig | None = None,
 ) -> None:
-    """Write a state dict as .safetensors, with all that `load_weights` needs in its header."""
-    header = {
-        "format": "pfpn",
-        "model": json.dumps(dataclasses.asdict(model)),
-        "predict": json.dumps(dataclasses.asdict(predict or PredictConfig())),
-        "categories": json.dumps(categories_to_plain(categories)),
-    }
-    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-    write(path, save(tensors, metadata=header))
+    """Write a weights file; see `pack_weights`."""
+    content = pack_weights(state, model=model, categories=categories, predict=predict)
+    write_atomically(path, content)
 
 
 def load_weights(source: Path | str, device: torch.device | str = "cpu") -> Trained:
-    """Read a model from a .safetensors file, or from a run folder that holds one."""
+    """Return the model of a .safetensors file, or of a run folder that has one.
+
+    Raises ValueError if the file is damaged, has values that are not finite, or if its tensors or
+    categories are not those of its model config. Nothing is allocated before the shapes are known
+    to fit.
+    """
+    path = weights_path(source)
+    header, shapes = read_header(path)
+    config = from_json(ModelConfig, header["model"], f"{path}: model")
+    categories = _read_categories(header["categories"], f"{path}: categories")
+    _require_categories(config, categories, path)
+    _require_shapes(config, shapes, path)
+    model = PanopticFPN(config)
+    model.load_state_dict(read_tensors(path))
+    predict = from_json(PredictConfig, header["predict"], f"{path}: predict")
+    return Trained(model.eval().to(device), categories, predict)
+
+
+def weights_path(source: Path | str) -> Path:
+    """Return the path of a weights file; `source` is the file or the folder of a run."""
     path = Path(source)
-    if path.is_dir():
-        path = path / WEIGHTS
+    path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
         raise ValueError(
             f"{source}: found no weights, expected a .safetensors file or a run folder with "
             f"{WEIGHTS} in it. Has the run saved yet?"
         )
-    header, state = read_weights(path)
-    config = from_json(ModelConfig, header["model"], f"{path}: model")
-    model = PanopticFPN(config)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{path}: its tensors are not those of its model config: {error}"
-        ) from None
-    return Trained(
-        model.eval().to(device),
-        categories_from_plain(json.loads(header["categories"])),
-        from_json(PredictConfig, header["predict"], f"{path}: predict"),
-    )
+    return path
 
 
-def read_weights(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Return header and tensors of a weights file that `save_weights` wrote."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path}: found no readable safetensors file ({error}). Is it cut short, or a .pt file?"
-        ) from None
+def read_header(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
+    """Return the header of a weights file and the shape of each tensor; no tensor is read."""
+    with _opened(path) as file:
+        header = file.metadata() or {}
+        shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
     missing = [key for key in ("model", "predict", "categories") if key not in header]
     if missing:
         raise ValueError(
             f"{path}: its header lacks {missing}, expected a file written by pfpn. "
-            "Weights from elsewhere are brought here by pfpn convert."
+            "Weights from elsewhere are converted by pfpn convert."
         )
-    return header, state
+    return header, shapes
 
 
-def load_matching(model: nn.Module, source: Path | str) -> list[str]:
-    """Copy the tensors of a weights file whose name and shape fit; return the names left as is."""
-    path = Path(source)
-    _, state = read_weights(path / WEIGHTS if path.is_dir() else path)
-    own = model.state_dict()
-    fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
-    if not fitting:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a weights file; raise ValueError if a value is not finite."""
+    with _opened(path) as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    for key, value in state.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ValueError(
+                f"{path}: {key}: found values that are NaN or infinite, expected finite numbers. "
+                "Did the training diverge?"
+            )
+    return state
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path}: found no readable safetensors file ({error}). Is it cut short, or a .pt file?"
+        ) from None
+
+
+def _read_categories(text: str, where: str) -> tuple[Category, ...]:
+    try:
+        plain = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{where}: found no valid JSON ({error})") from None
+    if not isinstance(plain, list):
+        raise ValueError(f"{where}: found {type(plain).__name__}, expected a list")
+    return categories_from_plain(plain, where)
+
+
+def _require_categories(config: ModelConfig, categories: Sequence[Category], path: Path) -> None:
+    fitting = fit_to_categories(config, categories)
+    wrong = [
+        f"{getattr(fitting, name)} by its categories and {getattr(config, name)} by its model"
+        for name, is_used in (
+            ("num_things", config.instance_branch),
+            ("num_semantic", config.semantic_branch),
+        )
+        if is_used and getattr(fitting, name) != getattr(config, name)
+    ]
+    if wrong:
+        raise ValueError(
+            f"{path}: found classes that do not agree: {wrong[0]}, expected as many. Names and "
+            "labels would not belong together; was the header changed?"
+        )
+
+
+def _require_shapes(config: ModelConfig, shapes: dict[str, tuple[int, ...]], path: Path) -> None:
+    """Raise ValueError unless the tensors of a file are those of the model; allocate nothing."""
+    with torch.device("meta"):  # shapes without content
+        expected = {k: tuple(v.shape) for k, v in PanopticFPN(config).state_dict().items()}
+    missing, surplus = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected)
+    if missing or surplus:
+        raise ValueError(
+            f"{path}: its tensors are not those of its model config: {len(missing)} are missing "
+            f"{missing[:3]}, {len(surplus)} are surplus {surplus[:3]}"
+        )
+    for key, shape in expected.items():
+        if shapes[key] != shape:
+            raise ValueError(
+                f"{path}: its tensors are not those of its model config: {key} has shape "
+                f"{list(shapes[key])}, expected {list(shape)}"
+            )
+
+
+def load_matching(model: PanopticFPN, source: Path | str) -> list[str]:
+    """Copy the tensors of a weights file whose name and shape fit; return the names left as is.
+
+    Raises ValueError if the weights were trained with another arithmetic than the model's: they
+    would fit, and compute something else.
+    """
+    path = weights_path(source)
+    header, shapes = read_header(path)
+    theirs = from_json(ModelConfig, header["model"], f"{path}: model")
+    _require_same_arithmetic(theirs, model.config, path)
+    own = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    names = {key for key, shape in shapes.items() if own.get(key) == shape}
+    if not names:
         raise ValueError(f"{source}: found no tensor that fits this model. Is it the same depth?")
-    model.load_state_dict(fitting, strict=False)
-    return sorted(own.keys() - fitting.keys())
+    state = read_tensors(path)
+    model.load_state_dict({key: state[key] for key in names}, strict=False)
+    return sorted(own.keys() - names)
+
+
+def _require_same_arithmetic(theirs: ModelConfig, ours: ModelConfig, path: Path) -> None:
+    differing = {
+        name: getattr(theirs, name)
+        for name in ARITHMETIC
+        if getattr(theirs, name) != getattr(ours, name)
+    }
+    if theirs.depth < 50 and ours.depth < 50:  # their blocks have no 1x1 to put a stride in
+        differing.pop("stride_in_1x1", None)
+    if differing:
+        found = [f"model.{name}={setting_text(value)}" for name, value in differing.items()]
+        expected = [f"{name}={setting_text(getattr(ours, name))}" for name in differing]
+        raise ValueError(
+            f"init={path}: found weights that were trained with {' '.join(found)}, expected "
+            f"{' '.join(expected)} as in this run. Add the former to the settings of this run"
+        )
+
+
+def pack_checkpoint(state: dict[str, Any]) -> bytes:
+    """Return the state of a run as a file: tensors in plain containers."""
+    # Into memory: where the disk is full, torch's own writing does not say so.
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
+    return buffer.getvalue()
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write the state of a run: tensors in plain containers."""
-    # Into memory first: where the disk is full, torch's own writing does not say so.
-    buffer = io.BytesIO()
-    torch.save({"format": FORMAT, **state}, buffer)
-    write(path, buffer.getvalue())
+    """Write the state of a run; see `pack_checkpoint`."""
+    write_atomically(path, pack_checkpoint(state))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read the state of a run; nothing in the file is executed."""
+    """Return the state of a run; nothing in the file is executed.
+
+    Raises ValueError if the file is damaged: also by one byte, for each part has a checksum.
+    """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a broken file makes torch raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"{path}: found no readable checkpoint ({reason}). Is it cut short, or from elsewhere? "
-            "Only tensors and plain containers are read."
-        ) from None
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        state = None if broken else torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: found no such file, expected a checkpoint") from None
+    except Exception:  # whatever a broken file makes zipfile and torch raise
+        # torch's own message names ways to read the file that could execute what is in it.
+        raise _damaged(path, "it") from None
+    if broken:
+        raise _damaged(path, broken)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise ValueError(
@@ -163,6 +266,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             "Was it written by another version of pfpn?"
         )
     return state
+
+
+def _damaged(path: Path, part: str) -> ValueError:
+    return ValueError(
+        f"{path}: found no readable checkpoint ({part} is damaged). Is it cut short, or from "
+        "elsewhere? Only tensors and plain containers are read"
+    )
 
 
 def rng_state(device: torch.device) -> dict[str, Any]:
@@ -179,7 +289,7 @@ def rng_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any], device: torch.device) -> None:
-    """Put every global generator where `rng_state` found it."""
+    """Set every global generator to a state that `rng_state` returned."""
     torch.set_rng_state(state["torch"])
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
@@ -194,6 +304,9 @@ def categories_to_plain(categories: Sequence[Category]) -> list[dict[str, Any]]:
     return [dataclasses.asdict(category) for category in categories]
 
 
-def categories_from_plain(plain: Sequence[dict[str, Any]]) -> tuple[Category, ...]:
-    """Invert `categories_to_plain`."""
-    return tuple(Category(**{**entry, "color": tuple(entry["color"])}) for entry in plain)
+def categories_from_plain(plain: Sequence[Any], where: str = "categories") -> tuple[Category, ...]:
+    """Return the categories of `categories_to_plain`; `where` is named in errors."""
+    try:
+        return tuple(from_dict(Category, entry, where) for entry in plain)
+    except TypeError:
+        raise ValueError(f"{where}: found one without id, name or is_thing, expected all") from None

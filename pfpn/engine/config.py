@@ -3,14 +3,18 @@
 import dataclasses
 import difflib
 import json
+import math
+import re
+import sys
 import typing
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from pfpn.data.loader import TOY
 from pfpn.model import ModelConfig
 from pfpn.predict import PredictConfig
+from pfpn.structures import IGNORE, Category, stuff, things
 
 T = TypeVar("T")
 
@@ -19,7 +23,17 @@ FREE_TO_CHANGE = {
     "max_steps", "max_minutes", "device", "threads", "init", "preset",
     "log_every", "save_every", "eval_every", "eval_images", "eval_ap",
     "data.root", "data.val_split", "data.toy_val_images", "data.cache", "data.workers",
+    "data.skip_broken",
 }  # fmt: skip
+
+# Upper ends that no real run comes near; beyond them a run would hang or fill the memory.
+MAX_STEPS = 10**9
+MAX_IMAGES = 10**7  # of a data set
+MAX_BATCH = 2**16  # images
+MAX_SIDE = 10**5  # pixels
+MAX_PROCESSES = 1024  # or threads
+MAX_SEED = 2**63 - 1  # what torch's generators take
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,4})?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,20 +63,23 @@ class DataConfig:
     cache: bool = False  # keep samples in memory, about 4 bytes per pixel and worker
     group_by_aspect: bool = False  # batches of one orientation, so that little is padded
     workers: int = 0  # processes that load ahead; 0 loads in the training process
+    skip_broken: bool = False  # go on without images that cannot be read; they are listed
 
     def __post_init__(self) -> None:
         _require(self, "root", bool(self.root), "a folder, or 'toy'")
-        _require(self, "toy_train_images", self.toy_train_images >= 1, "1 or more")
-        _require(self, "toy_val_images", self.toy_val_images >= 1, "1 or more")
-        _require(self, "toy_size", min(self.toy_size) >= 1, "two positive numbers")
-        edges = self.shortest_edges
-        _require(self, "shortest_edges", bool(edges) and min(edges) >= 0, "one or more lengths")
-        _require(self, "longest_edge", self.longest_edge >= 1, "1 or more")
+        for name in ("toy_train_images", "toy_val_images"):
+            _require_within(self, name, 1, MAX_IMAGES)
+        _require_within(self, "toy_seed", 0, MAX_SEED)
+        _require_within(self, "toy_size", 1, MAX_SIDE)
+        _require(self, "shortest_edges", bool(self.shortest_edges), "one or more lengths")
+        _require_within(self, "shortest_edges", 0, MAX_SIDE)
+        _require_within(self, "longest_edge", 1, MAX_SIDE)
+        _require_within(self, "crop", 0, MAX_SIDE)
         whole = self.crop == (0, 0)
         _require(self, "crop", whole or min(self.crop) >= 1, "(0, 0) or two positive numbers")
         for name in ("flip", "brightness", "contrast", "saturation"):
-            _require(self, name, 0 <= getattr(self, name) <= 1, "a number in [0, 1]")
-        _require(self, "workers", self.workers >= 0, "0 or more")
+            _require_within(self, name, 0, 1)
+        _require_within(self, "workers", 0, MAX_PROCESSES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,16 +95,17 @@ class OptimConfig:
     decay_biases: bool = True  # detectron2 does
 
     warmup_steps: int = 1000  # the rate rises linearly to lr
-    warmup_factor: float = 0.001  # share of lr at step 0
+    warmup_factor: float = 0.001  # fraction of lr at step 0
     schedule: Literal["constant", "step", "linear", "cosine"] = "step"
     milestones: tuple[int, ...] = (60_000, 80_000)  # step only: the rate is multiplied by gamma
     gamma: float = 0.1  # step only
-    decay_start: float = 0.0  # linear and cosine only: share of the run at which the fall begins
-    final_factor: float = 0.0  # linear and cosine only: share of lr at the end
+    decay_start: float = 0.0  # linear and cosine only: fraction of the run before the fall
+    final_factor: float = 0.0  # linear and cosine only: fraction of lr at the end
 
     clip_norm: float = 0.0  # largest gradient norm; 0 does not clip
-    accumulate: int = 1  # parts that a process's share of the batch is cut into, to save memory
-    precision: Literal["float32", "bf16", "fp16"] = "float32"  # the last two on a GPU only
+    accumulate: int = 1  # parts that a process's images are cut into, to save memory
+    # Mixed precision; on a CPU bf16 alone, and only where the processor has units for it
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
     channels_last: bool = False  # 14-32 % less time on CPUs, other rounding
     ema_decay: float = 0.0  # evaluate a running average of the weights; 0 does not
 
@@ -95,19 +113,19 @@ class OptimConfig:
         _require_choice(self, "optimizer")
         _require_choice(self, "schedule")
         _require_choice(self, "precision")
-        _require(self, "lr", self.lr > 0, "a positive number")
-        _require(self, "momentum", 0 <= self.momentum < 1, "a number in [0, 1)")
-        _require(self, "betas", all(0 <= b < 1 for b in self.betas), "two numbers in [0, 1)")
-        _require(self, "weight_decay", self.weight_decay >= 0, "0 or more")
-        _require(self, "reference_batch", self.reference_batch >= 0, "0 or more")
-        _require(self, "warmup_steps", self.warmup_steps >= 0, "0 or more")
-        for name in ("warmup_factor", "gamma", "decay_start", "final_factor"):
-            _require(self, name, 0 <= getattr(self, name) <= 1, "a number in [0, 1]")
+        _require(self, "lr", 0 < self.lr <= 1e6, "a positive number, at most 1e6")
+        for name in ("momentum", "betas", "ema_decay"):
+            _require_within(self, name, 0, 1, without_high=True)
+        for name in ("weight_decay", "clip_norm"):
+            _require_within(self, name, 0, 1e6)
+        _require_within(self, "reference_batch", 0, MAX_BATCH)
+        for name in ("warmup_steps", "milestones"):
+            _require_within(self, name, 0, MAX_STEPS)
         rising = list(self.milestones) == sorted(self.milestones)
         _require(self, "milestones", rising, "rising step numbers")
-        _require(self, "clip_norm", self.clip_norm >= 0, "0 or more")
-        _require(self, "accumulate", self.accumulate >= 1, "1 or more")
-        _require(self, "ema_decay", 0 <= self.ema_decay < 1, "a number in [0, 1)")
+        for name in ("warmup_factor", "gamma", "decay_start", "final_factor"):
+            _require_within(self, name, 0, 1)
+        _require_within(self, "accumulate", 1, MAX_BATCH)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,9 +138,9 @@ class TrainConfig:
     max_steps: int = 90_000
     max_minutes: float = 0.0  # also stop after so much training time, the rate follows; 0: never
     init: str = ""  # weights to begin with: a .safetensors file or a run folder
-    lovasz_start: float = 0.0  # share of the run before which model.lovasz_weight is not applied
-    device: str = "auto"  # "auto", "cpu" or "cuda"
-    threads: int = 0  # of the CPU, per process; 0 leaves torch's own choice
+    lovasz_start: float = 0.0  # fraction of the run without model.lovasz_weight
+    device: str = "auto"  # "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps"
+    threads: int = 0  # of the CPU, per process; 0: as many as it has cores to itself
     gradient_checkpointing: bool = False  # less memory, a third more time, the same gradients
     compile: bool = False  # by torch.compile: minutes at the start, then less time a step on GPUs
 
@@ -138,15 +156,37 @@ class TrainConfig:
     predict: PredictConfig = field(default_factory=PredictConfig)
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "max_steps", "log_every", "save_every"):
-            _require(self, name, getattr(self, name) >= 1, "1 or more")
-        for name in ("seed", "max_minutes", "threads", "eval_every", "eval_images"):
-            _require(self, name, getattr(self, name) >= 0, "0 or more")
-        _require(self, "lovasz_start", 0 <= self.lovasz_start <= 1, "a number in [0, 1]")
+        _require_within(self, "seed", 0, MAX_SEED)
+        _require_within(self, "batch_size", 1, MAX_BATCH)
+        for name in ("max_steps", "log_every", "save_every"):
+            _require_within(self, name, 1, MAX_STEPS)
+        for name in ("max_minutes", "eval_every", "eval_images"):
+            _require_within(self, name, 0, MAX_STEPS)
+        _require_within(self, "threads", 0, MAX_PROCESSES)
+        _require_within(self, "lovasz_start", 0, 1)
         untranslatable = self.gradient_checkpointing and self.model.norm == "batch"
         alone = "false with gradient_checkpointing=true and model.norm=batch"
         _require(self, "compile", not (self.compile and untranslatable), alone)
-        _require(self, "device", self.device in ("auto", "cpu", "cuda"), "'auto', 'cpu' or 'cuda'")
+        known = DEVICE.fullmatch(self.device) is not None
+        _require(self, "device", known, "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'")
+
+
+def fit_to_categories(model: ModelConfig, categories: Sequence[Category]) -> ModelConfig:
+    """Return the model config with the class counts of a data set."""
+    num_things, num_stuff = len(things(categories)), len(stuff(categories))
+    if model.instance_branch and not num_things:
+        raise ValueError(
+            "categories: found no thing class, expected at least one for the instance branch. "
+            "Try model.instance_branch=false"
+        )
+    num_semantic = num_stuff + (1 if model.instance_branch else num_things)
+    if num_semantic > IGNORE:
+        raise ValueError(
+            f"categories: found {num_things} thing and {num_stuff} stuff classes, which makes "
+            f"{num_semantic} semantic classes, expected at most {IGNORE}: label {IGNORE} stands "
+            "for ignored pixels. Merge some classes"
+        )
+    return replace(model, num_things=num_things, num_semantic=num_semantic)
 
 
 def override(config: TrainConfig, assignments: Sequence[str]) -> TrainConfig:
@@ -169,7 +209,7 @@ def override(config: TrainConfig, assignments: Sequence[str]) -> TrainConfig:
 def assignments(before: Any, after: Any) -> list[str]:
     """Return the "dotted.key=value" that turn one config into another; `override` takes them."""
     old, new = flat(dataclasses.asdict(before)), flat(dataclasses.asdict(after))
-    return [f"{key}={_text(value)}" for key, value in new.items() if value != old[key]]
+    return [f"{key}={setting_text(value)}" for key, value in new.items() if value != old[key]]
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -192,7 +232,7 @@ def from_json(kind: type[T], text: str, where: str = "config") -> T:
     """Read a config back; the inverse of `to_json`. `where` is named in errors."""
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{where}: found no valid JSON ({error})") from None
     return from_dict(kind, data, where)
 
@@ -211,23 +251,23 @@ def from_dict(kind: type[T], data: Any, where: str = "config") -> T:
     values: dict[str, Any] = {}
     for name, value in data.items():
         hint = hints[name]
-        place = f"{where}.{name}"
+        path = f"{where}.{name}"
         if dataclasses.is_dataclass(hint):
-            values[name] = from_dict(typing.cast(type, hint), value, place)
+            values[name] = from_dict(typing.cast(type, hint), value, path)
         else:
-            values[name] = _checked(value, hint, place)
+            values[name] = _checked(value, hint, path)
     return kind(**values)
 
 
 def keys(kind: type, prefix: str = "") -> list[str]:
     """List every dotted key of a config class."""
-    found = []
+    names = []
     for name, hint in typing.get_type_hints(kind).items():
         if dataclasses.is_dataclass(hint):
-            found += keys(typing.cast(type, hint), f"{prefix}{name}.")
+            names += keys(typing.cast(type, hint), f"{prefix}{name}.")
         else:
-            found.append(prefix + name)
-    return found
+            names.append(prefix + name)
+    return names
 
 
 def _replace_at(config: Any, path: list[str], text: str, key: str) -> Any:
@@ -236,16 +276,14 @@ def _replace_at(config: Any, path: list[str], text: str, key: str) -> Any:
     if hint is None or dataclasses.is_dataclass(hint) != bool(rest):
         raise ValueError(_unknown_key(key))
     if rest:
-        return dataclasses.replace(
-            config, **{name: _replace_at(getattr(config, name), rest, text, key)}
-        )
-    return dataclasses.replace(config, **{name: _parse(text, hint, key)})
+        return replace(config, **{name: _replace_at(getattr(config, name), rest, text, key)})
+    return replace(config, **{name: _parse(text, hint, key)})
 
 
-def _text(value: Any) -> str:
-    """Write a value so that `_parse` reads it back."""
+def setting_text(value: Any) -> str:
+    """Return a value of a setting as `override` reads it."""
     if isinstance(value, tuple | list):
-        return ",".join(_text(entry) for entry in value)
+        return ",".join(setting_text(entry) for entry in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -285,35 +323,50 @@ def _parse(text: str, hint: Any, key: str) -> Any:
         return words[text.lower()]
     if hint is str:
         return text
+    kind = {int: "a whole number", float: "a finite number"}[hint]
     try:
-        return hint(text.replace("_", "") if hint is int else text)
+        value = hint(text.replace("_", "") if hint is int else text)
     except ValueError:
-        kind = {int: "a whole number", float: "a number"}[hint]
         raise ValueError(f"{key}: found {text!r}, expected {kind}") from None
+    if hint is float and not math.isfinite(value):
+        raise ValueError(f"{key}: found {text!r}, expected {kind}")
+    return value
 
 
-def _checked(value: Any, hint: Any, place: str) -> Any:
-    """Return a value of JSON as `hint` wants it; fail where the types differ."""
+def _checked(value: Any, hint: Any, path: str) -> Any:
+    """Return a value of JSON as the type `hint`; raise ValueError where it has another one."""
     origin = typing.get_origin(hint)
     if origin is tuple and isinstance(value, list | tuple):
         kinds = typing.get_args(hint)
         kinds = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
         if len(kinds) == len(value):
-            return tuple(_checked(v, k, place) for v, k in zip(value, kinds, strict=True))
+            return tuple(_checked(v, k, path) for v, k in zip(value, kinds, strict=True))
     elif origin is Literal:
         if value in typing.get_args(hint):
             return value
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        if abs(value) <= sys.float_info.max:  # neither NaN nor infinite, nor too long an integer
+            return float(value)
     elif isinstance(hint, type) and type(value) is hint:
         return value
-    raise ValueError(f"{place}: found {value!r}, expected {getattr(hint, '__name__', hint)}")
+    raise ValueError(f"{path}: found {value!r}, expected {getattr(hint, '__name__', hint)}")
 
 
 def _require(config: Any, name: str, holds: bool, expected: str) -> None:
     if not holds:
         found = getattr(config, name)
         raise ValueError(f"{type(config).__name__}.{name}: found {found!r}, expected {expected}")
+
+
+def _require_within(
+    config: Any, name: str, low: float, high: float, *, without_high: bool = False
+) -> None:
+    """Raise ValueError unless a number, or each of several, is in [low, high]; NaN is not."""
+    value = getattr(config, name)
+    numbers = value if isinstance(value, tuple | list) else (value,)
+    holds = all(low <= n < high if without_high else low <= n <= high for n in numbers)
+    what = "numbers" if isinstance(value, tuple | list) else "a number"
+    _require(config, name, holds, f"{what} in [{low:g}, {high:g}{')' if without_high else ']'}")
 
 
 def _require_choice(config: Any, name: str) -> None:

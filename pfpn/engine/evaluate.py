@@ -1,7 +1,7 @@
 """How good a model is on a data set: panoptic quality, mean IoU, average precision.
 
 Each image is predicted at its own size, alone, as it would be in use. Run by torchrun, every
-process takes its share of the images and all of them return the result of the whole.
+process evaluates its part of the images and all of them return the result of the whole.
 """
 
 import contextlib
@@ -39,12 +39,12 @@ AP_NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Everything measured; all shares are in [0, 1]."""
+    """Everything measured; all figures are in [0, 1]."""
 
     panoptic: PanopticResult
     semantic: SemanticResult  # of the panoptic map, over all classes
     branch: SemanticResult | None  # of the semantic branch over its own labels, if it has any
-    precision: dict[str, float]  # box_ap, mask_ap50, ...; empty if not asked for
+    precision: dict[str, float]  # box_ap, mask_ap50, ...; empty if not computed
     num_images: int
     seconds: float  # prediction alone, over all images
 
@@ -59,8 +59,8 @@ class Evaluation:
                     numbers[key] = getattr(quality, name)
         numbers["miou"] = self.semantic.miou
         numbers["pixel_accuracy"] = self.semantic.pixel_accuracy
-        found = {name: value for name, value in numbers.items() if value is not None}
-        return found | self.precision
+        measured = {name: value for name, value in numbers.items() if value is not None}
+        return measured | self.precision
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything for JSON, in percent."""
@@ -99,87 +99,138 @@ def evaluate(
     *,
     max_images: int = 0,
     with_ap: bool = True,
-    on_image: Callable[[Sample, Prediction], object] = lambda sample, found: None,
+    on_image: Callable[[Sample, Prediction], object] = lambda sample, prediction: None,
+    on_broken: Callable[[Exception], object] | None = None,
 ) -> Evaluation:
     """Predict every image and compare with its truth.
 
     Args:
         model: on any device; its mode is left as it is.
         dataset: with truth, for the categories that the model was trained on.
-        config: how images are brought to the network and answers are merged.
-        max_images: look at the first so many only; 0 looks at all.
+        config: how images are resized and predictions merged.
+        max_images: evaluate the first so many only; 0 takes all.
         with_ap: also compute box and mask AP, which needs all masks and therefore more time.
-        on_image: called after each image with what was found in it.
+        on_image: called after each image with its prediction.
+        on_broken: called with the error of an image that cannot be read, which is then left out;
+            without it the error is raised.
     """
-    categories = dataset.categories
-    num_things = len(things(categories))
     _require_same_classes(model, dataset)
-    panoptic = PanopticQuality(categories)
-    semantic = SemanticQuality([c.name for c in (*things(categories), *stuff(categories))])
-    branch = None
-    if model.config.semantic_branch and model.config.instance_branch:
-        branch = SemanticQuality(["other", *(c.name for c in stuff(categories))])
-    precision = PrecisionCollector() if with_ap and model.config.instance_branch else None
-
+    results = _Results(model, dataset.categories, with_ap=with_ap)
     num_images = min(len(dataset), max_images or len(dataset))
-    matches: list[tuple[int, Matches]] = []
-    seconds = 0.0
     for index in range(distributed.rank(), num_images, distributed.world()):
-        sample = dataset[index]
+        try:
+            sample = dataset[index]
+        except (ValueError, OSError) as error:
+            if on_broken is None:
+                raise
+            on_broken(error)
+            continue
         began = time.perf_counter()
-        found = predict(model, [sample.image], config, all_detections=precision is not None)[0]
-        found_map = Panoptic(found.panoptic.id_map.cpu(), found.panoptic.segments)
-        seconds += time.perf_counter() - began
-        matches.append((index, match_segments(sample.panoptic, found_map)))
-        semantic.update(
-            to_label_map(sample.panoptic, num_things, all_classes=True, ignore=semantic.ignore),
-            to_label_map(found_map, num_things, all_classes=True, ignore=semantic.ignore),
-        )
-        if branch:
-            branch.update(to_label_map(sample.panoptic, num_things), found.label_map.cpu())
-        if precision:
-            precision.update(index, sample, found)
-        on_image(sample, found)
+        with_all = results.precision is not None
+        prediction = predict(model, [sample.image], config, all_detections=with_all)[0]
+        predicted = Panoptic(prediction.panoptic.id_map.cpu(), prediction.panoptic.segments)
+        results.seconds += time.perf_counter() - began
+        results.add(index, sample, prediction, predicted)
+        on_image(sample, prediction)
+    return results.evaluation()
 
-    # IoUs are added up in the order of one process: in another, the last bit would differ.
-    everyone = (entry for part in distributed.gather(matches) for entry in part)
-    for _, found_matches in sorted(everyone, key=lambda entry: entry[0]):
-        panoptic.add(found_matches)
-    for collected in (semantic, branch, precision):
-        _merge_over_processes(collected)
-    return Evaluation(
-        panoptic.result(),
-        semantic.result(),
-        branch.result() if branch else None,
-        precision.result([c.name for c in things(categories)]) if precision else {},
-        num_images,
-        sum(distributed.gather(seconds)),
-    )
+
+class _Results:
+    """What is collected image by image, and brought together over processes at the end."""
+
+    def __init__(self, model: PanopticFPN, categories: Sequence[Category], *, with_ap: bool):
+        config = model.config
+        self.categories = categories
+        self.num_things = len(things(categories))
+        names = [c.name for c in (*things(categories), *stuff(categories))]
+        self.matches: list[tuple[int, Matches]] = []
+        self.semantic = SemanticQuality(names)
+        self.branch = None
+        if config.semantic_branch and config.instance_branch:
+            self.branch = SemanticQuality(["other", *(c.name for c in stuff(categories))])
+        self.precision = PrecisionCollector() if with_ap and config.instance_branch else None
+        self.seconds = 0.0
+
+    def add(self, index: int, sample: Sample, prediction: Prediction, predicted: Panoptic) -> None:
+        """Add one image; `predicted` is the panoptic map of its prediction, on the CPU."""
+        self.matches.append((index, match_segments(sample.panoptic, predicted)))
+        ignore = self.semantic.ignore
+        self.semantic.update(
+            to_label_map(sample.panoptic, self.num_things, all_classes=True, ignore=ignore),
+            to_label_map(predicted, self.num_things, all_classes=True, ignore=ignore),
+        )
+        if self.branch:
+            expected = to_label_map(sample.panoptic, self.num_things)
+            self.branch.update(expected, prediction.label_map.cpu())
+        if self.precision:
+            self.precision.update(index, sample, prediction)
+
+    def evaluation(self) -> Evaluation:
+        """Return the result over all processes."""
+        panoptic = PanopticQuality(self.categories)
+        # IoUs are added up in the order of one process: in another, the last bit would differ.
+        matches = [entry for part in distributed.gather(self.matches) for entry in part]
+        for _, match in sorted(matches, key=lambda entry: entry[0]):
+            panoptic.add(match)
+        for collected in (self.semantic, self.branch, self.precision):
+            _merge_over_processes(collected)
+        names = [c.name for c in things(self.categories)]
+        return Evaluation(
+            panoptic.result(),
+            self.semantic.result(),
+            self.branch.result() if self.branch else None,
+            self.precision.result(names) if self.precision else {},
+            len(matches),
+            sum(distributed.gather(self.seconds)),
+        )
 
 
 def require_same_categories(ours: Sequence[Category], theirs: Sequence[Category]) -> None:
-    """Fail where one label means two things: numbers of classes may agree by accident.
+    """Raise ValueError where one label means two things; see `category_differences`."""
+    differences = category_differences(ours, theirs)
+    if differences:
+        raise ValueError(
+            f"categories: {differences[0]}. Are both splits of one data set, and do their files "
+            "list all categories?"
+        )
+
+
+def category_differences(
+    ours: Sequence[Category], theirs: Sequence[Category], *, strict: bool = False
+) -> list[str]:
+    """Return where labels mean something else in two lists of categories, a line each.
 
     Args:
-        ours: of the data that the model learned.
-        theirs: of the data that it is judged on; of each label, id or name must agree.
+        ours: of the data that the model was trained on.
+        theirs: of the data that it is evaluated on, or trained on further.
+        strict: ids and names of each label must agree; else one of the two may differ, unless
+            the name is that of another label.
     """
-    for kind in (things, stuff):
-        for one, other in zip(kind(ours), kind(theirs), strict=False):
-            if one.id != other.id and one.name != other.name:
-                raise ValueError(
-                    f"categories: found {other.name!r} (id {other.id}) where the model learned "
-                    f"{one.name!r} (id {one.id}), expected the same classes. Are both splits of "
-                    "one data set, and do their files list all categories?"
+    lines = []
+    for kind, what in ((things, "thing"), (stuff, "stuff")):
+        left, right = kind(ours), kind(theirs)
+        if len(left) != len(right):
+            missing = [c.name for c in left if c.name not in {d.name for d in right}]
+            also = f"; not among them: {', '.join(missing[:5])}" if missing else ""
+            lines.append(f"found {len(right)} {what} classes, expected {len(left)}{also}")
+        names = {category.name for category in left}
+        for one, other in zip(left, right, strict=False):
+            same_id, same_name = one.id == other.id, one.name == other.name
+            differs = not (same_id and same_name) if strict else not (same_id or same_name)
+            if differs or (not same_name and other.name in names):
+                lines.append(
+                    f"found {other.name!r} (id {other.id}) where the model learned "
+                    f"{one.name!r} (id {one.id}), expected the same classes"
                 )
+    return lines
 
 
 class PrecisionCollector:
-    """Collects true and found instances as COCO's evaluation wants them, masks as run lengths."""
+    """Collects true and detected instances in the form of COCO's evaluation."""
 
     def __init__(self) -> None:
         self.truths: list[dict[str, Any]] = []
-        self.found: list[dict[str, Any]] = []
+        self.detections: list[dict[str, Any]] = []
         self.sizes: dict[int, tuple[int, int]] = {}
 
     def update(self, index: int, sample: Sample, prediction: Prediction) -> None:
@@ -210,7 +261,7 @@ class PrecisionCollector:
             _xywh(detections.boxes),
             strict=True,
         ):
-            self.found.append(
+            self.detections.append(
                 {
                     "image_id": index,
                     "category_id": label,
@@ -223,13 +274,12 @@ class PrecisionCollector:
     def merge(self, other: "PrecisionCollector") -> None:
         """Add what another process collected over other images."""
         self.truths += other.truths
-        self.found += other.found
+        self.detections += other.detections
         self.sizes |= other.sizes
 
     def result(self, names: list[str]) -> dict[str, float]:
         """Return box_ap, box_ap50, ..., mask_ap_large in [0, 1]; what has no truth is left out."""
         from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
 
         by_image = sorted(self.truths, key=lambda truth: truth["image_id"])
         truth = COCO()
@@ -244,23 +294,28 @@ class PrecisionCollector:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
             truth.createIndex()
             for prefix, kind in (("box", "bbox"), ("mask", "segm")):
-                # With a box, COCO would take the box's area for the mask's.
-                left_out = "segmentation" if kind == "bbox" else "bbox"
-                entries = [
-                    {key: value for key, value in entry.items() if key != left_out}
-                    for entry in sorted(self.found, key=lambda entry: entry["image_id"])
-                ]
-                if not entries:  # loadRes can't read nothing
-                    numbers |= {f"{prefix}_{name}": 0.0 for name in AP_NAMES[:3] if by_image}
-                    continue
-                scoring = COCOeval(truth, truth.loadRes(entries), kind)
-                scoring.evaluate()
-                scoring.accumulate()
-                scoring.summarize()
-                for name, value in zip(AP_NAMES, scoring.stats.tolist(), strict=False):
-                    if value >= 0:  # -1 marks what has no truth
-                        numbers[f"{prefix}_{name}"] = value
+                values = self._precision(truth, kind)
+                numbers |= {f"{prefix}_{name}": value for name, value in values.items()}
         return numbers
+
+    def _precision(self, truth: Any, kind: str) -> dict[str, float]:
+        """Return the figures of one kind of overlap, "bbox" or "segm", by AP_NAMES."""
+        from pycocotools.cocoeval import COCOeval
+
+        # With a box, COCO would take the box's area for the mask's.
+        left_out = "segmentation" if kind == "bbox" else "bbox"
+        entries = [
+            {key: value for key, value in entry.items() if key != left_out}
+            for entry in sorted(self.detections, key=lambda entry: entry["image_id"])
+        ]
+        if not entries:  # loadRes can't read nothing
+            return dict.fromkeys(AP_NAMES[:3], 0.0) if self.truths else {}
+        scoring = COCOeval(truth, truth.loadRes(entries), kind)
+        scoring.evaluate()
+        scoring.accumulate()
+        scoring.summarize()
+        figures = dict(zip(AP_NAMES, scoring.stats.tolist(), strict=False))
+        return {name: value for name, value in figures.items() if value >= 0}  # -1: no truth
 
 
 def _run_lengths(mask: torch.Tensor) -> dict[str, Any]:
@@ -270,12 +325,12 @@ def _run_lengths(mask: torch.Tensor) -> dict[str, Any]:
 
 
 def _xywh(boxes: torch.Tensor) -> list[list[float]]:
-    """COCO's own form of a box: corner and size."""
+    """Return boxes as COCO writes them: corner and size."""
     return torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], dim=1).tolist()
 
 
 def _merge_over_processes(collected: Any) -> None:
-    """Bring together, on every process alike, what each collected."""
+    """Add to each process's collection those of the others, in place."""
     if collected is None:
         return
     everyone = distributed.gather(collected)

@@ -1,4 +1,4 @@
-"""How much memory a training step takes, said before it is taken; and a way to take less.
+"""How much memory a training step takes, estimated before it begins; and a way to take less.
 
 What a step keeps for its backward pass is not computed by a formula: the model itself is run on
 tensors that have a shape and no content, and what autograd would keep is counted.
@@ -18,6 +18,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 from pfpn.data.loader import PanopticDataset
+from pfpn.engine.batches import first_readable
 from pfpn.engine.config import DataConfig, TrainConfig
 from pfpn.engine.optim import trainable
 from pfpn.fpn import COARSEST_STRIDE
@@ -70,11 +71,23 @@ def estimate_memory(
             recompute_blocks(model)
         with count_saved() as saved, torch.autocast("cpu", precision, precision is not None):
             largest = _run_without_content(model, num_images, size)
-        weights = sum(_bytes(tensor) for tensor in model.state_dict().values())
         learning = sum(_bytes(parameter) for parameter in trainable(model))
-    copies = STATES[config.optim.optimizer] + (1 if world > 1 else 0)
-    state = weights * (2 if config.optim.ema_decay else 1) + learning * copies
+        state = _state_bytes(model, config) + (learning if world > 1 else 0)
     return StepMemory(state, learning, sum(saved.values()), largest)
+
+
+def checkpoint_bytes(config: TrainConfig) -> int:
+    """Return the size of a checkpoint on disk; nothing is allocated."""
+    with torch.device("meta"):
+        return _state_bytes(PanopticFPN(config.model), config)
+
+
+def _state_bytes(model: PanopticFPN, config: TrainConfig) -> int:
+    """Return the bytes of weights, running average and the optimizer's numbers."""
+    weights = sum(_bytes(tensor) for tensor in model.state_dict().values())
+    learning = sum(_bytes(parameter) for parameter in trainable(model))
+    copies = STATES[config.optim.optimizer]
+    return weights * (2 if config.optim.ema_decay else 1) + learning * copies
 
 
 def _run_without_content(model: PanopticFPN, num_images: int, size: tuple[int, int]) -> int:
@@ -103,15 +116,15 @@ def _run_without_content(model: PanopticFPN, num_images: int, size: tuple[int, i
 
 @contextmanager
 def count_saved() -> Iterator[dict[Any, int]]:
-    """Collect the bytes of what autograd keeps for the backward pass, weights left out."""
+    """Yield a dict that collects the bytes of what autograd keeps for backward, without weights."""
     saved: dict[Any, int] = {}
-    alive = []  # else a freed tensor's place could be taken by another
+    kept = []  # else a freed tensor's address could be given to another
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if not (tensor.is_leaf and tensor.requires_grad) and not isinstance(tensor, nn.Parameter):
             saved[storage._cdata] = storage.nbytes()
-            alive.append(storage)
+            kept.append(storage)
         return tensor
 
     with saved_tensors_hooks(note, lambda tensor: tensor):
@@ -128,7 +141,7 @@ def _bytes(tensor: Tensor) -> int:
 def largest_size(data: DataConfig, dataset: PanopticDataset) -> tuple[int, int]:
     """Return (height, width) in pixels of the largest batch that training can meet, padded."""
     known: Callable[[], Sequence[tuple[int, int]]] | None = getattr(dataset, "sizes", None)
-    sizes = set(known()) if known else {_size_of(dataset[0].image)}
+    sizes = set(known()) if known else {_size_of(first_readable(dataset).image)}
     edges = data.shortest_edges if 0 not in data.shortest_edges else (*data.shortest_edges, 0)
     seen = [resize_size(size, edge, data.longest_edge) for size in sizes for edge in set(edges)]
     if data.crop != (0, 0):
@@ -150,7 +163,7 @@ def _size_of(image: Tensor) -> tuple[int, int]:
 
 
 def describe_memory(memory: StepMemory, num_images: int, size: tuple[int, int]) -> str:
-    """Say it in a line."""
+    """Return it as one line of text."""
     return (
         f"memory: about {memory.total / GIB:.1f} GiB per process for {num_images} images of up to "
         f"{size[0]} x {size[1]} pixels ({memory.activations / GIB:.1f} activations, "
@@ -163,7 +176,7 @@ def describe_memory(memory: StepMemory, num_images: int, size: tuple[int, int]) 
 
 
 def recompute_blocks(model: PanopticFPN) -> None:
-    """Let the blocks of backbone and semantic head keep their input alone.
+    """Make the blocks of backbone and semantic head keep their input alone.
 
     What is inside is computed a second time in the backward pass: a third more time, the same
     gradients. Blocks without anything to learn keep nothing anyway.

@@ -28,13 +28,15 @@ import torch
 
 import pfpn
 from pfpn.data.coco import CocoPanoptic, annotation_paths
-from pfpn.data.loader import PanopticDataset, open_dataset
+from pfpn.data.loader import PanopticDataset
 from pfpn.data.toy import ToyStreet
 from pfpn.engine import distributed
-from pfpn.engine.checkpoint import write
+from pfpn.engine.batches import first_readable, training_set, validation_set
+from pfpn.engine.checkpoint import weights_path
 from pfpn.engine.config import FREE_TO_CHANGE, TrainConfig, assignments, flat, from_dict
-from pfpn.engine.distributed import Place
+from pfpn.engine.distributed import Process
 from pfpn.engine.presets import PRESETS
+from pfpn.files import Output
 from pfpn.structures import Sample
 from pfpn.version import VERSION
 
@@ -56,10 +58,14 @@ Start = dict[str, Any]
 def describe_start(
     config: TrainConfig,
     step: int,
-    place: Place,
+    process: Process,
     datasets: tuple[PanopticDataset, PanopticDataset],
 ) -> Start:
-    """Return everything that decides what a run computes; all processes ask, each for all."""
+    """Return everything that decides what a run computes.
+
+    All processes call it, for each names its GPU. The weights of `config.init` are part of it where
+    they are read: at step 0.
+    """
     return {
         "step": step,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -69,32 +75,33 @@ def describe_start(
         "versions": versions(),
         "source": source_hash(),
         "git": git_state(),
-        "data": fingerprints(config, datasets) if place.is_main else {},
-        "hardware": hardware(place),
+        "data": fingerprints(config, datasets, with_init=step == 0) if process.is_main else {},
+        "hardware": hardware(process),
     }
 
 
-def add_start(out: Path, start: Start) -> None:
+def add_start(output: Output, start: Start) -> None:
     """Add an entry to the record of a run."""
-    path = out / RECORD
-    starts = read_record(out) if path.exists() else []
+    starts = read_record(output.folder) if (output.folder / RECORD).exists() else []
+    if start["step"] and starts and "init" in starts[0]["data"]:
+        start["data"]["init"] = starts[0]["data"]["init"]
     content = {"format": FORMAT, "starts": [*starts, start]}
-    write(path, (json.dumps(content, indent=1) + "\n").encode())
+    output.write(RECORD, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def versions() -> dict[str, str]:
     """Return the version of everything that computes."""
-    found = {"python": platform.python_version(), "pfpn": VERSION}
+    numbers = {"python": platform.python_version(), "pfpn": VERSION}
     for name in LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            numbers[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "absent"
-    found["torch"] = torch.__version__  # with its build, which the package's metadata leave out
+            numbers[name] = "absent"
+    numbers["torch"] = torch.__version__  # with its build, which the package's metadata leave out
     if torch.cuda.is_available():
-        found["cuda"] = str(torch.version.cuda)
-        found["cudnn"] = str(torch.backends.cudnn.version())
-    return found
+        numbers["cuda"] = str(torch.version.cuda)
+        numbers["cudnn"] = str(torch.backends.cudnn.version())
+    return numbers
 
 
 @cache
@@ -116,25 +123,29 @@ def git_state() -> dict[str, Any] | None:
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, timeout=30
+            ["git", "-C", str(PACKAGE), *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=30,
         )
     except (OSError, subprocess.TimeoutExpired):  # no git, or a very slow disk
         return None
     return done.stdout if done.returncode == 0 else None
 
 
-def hardware(place: Place) -> dict[str, Any]:
+def hardware(process: Process) -> dict[str, Any]:
     """Return what the run computes on; of the GPUs one name per process."""
-    is_gpu = place.device.type == "cuda"
+    is_gpu = process.device.type == "cuda"
     return {
-        "device": place.device.type,
-        "world": place.world,
-        "per_node": int(os.environ.get("LOCAL_WORLD_SIZE", place.world)),
+        "device": process.device.type,
+        "world": process.world,
+        "per_node": int(os.environ.get("LOCAL_WORLD_SIZE", process.world)),
         "cpu": _cpu_name(),
         "vector_units": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "gpus": distributed.gather(torch.cuda.get_device_name(place.device)) if is_gpu else [],
+        "gpus": distributed.gather(torch.cuda.get_device_name(process.device)) if is_gpu else [],
     }
 
 
@@ -148,19 +159,21 @@ def _cpu_name() -> str:
 
 
 def fingerprints(
-    config: TrainConfig, datasets: tuple[PanopticDataset, PanopticDataset]
+    config: TrainConfig,
+    datasets: tuple[PanopticDataset, PanopticDataset],
+    *,
+    with_init: bool = True,
 ) -> dict[str, Any]:
     """Return what identifies both data sets, and the weights that training began with."""
-    data, init = config.data, Path(config.init)
+    data = config.data
     train_set, val_set = datasets
-    found: dict[str, Any] = {
+    marks: dict[str, Any] = {
         "train": fingerprint(train_set, data.root, data.train_split),
         "val": fingerprint(val_set, data.root, data.val_split),
     }
-    if config.init:
-        weights = init / "model.safetensors" if init.is_dir() else init
-        found["init"] = _hash(weights.read_bytes())
-    return found
+    if config.init and with_init:
+        marks["init"] = _hash(weights_path(config.init).read_bytes())
+    return marks
 
 
 def fingerprint(dataset: PanopticDataset, root: str, split: str) -> dict[str, Any]:
@@ -179,7 +192,7 @@ def fingerprint(dataset: PanopticDataset, root: str, split: str) -> dict[str, An
             "pngs": _hash_files(pngs),
             "images": _hash_files(images),
         }
-    return {"given": len(dataset), "first_sample": _hash_sample(dataset[0])}
+    return {"given": len(dataset), "first_sample": _hash_sample(first_readable(dataset))}
 
 
 def _hash_sample(sample: Sample) -> str:
@@ -188,13 +201,13 @@ def _hash_sample(sample: Sample) -> str:
 
 
 def _hash_files(
-    folder: Path, wanted: Callable[[Path], bool] = lambda path: True, with_content: bool = False
+    folder: Path, counts: Callable[[Path], bool] = lambda path: True, with_content: bool = False
 ) -> dict[str, Any]:
     """Count the files below `folder`; hash their names and sizes, or their content."""
     lines, total = [], 0
-    for place, _, names in os.walk(folder, followlinks=True):
-        for path in (Path(place) / name for name in names):
-            if wanted(path):
+    for parent, _, names in os.walk(folder, followlinks=True):
+        for path in (Path(parent) / name for name in names):
+            if counts(path):
                 size = path.stat().st_size
                 content = _hash(path.read_bytes()) if with_content else ""
                 lines.append(f"{path.relative_to(folder).as_posix()} {size} {content}")
@@ -220,11 +233,12 @@ def read_record(run: Path | str) -> list[Start]:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(
             f"{path}: found no valid JSON ({error}), expected a run's record"
         ) from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not content["starts"]:
+    known = isinstance(content, dict) and content.get("format") == FORMAT
+    if not known or not content.get("starts"):
         raise ValueError(
             f"{path}: found no record of format {FORMAT}. Was it written by another version "
             "of pfpn?"
@@ -260,7 +274,7 @@ def command(run: Path | str, out: Path | str, root: str = "") -> str:
     world, per_node = machine["world"], machine["per_node"]
     if world > 1:
         nodes = []
-        if world > per_node:  # without a place to meet, each machine would wait for itself
+        if world > per_node:  # without a common address, each machine would wait for itself
             meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "FIRST_MACHINE:29500"]
             nodes = ["--nnodes", str(world // per_node), *meeting]
         words[:1] = ["torchrun", *nodes, "--nproc-per-node", str(per_node), "-m", "pfpn"]
@@ -268,70 +282,59 @@ def command(run: Path | str, out: Path | str, root: str = "") -> str:
 
 
 def differences(run: Path | str, root: str = "") -> list[str]:
-    """List all that keeps this machine from getting the same result as a run."""
+    """Return all that keeps this machine from getting the same result as a run, a line each."""
     starts = read_record(run)
     first, last = starts[0], starts[-1]
-    found = []
+    lines = []
     if first["step"]:
-        found.append(f"the record begins at step {first['step']}, expected step 0")
+        lines.append(f"the record begins at step {first['step']}, expected step 0")
     for before, after in pairwise(starts):
         when = f"resumed at step {after['step']} with"
-        found += [f"{when} {text}" for text in _compare(before, after, was="before")]
-        found += [f"{when} {text}" for text in _compare_configs(before, after)]
+        lines += [f"{when} {text}" for text in _compare(before, after, was="before")]
+        lines += [f"{when} {text}" for text in _compare_configs(before, after)]
     if last["config"]["max_minutes"]:
         minutes = last["config"]["max_minutes"]
-        found.append(f"max_minutes={minutes:g}: the clock decided when the run ended")
-    return list(dict.fromkeys(found + _compare(_here(last, root), last, was="here")))
+        lines.append(f"max_minutes={minutes:g}: the clock decided when the run ended")
+    return list(dict.fromkeys(lines + _compare(_here(last, root), last, was="here")))
 
 
 def _here(start: Start, root: str) -> Start:
     """Describe this machine as the run was described."""
     config = recorded_config(start, root)
-    wanted = start["hardware"]
+    machine = start["hardware"]
     here: Start = {"versions": versions(), "source": source_hash(), "git": git_state()}
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    same_gpus = gpus[: wanted["per_node"]] == wanted["gpus"][: wanted["per_node"]]
+    same_gpus = gpus[: machine["per_node"]] == machine["gpus"][: machine["per_node"]]
     here["hardware"] = {
-        **wanted,  # the command sets the number of processes and threads
+        **machine,  # the command sets the number of processes and threads
         "cpu": _cpu_name(),
         "vector_units": torch.backends.cpu.get_cpu_capability(),
-        "gpus": wanted["gpus"] if same_gpus else gpus,
+        "gpus": machine["gpus"] if same_gpus else gpus,
     }
     try:
-        here["data"] = fingerprints(config, _open(config))
+        datasets = training_set(config.data), validation_set(config.data)
+        here["data"] = fingerprints(config, datasets)
     except (ValueError, OSError) as error:
         here["data"] = {"problem": str(error)}
     return here
 
 
-def _open(config: TrainConfig) -> tuple[PanopticDataset, PanopticDataset]:
-    d = config.data
-    train_set, val_set = (
-        open_dataset(d.root, split, num=num, seed=d.toy_seed, size=d.toy_size)
-        for split, num in (
-            (d.train_split, d.toy_train_images),
-            (d.val_split, d.toy_val_images),
-        )
-    )
-    return train_set, val_set
-
-
 def _compare(one: Start, other: Start, was: str) -> list[str]:
-    """Say what `other` has that `one` has not; `was` says where `one` is."""
+    """Return in which respects `other` differs from `one`; `was` names where or when `one` is."""
     ours, theirs = _decisive(one), _decisive(other)
     if "problem" in one["data"]:
         ours = {k: v for k, v in ours.items() if not k.startswith("data.")}
         theirs = {k: v for k, v in theirs.items() if not k.startswith("data.")}
-    found = [
+    lines = [
         f"{key} {_short(theirs.get(key))} ({was}: {_short(ours.get(key))})"
         for key in sorted(ours.keys() | theirs.keys())
         if ours.get(key) != theirs.get(key)
     ]
     if one["source"] != other["source"]:  # another commit with the same code computes the same
-        found.append(f"pfpn's code of {_commit(other)} ({was}: {_commit(one)})")
+        lines.append(f"pfpn's code of {_commit(other)} ({was}: {_commit(one)})")
     if "problem" in one["data"]:
-        found.append(f"data: {one['data']['problem']}")
-    return found
+        lines.append(f"data: {one['data']['problem']}")
+    return lines
 
 
 def _decisive(start: Start) -> dict[str, Any]:
@@ -356,7 +359,7 @@ def _short(value: Any) -> str:
 
 
 def _compare_configs(before: Start, after: Start) -> list[str]:
-    """Say which settings a resumption changed that decide what is learned."""
+    """Return the settings that a resumption changed and that decide what is learned."""
     old, new = flat(before["config"]), flat(after["config"])
     by_progress = new["optim.schedule"] in ("linear", "cosine") or new["lovasz_start"]
     free = FREE_TO_CHANGE - ({"max_steps", "max_minutes"} if by_progress else set())

@@ -1,5 +1,8 @@
+import json
 import random
+import re
 import threading
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
+from pfpn.engine import checkpoint
 from pfpn.engine.checkpoint import (
     WEIGHTS,
     load_checkpoint,
@@ -17,18 +21,20 @@ from pfpn.engine.checkpoint import (
     save_weights,
     set_rng_state,
 )
+from pfpn.engine.config import TrainConfig, override
 from pfpn.model import PanopticFPN
 from pfpn.predict import PredictConfig
 from pfpn.structures import Category
 
 CATEGORIES = (Category(3, "sky", False, (1, 2, 3)), Category(5, "car", True))
+TREE = Category(9, "tree", True)
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def model(tiny):
     torch.manual_seed(0)
-    return PanopticFPN(tiny().model)
+    return PanopticFPN(tiny(num_things=1, num_semantic=2).model)
 
 
 def test_weights_come_back_with_all_that_is_needed_to_use_them(model, tmp_path):
@@ -58,7 +64,7 @@ def test_weights_in_another_memory_format_are_stored_plainly(model, tmp_path):
     assert_close(load_file(path)["backbone.conv1.weight"], model.backbone.conv1.weight.detach())
 
 
-def test_a_missing_file_says_where_it_was_looked_for(tmp_path):
+def test_a_missing_weights_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="found no weights"):
         load_weights(tmp_path)
     with pytest.raises(ValueError, match="found no weights"):
@@ -87,11 +93,91 @@ def test_tensors_that_do_not_fit_their_config_are_refused(model, tmp_path):
         load_weights(path)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(value, model, tmp_path):
+    path = tmp_path / "w.safetensors"
+    state = model.state_dict()
+    state["fpn.lateral.c3.bias"][2] = value
+    save_weights(path, state, model=model.config, categories=CATEGORIES)
+    for read in (load_weights, lambda p: load_matching(model, p)):
+        with pytest.raises(
+            ValueError, match=r"fpn\.lateral\.c3\.bias: found values that are NaN or"
+        ):
+            read(path)
+
+
+@pytest.mark.parametrize("categories", [CATEGORIES[:1], CATEGORIES[1:], (*CATEGORIES, TREE)])
+def test_a_header_with_other_categories_than_the_model_is_refused(categories, model, tmp_path):
+    """Names would stand beside labels that mean something else."""
+    path = tmp_path / "w.safetensors"
+    save_weights(path, model.state_dict(), model=model.config, categories=categories)
+    with pytest.raises(ValueError, match=r"(classes that do not agree|no thing class)"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize(
+    "categories", ["{", "[" * 5000, "3", '[{"id": 1}]', '[{"id": "x", "name": "a"}]', "[4]"]
+)
+def test_a_header_whose_categories_cannot_be_read_is_refused(categories, model, tmp_path):
+    path = tmp_path / "w.safetensors"
+    header = {"model": json.dumps(asdict(model.config)), "predict": "{}"}
+    save_file({"a": torch.zeros(1)}, path, metadata=header | {"categories": categories})
+    with pytest.raises(ValueError, match="categories"):
+        load_weights(path)
+
+
+def test_shapes_are_compared_before_anything_is_allocated(model, tmp_path, monkeypatch):
+    """A header may declare a network that no memory holds."""
+    path = tmp_path / "w.safetensors"
+    huge = replace(model.config, box_hidden=30_000)
+    save_weights(path, model.state_dict(), model=huge, categories=CATEGORIES)
+
+    def build(config):
+        assert torch.get_default_device().type == "meta"
+        return PanopticFPN(config)
+
+    monkeypatch.setattr(checkpoint, "PanopticFPN", build)
+    with pytest.raises(ValueError, match=r"box_head\.fc1\.weight has shape \[32, 784\], expected"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "text"),
+    [
+        ("channel_order", "BGR", "model.channel_order=BGR"),
+        ("pixel_mean", (1.0, 2.0, 3.0), "model.pixel_mean=1.0,2.0,3.0"),
+        ("pixel_std", (1.0, 1.0, 1.0), "model.pixel_std=1.0,1.0,1.0"),
+        ("stride_in_1x1", True, "model.stride_in_1x1=true"),
+    ],
+)
+def test_weights_of_another_arithmetic_are_refused_with_the_settings_to_add(
+    setting, value, text, tiny, tmp_path
+):
+    path = tmp_path / "w.safetensors"
+    config = replace(tiny(num_things=1, num_semantic=2).model, depth=50)
+    theirs = replace(config, **{setting: value})
+    state = PanopticFPN(theirs).state_dict()
+    save_weights(path, state, model=theirs, categories=CATEGORIES)
+    model = PanopticFPN(config)
+    before = model.state_dict()["backbone.conv1.weight"].clone()
+    with pytest.raises(ValueError, match=f"trained with {text}, expected"):
+        load_matching(model, path)
+    assert torch.equal(model.state_dict()["backbone.conv1.weight"], before)
+    assert override(TrainConfig(model=config), [text]).model == theirs
+
+
+def test_without_a_1x1_convolution_its_stride_is_no_difference(model, tmp_path):
+    path = tmp_path / "w.safetensors"
+    theirs = replace(model.config, stride_in_1x1=True)
+    save_weights(path, model.state_dict(), model=theirs, categories=CATEGORIES)
+    assert load_matching(model, path) == []
+
+
 def test_training_can_begin_with_the_tensors_that_fit(model, tiny, tmp_path):
     path = tmp_path / "w.safetensors"
     save_weights(path, model.state_dict(), model=model.config, categories=CATEGORIES)
     torch.manual_seed(1)
-    other = PanopticFPN(tiny(num_things=3).model)
+    other = PanopticFPN(tiny(num_things=3, num_semantic=2).model)
     left = load_matching(other, path)
     assert_close(other.backbone.conv1.weight, model.backbone.conv1.weight, rtol=0, atol=0)
     assert left
@@ -113,17 +199,40 @@ def test_a_checkpoint_comes_back_in_plain_containers(tmp_path):
     assert_close(back["model"]["w"], torch.arange(4.0))
 
 
+def refusal(path) -> str:
+    """The one line that refuses a checkpoint."""
+    with pytest.raises(ValueError, match="no readable checkpoint") as error:
+        load_checkpoint(path)
+    assert len(str(error.value).splitlines()) == 1
+    # torch's own words name ways to read a file that can execute what is in it.
+    assert not re.search("weights_only|trust|safe_globals", str(error.value))
+    return str(error.value)
+
+
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 cut short"])
 def test_a_broken_checkpoint_is_refused(content, tmp_path):
     (tmp_path / "last.pt").write_bytes(content)
-    with pytest.raises(ValueError, match="no readable checkpoint"):
+    refusal(tmp_path / "last.pt")
+
+
+def test_one_changed_bit_of_a_tensor_is_noticed(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"model": {"w": torch.full((1000,), 7.0)}})
+    content = bytearray(path.read_bytes())
+    inside = content.index(torch.full((10,), 7.0).numpy().tobytes())
+    content[inside + 21] ^= 1
+    path.write_bytes(content)
+    assert "data/0 is damaged" in refusal(path)
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"last\.pt: found no such file"):
         load_checkpoint(tmp_path / "last.pt")
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
     torch.save({"format": 1, "step": threading.Event}, tmp_path / "last.pt")
-    with pytest.raises(ValueError, match="no readable checkpoint"):
-        load_checkpoint(tmp_path / "last.pt")
+    refusal(tmp_path / "last.pt")
 
 
 def test_a_checkpoint_of_another_format_is_refused(tmp_path):
@@ -141,7 +250,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
 
-def test_every_global_generator_goes_on_where_it_was(tmp_path):
+def test_every_global_generator_continues_from_its_saved_state(tmp_path):
     def draw():
         return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002
 

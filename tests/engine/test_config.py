@@ -37,10 +37,10 @@ def test_every_preset_says_command_score_and_time(name):
 @pytest.mark.parametrize("name", [name for name in PRESETS if "torchrun" in PRESETS[name].__doc__])
 def test_estimated_hours_are_steps_times_seconds(name):
     text = " ".join(PRESETS[name].__doc__.split())
-    told = re.search(r"Time: estimated ([\d.]+) hours on 8 V100, by ([\d.]+) seconds a step", text)
-    assert told, text
-    hours = PRESETS[name]().max_steps * float(told[2]) / 3600
-    assert abs(float(told[1]) - hours) <= 0.051
+    match = re.search(r"Time: estimated ([\d.]+) hours on 8 V100, by ([\d.]+) seconds a step", text)
+    assert match, text
+    hours = PRESETS[name]().max_steps * float(match[2]) / 3600
+    assert abs(float(match[1]) - hours) <= 0.051
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_estimated_hours_are_steps_times_seconds(name):
     ],
 )
 def test_an_override_is_typed_by_its_field(assignment, read, value):
-    found = read(override(TrainConfig(), [assignment]))
-    assert found == value
-    assert type(found) is type(value)
+    result = read(override(TrainConfig(), [assignment]))
+    assert result == value
+    assert type(result) is type(value)
 
 
 def test_overrides_leave_all_else_as_it_was():
@@ -90,7 +90,9 @@ def test_overrides_leave_all_else_as_it_was():
         ("optim.lr", "expected key=value"),
         ("max_steps=many", "expected a whole number"),
         ("max_steps=1.5", "expected a whole number"),
-        ("optim.lr=fast", "expected a number"),
+        ("optim.lr=fast", "expected a finite number"),
+        ("optim.lr=nan", "expected a finite number"),
+        ("optim.lr=1e999", "expected a finite number"),
         ("optim.channels_last=maybe", "expected true or false"),
         ("optim.optimizer=adam", "expected one of"),
         ("model.depth=19", "expected one of"),
@@ -98,7 +100,7 @@ def test_overrides_leave_all_else_as_it_was():
         ("data.crop=1,2,3", "expected 2 values"),
     ],
 )
-def test_a_wrong_override_is_told_with_what_to_try(assignment, message):
+def test_a_wrong_override_is_refused_with_what_to_try(assignment, message):
     with pytest.raises(ValueError, match=message):
         override(TrainConfig(), [assignment])
 
@@ -119,6 +121,12 @@ def test_a_wrong_override_is_told_with_what_to_try(assignment, message):
         "log_every=0",
         "seed=-1",
         "device=tpu",
+        "device=cuda:",
+        "device=cuda:x",
+        "threads=100000",
+        "data.workers=100000",
+        "batch_size=1000000000",
+        "optim.milestones=-5,10",
         "data.flip=2",
         "data.workers=-1",
         "data.shortest_edges=",
@@ -134,13 +142,13 @@ def test_nonsense_is_refused_and_named(assignment):
 
 
 def test_keys_reach_every_nested_field():
-    found = keys(TrainConfig)
-    assert {"seed", "data.crop", "model.depth", "optim.lr", "predict.min_score"} <= set(found)
+    names = keys(TrainConfig)
+    assert {"seed", "data.crop", "model.depth", "optim.lr", "predict.min_score"} <= set(names)
     fields = sum(
         len(dataclasses.fields(kind))
         for kind in (TrainConfig, DataConfig, ModelConfig, OptimConfig, PredictConfig)
     )
-    assert len(found) == fields - 4  # the four sections are no settings themselves
+    assert len(names) == fields - 4  # the four sections are no settings themselves
 
 
 @pytest.mark.parametrize(
@@ -149,6 +157,8 @@ def test_keys_reach_every_nested_field():
         ({"seed": "1"}, "config.seed"),
         ({"seed": True}, "config.seed"),
         ({"optim": {"lr": "x"}}, "config.optim.lr"),
+        ({"optim": {"lr": float("nan")}}, "config.optim.lr"),
+        ({"optim": {"lr": 10**400}}, "config.optim.lr"),
         ({"optim": {"rate": 1}}, "unknown keys"),
         ({"data": {"crop": [1]}}, "config.data.crop"),
         ({"model": {"depth": 19}}, "config.model.depth"),
@@ -156,14 +166,20 @@ def test_keys_reach_every_nested_field():
         ([], "expected an object"),
     ],
 )
-def test_a_config_that_does_not_fit_is_refused_with_its_place(data, message):
+def test_a_config_that_does_not_fit_is_refused_and_the_key_named(data, message):
     with pytest.raises(ValueError, match=message):
         from_dict(TrainConfig, data)
 
 
-def test_text_that_is_no_json_is_refused():
+@pytest.mark.parametrize("text", ["{", "[" * 100_000])
+def test_text_that_is_no_json_is_refused(text):
     with pytest.raises(ValueError, match="found no valid JSON"):
-        from_json(TrainConfig, "{")
+        from_json(TrainConfig, text)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:11", "mps"])
+def test_devices_have_torchs_names(device):
+    assert override(TrainConfig(), [f"device={device}"]).device == device
 
 
 def test_whole_numbers_in_json_may_stand_for_numbers():

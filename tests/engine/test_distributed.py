@@ -18,14 +18,20 @@ from pfpn.data.coco import write_coco_panoptic
 from pfpn.data.toy import ToyStreet
 from pfpn.engine import distributed
 from pfpn.engine.checkpoint import LAST, load_checkpoint, load_weights
-from pfpn.engine.distributed import LostProcessError, Place, agree_on_start, choose_device
+from pfpn.engine.distributed import (
+    LostProcessError,
+    Process,
+    agree_on_start,
+    choose_device,
+    cores_per_process,
+)
 from pfpn.engine.record import read_record
 from pfpn.engine.train import read_rows
 from pfpn.structures import Panoptic
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Small enough for seconds; parts and processes number the same shares in the same way.
+# Small enough for seconds; parts and processes number the same batches in the same way.
 SETTINGS = [
     "batch_size=2", "max_steps=3", "log_every=1", "save_every=2", "device=cpu", "threads=1",
     "eval_images=4", "eval_ap=true",
@@ -43,6 +49,11 @@ def free_port() -> int:
 
 
 def run_processes(world: int, arguments: list[str]) -> list[subprocess.CompletedProcess]:
+    """Run a command of pfpn in `world` processes."""
+    return run_programs(world, ["-m", "pfpn", *arguments])
+
+
+def run_programs(world: int, words: list[str]) -> list[subprocess.CompletedProcess]:
     """Start `world` processes with the variables that torchrun sets, and wait for all."""
     port = str(free_port())
     processes = []
@@ -58,7 +69,7 @@ def run_processes(world: int, arguments: list[str]) -> list[subprocess.Completed
             }
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-m", "pfpn", *arguments],
+                [sys.executable, *words],
                 cwd=ROOT,
                 env=env,
                 stdout=subprocess.PIPE,
@@ -86,7 +97,7 @@ def test_two_processes_learn_what_one_learns_in_two_parts(norm, tmp_path):
     one = train_with(1, tmp_path / "one", norm, "optim.accumulate=2")
     two = train_with(2, tmp_path / "two", norm)
     learned = {k for k in one["model"] if not k.endswith(("_mean", "_var", "_tracked"))}
-    for key in learned:  # running statistics are those of the main process's share
+    for key in learned:  # running statistics move once for both halves, or twice in turn
         assert_close(one["model"][key], two["model"][key], rtol=1e-4, atol=1e-5, msg=key)
     one, two = (read_rows(tmp_path / name) for name in ("one", "two"))
     for a, b in zip(one, two, strict=True):
@@ -120,13 +131,98 @@ def test_two_processes_score_as_one(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_score_of_two_processes_is_that_of_the_weights_on_disk(tmp_path):
+    """Batch norm's running statistics are those of both processes' images, on both."""
+    settings = ["model.norm=batch", "max_steps=8", "eval_every=4", "optim.ema_decay=0.5"]
+    train_with(2, tmp_path / "run", *settings, "optim.lr=0.05")
+    row = [row for row in read_rows(tmp_path / "run") if row["kind"] == "eval"][-1]
+    file = tmp_path / "scores.json"
+    flags = ["--data", "toy", "--images", "4", "--json", str(file), "--device", "cpu"]
+    for done in run_processes(1, ["evaluate", str(tmp_path / "run"), *flags]):
+        assert done.returncode == 0, done.stderr
+    scores = json.loads(file.read_text())
+    assert scores["semantic"]["pixel_accuracy"] == pytest.approx(100 * row["pixel_accuracy"])
+    assert scores["panoptic"]["all"]["pq"] == pytest.approx(100 * row["pq"])
+    assert scores["semantic"]["miou"] == pytest.approx(100 * row["miou"])
+
+
+AVERAGED = """
+import sys, torch
+from torch import nn
+from pfpn.engine import distributed
+with distributed.join("cpu") as process:
+    net = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(3).eval())
+    for norm in net:
+        norm.running_mean += process.rank
+        norm.running_var += 2 * process.rank
+    distributed.average_statistics(net)
+    print([b.tolist() for norm in net for b in (norm.running_mean, norm.running_var)])
+"""
+
+
+def test_statistics_are_averaged_where_they_move():
+    """Those of frozen layers stay as they are."""
+    program = ["-c", AVERAGED]
+    for rank, done in enumerate(run_programs(2, program)):
+        assert done.returncode == 0, done.stderr
+        frozen = [[float(rank)] * 3, [1.0 + 2 * rank] * 3]
+        assert json.loads(done.stdout) == [[0.5] * 2, [2.0] * 2, *frozen]
+
+
+TOGETHER = """
+import sys
+from pfpn.engine import distributed
+with distributed.join("cpu") as process:
+    distributed.raise_together(None)
+    distributed.raise_together(ValueError("broken here") if process.rank == 1 else None)
+"""
+
+
+def test_an_error_of_one_process_is_raised_on_all():
+    for done in run_programs(2, ["-c", TOGETHER]):
+        assert done.stderr.strip().endswith("ValueError: broken here")
+
+
+@pytest.mark.slow
+def test_a_broken_image_ends_all_processes_in_one_line_and_saves(tmp_path):
+    streets = ToyStreet(5, size=(64, 96))
+    samples = [replace(streets[i], image_id=i) for i in range(5)]
+    for split in ("train", "val"):
+        write_coco_panoptic(tmp_path / "data", split, samples, streets.categories)
+    image = tmp_path / "data" / "train" / "000000000003.png"
+    content = image.read_bytes()
+    image.write_bytes(content[:-100])
+    out = tmp_path / "run"
+    words = ["train", "toy", *SETTINGS, f"data={tmp_path / 'data'}", "--out", str(out)]
+    for done in run_processes(2, words):
+        assert done.returncode == 2, done.stderr
+        lines = [line for line in done.stderr.splitlines() if line.startswith("pfpn train")]
+        assert len(lines) == 1
+        assert str(image) in lines[0]
+        assert "Traceback" not in done.stderr
+    step = load_checkpoint(out / LAST)["step"]
+    assert f"Step {step} is saved" in lines[0]
+    image.write_bytes(content)
+    for done in run_processes(2, [*words, "--resume"]):
+        assert done.returncode == 0, done.stderr
+    assert load_checkpoint(out / LAST)["step"] == 3
+
+
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_run_which_goes_on_by_a_restart(tmp_path):
     settings = ["optim.schedule=constant", "max_steps=6", "eval_images=1"]
     whole = train_with(2, tmp_path / "whole", *settings)
     out = tmp_path / "cut"
 
     def torchrun(*flags: str, step: int) -> subprocess.CompletedProcess:
-        launch = ["--standalone", "--nproc-per-node", "2", *flags, "-m", "tests.engine.mortal"]
+        launch = [
+            "--standalone",
+            "--nproc-per-node",
+            "2",
+            *flags,
+            "-m",
+            "tests.engine.killed_process",
+        ]
         words = [str(step), "train", "toy", *SETTINGS, *settings, "--out", str(out), "--resume"]
         return subprocess.run(
             [sys.executable, "-m", "torch.distributed.run", *launch, *words],
@@ -191,7 +287,7 @@ def test_two_machines_restart_together(tmp_path):
     settings = ["optim.schedule=constant", "max_steps=4", "eval_images=1"]
     launch = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "1", "--rdzv-backend"]
     launch += ["c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", "127.0.0.1"]
-    words = ["-m", "tests.engine.mortal", "3", "train", "toy", *SETTINGS, *settings]
+    words = ["-m", "tests.engine.killed_process", "3", "train", "toy", *SETTINGS, *settings]
     words += ["--out", str(out), "--resume"]
     agents = [
         subprocess.Popen(
@@ -204,50 +300,84 @@ def test_two_machines_restart_together(tmp_path):
         )
         for _ in range(2)
     ]
-    told = [agent.communicate(timeout=600)[0] for agent in agents]
-    assert load_checkpoint(out / LAST)["step"] == 4, told
+    output = [agent.communicate(timeout=600)[0] for agent in agents]
+    assert load_checkpoint(out / LAST)["step"] == 4, output
     assert [start["step"] for start in read_record(out)] == [0, 2]
 
 
-def test_a_start_is_told_from_those_before_it():
-    """What dead processes left in the store is answered in vain."""
+def test_each_start_gets_a_name_of_its_own():
+    """The store still holds what processes of earlier starts wrote."""
     store, names = dist.HashStore(), []
     for _ in range(3):  # a start and two restarts
         with ThreadPoolExecutor(3) as pool:
-            found = list(pool.map(lambda rank: agree_on_start(store, rank, 3), [1, 0, 2]))
-        assert len(set(found)) == 1
-        names.append(found[0])
+            agreed = list(pool.map(lambda rank: agree_on_start(store, rank, 3), [1, 0, 2]))
+        assert len(set(agreed)) == 1
+        names.append(agreed[0])
     assert len(set(names)) == 3
 
 
-def test_processes_that_never_come_are_named():
-    with pytest.raises(LostProcessError, match=r"process 0 of 3: heard nothing of \[1, 2\]"):
+def test_processes_that_never_start_are_named():
+    with pytest.raises(LostProcessError, match=r"process 0 of 3: no message from .*\[1, 2\]"):
         agree_on_start(dist.HashStore(), 0, 3, timeout=0.1)
 
 
-def test_more_processes_than_gpus_are_told(monkeypatch):
+def test_a_gpu_is_chosen_by_number_or_by_the_process(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert choose_device("auto", 3) == torch.device("cuda", 3)
+    assert choose_device("cuda", 2) == torch.device("cuda", 2)
+    assert choose_device("cuda:1") == torch.device("cuda", 1)
+    assert choose_device("cpu", 3) == torch.device("cpu")
     with pytest.raises(ValueError, match=r"found 4 GPUs, expected at least 5.*nproc-per-node"):
         choose_device("auto", 4)
+    with pytest.raises(ValueError, match=r"device=cuda:4: found 4 GPUs, expected one of auto, cpu"):
+        choose_device("cuda:4")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cude", "cuda:", "cuda:x", "cuda:-1", "CPU", "", "cpu:0"])
+@pytest.mark.parametrize("has_gpus", [True, False])
+def test_a_device_that_does_not_exist_is_refused(name, has_gpus, monkeypatch):
+    """Whether or not there are GPUs: none of these names may mean the first of them."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpus)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2 * has_gpus)
+    with pytest.raises(ValueError, match=f"device={name}: found no such device, expected one of"):
+        choose_device(name)
+
+
+def test_an_apple_gpu_is_used_where_there_is_one(monkeypatch):
+    for there in (True, False):
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda there=there: there)
+        if there:
+            assert choose_device("mps") == torch.device("mps")
+        else:
+            with pytest.raises(ValueError, match="device=mps: found no Apple GPU"):
+                choose_device("mps")
+
+
+def test_many_processes_cannot_all_take_one_gpu(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with (
+        pytest.raises(ValueError, match="device=cuda:1: found 2 processes"),
+        distributed.join("cuda:1"),
+    ):
+        pass
 
 
 def test_one_process_needs_no_one_else():
-    with distributed.join("cpu") as place:
-        assert place == Place(0, 1, torch.device("cpu"))
-        assert place.is_main
+    with distributed.join("cpu") as process:
+        assert process == Process(0, 1, torch.device("cpu"))
+        assert process.is_main
         assert distributed.gather("a") == ["a"]
         assert distributed.mean(torch.tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
-        assert distributed.from_main([3.0], place) == [3.0]
-        assert distributed.any_of(True, place)
-        assert not distributed.any_of(False, place)
+        assert distributed.from_main([3.0], process) == [3.0]
+        assert distributed.any_of(True, process)
+        assert not distributed.any_of(False, process)
         assert (distributed.rank(), distributed.world()) == (0, 1)
         distributed.wait_for_all()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_missing_gpu_is_told():
+def test_a_missing_gpu_is_refused():
     assert choose_device("auto").type == "cpu"
     with pytest.raises(ValueError, match="device=cuda"):
         choose_device("cuda")

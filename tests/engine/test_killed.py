@@ -1,4 +1,4 @@
-"""A run that is killed, at whatever moment, goes on and ends as if nothing had been."""
+"""A run that is killed, at whatever moment, goes on and ends as if nothing had happened."""
 
 import os
 import random
@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from pfpn.engine.checkpoint import BEST, CONFIG, LAST, METRICS, WEIGHTS, load_checkpoint
 from pfpn.engine.record import RECORD, read_record
 from pfpn.engine.train import read_rows
-from tests.engine.lives import begin
+from pfpn.files import KEPT
+from tests.engine.short_runs import start_process
 
 KILLS = int(os.environ.get("PFPN_KILLS", "8"))  # in all; 50 take two minutes
 CLOCKS = {"seconds", "images_per_second"}
@@ -21,34 +22,39 @@ CLOCKS = {"seconds", "images_per_second"}
 pytestmark = pytest.mark.slow
 
 
-def live(out: Path, **how) -> int:
-    """Live to the end and return the exit code."""
-    process = begin(out, **how)
+def run(out: Path, **how) -> int:
+    """Train to the end and return the exit code."""
+    process = start_process(out, **how)
     process.join(600)
     return process.exitcode
 
 
-def leaves(tree, place=""):
-    """Every leaf of a checkpoint with its place; clocks are left out."""
+def leaves(tree, path=""):
+    """Every leaf of a checkpoint with its path; clocks are left out."""
     if isinstance(tree, dict | list | tuple):
         entries = tree.items() if isinstance(tree, dict) else enumerate(tree)
         for key, value in entries:
             if key not in CLOCKS:
-                yield from leaves(value, f"{place}/{key}")
+                yield from leaves(value, f"{path}/{key}")
     else:
-        yield place, tree
+        yield path, tree
+
+
+def half_written(folder: Path) -> list[Path]:
+    return list((folder / KEPT).glob("*.tmp"))
 
 
 def assert_same_run(whole: Path, cut: Path) -> None:
-    """Every file says the same, to the bit, but for clocks; nothing is left lying around."""
-    names = {LAST, BEST, WEIGHTS, CONFIG, METRICS, RECORD}
+    """Every file has the same content, to the bit, but for clocks; no half-written file is left."""
+    names = {LAST, BEST, WEIGHTS, CONFIG, METRICS, RECORD, KEPT}
     assert {path.name for path in whole.iterdir()} == {path.name for path in cut.iterdir()} == names
+    assert not half_written(cut)
     for name in (LAST, BEST):
         one, two = (dict(leaves(load_checkpoint(folder / name))) for folder in (whole, cut))
         assert one.keys() == two.keys()
-        for place, value in one.items():
-            same = torch.equal(value, two[place]) if isinstance(value, torch.Tensor) else False
-            assert same or value is two[place] or value == two[place], place
+        for path, value in one.items():
+            same = torch.equal(value, two[path]) if isinstance(value, torch.Tensor) else False
+            assert same or value is two[path] or value == two[path], path
     one, two = (load_file(folder / WEIGHTS) for folder in (whole, cut))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[key], two[key]) for key in one)
@@ -60,10 +66,10 @@ def assert_same_run(whole: Path, cut: Path) -> None:
 
 
 def test_killed_at_random_moments_a_run_ends_with_the_same_weights(tmp_path):
-    """Every kill counts, whenever it comes: while it starts, learns, judges or writes."""
-    assert live(tmp_path / "warm", max_steps=1) == 0  # the server has imported everything
+    """A kill may come at any time: while a run starts, learns, evaluates or writes."""
+    assert run(tmp_path / "warm", max_steps=1) == 0  # the server has imported everything
     began = time.monotonic()
-    assert live(tmp_path / "whole", pause=0.003) == 0
+    assert run(tmp_path / "whole", pause=0.003) == 0
     duration = time.monotonic() - began
     rng = random.Random(0)
     kills = inside_a_write = runs = 0
@@ -71,9 +77,9 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_weights(tmp_path):
         cut = tmp_path / f"cut{runs}"
         runs += 1
         while True:
-            process = begin(cut, pause=0.003)
+            process = start_process(cut, pause=0.003)
             if kills < KILLS:
-                process.join(rng.uniform(0, duration / 2))  # most lives end before the run does
+                process.join(rng.uniform(0, duration / 2))  # most are killed before they end
             else:
                 process.join(600)
             if not process.is_alive():
@@ -82,25 +88,25 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_weights(tmp_path):
             process.kill()
             process.join()
             kills += 1
-            inside_a_write += any(cut.glob(".*.tmp"))
+            inside_a_write += any(half_written(cut))
         assert_same_run(tmp_path / "whole", cut)
     print(f"{kills} kills, {inside_a_write} inside a write, {runs} runs")
 
 
 def test_killed_in_the_middle_of_any_write_a_run_ends_with_the_same_weights(tmp_path):
-    """One life for each write of the run, which dies half-way through it; then one that ends."""
-    assert live(tmp_path / "whole", max_steps=3) == 0
+    """One run for each write, killed half-way through it; then one that ends."""
+    assert run(tmp_path / "whole", max_steps=3) == 0
     write = 1
     while True:
         cut = tmp_path / f"cut{write}"
-        code = live(cut, max_steps=3, fatal_write=write)
+        code = run(cut, max_steps=3, fatal_write=write)
         if code == 0:
             break
         assert code == -signal.SIGKILL
-        assert any(cut.glob(".*.tmp"))
-        assert live(cut, max_steps=3) == 0
+        assert any(half_written(cut))
+        assert run(cut, max_steps=3) == 0
         assert_same_run(tmp_path / "whole", cut)
         starts = [start["step"] for start in read_record(cut)]
         assert starts == sorted(starts)
         write += 1
-    assert write == 10  # probe, config, record, rows; 2 files of step 2, 3 of step 3
+    assert write == 11  # config, record, rows; 2 files of step 2, 2 and 3 of step 3

@@ -68,14 +68,14 @@ def test_channels_last_changes_rounding_only(tiny, blocks):
 def test_a_run_in_mixed_precision_ends_near_one_in_full(
     precision, scaled, tiny, blocks, tmp_path, monkeypatch
 ):
-    """As on a GPU, where the option is for; here the processor stands in.
+    """fp16 is for GPUs; here the processor stands in.
 
     Norms are frozen, as in the published recipes: statistics of two tiny images magnify rounding.
     """
     settings = {"max_steps": 3, "optimizer": "sgd", "lr": 1e-3, "warmup_steps": 0, "norm": "frozen"}
     list(train(tiny(**settings), tmp_path / "full", datasets=blocks))
     dtype = torch.float16 if scaled else torch.bfloat16
-    monkeypatch.setattr(engine, "amp_dtype", lambda config, device: dtype)
+    monkeypatch.setattr(engine, "choose_precision", lambda *args: dtype)
     scaler = partial(torch.amp.GradScaler, init_scale=256.0)  # so that no step is skipped
     monkeypatch.setattr(torch.amp, "GradScaler", scaler)
     config = tiny(**settings, precision=precision)
@@ -88,18 +88,18 @@ def test_a_run_in_mixed_precision_ends_near_one_in_full(
     engine.seed_everything(config.seed)
     weights = dict(engine.build_model(begun).named_parameters())
     assert {two["model"][key].dtype for key in weights} == {torch.float32}
-    way, other = (
+    full, mixed = (
         torch.cat([(end["model"][k] - w.detach()).flatten() for k, w in weights.items()])
         for end in (one, two)
     )
-    assert float((other - way).norm() / way.norm()) < (0.05 if scaled else 0.15)
+    assert float((mixed - full).norm() / full.norm()) < (0.05 if scaled else 0.15)
 
 
 def test_fp16_that_overflows_skips_the_step_and_lowers_the_scale(
     tiny, blocks, tmp_path, monkeypatch
 ):
     """The first scale, 65536, is often too large; no weight may become infinite by it."""
-    monkeypatch.setattr(engine, "amp_dtype", lambda config, device: torch.float16)
+    monkeypatch.setattr(engine, "choose_precision", lambda *args: torch.float16)
     plain = engine.total_loss
     monkeypatch.setattr(engine, "total_loss", lambda *args: plain(*args) * 1e3)
     config = tiny(max_steps=2, precision="fp16", ema_decay=0.0)
@@ -160,7 +160,7 @@ def test_compilation_that_cannot_be_is_refused_at_once(tiny):
         tiny(norm="batch", compile=True, gradient_checkpointing=True)
 
 
-def test_the_rate_follows_the_batch_and_says_so(tiny, blocks, tmp_path):
+def test_the_rate_follows_the_batch_and_a_note_reports_it(tiny, blocks, tmp_path):
     config = tiny(max_steps=2, reference_batch=16, lr=0.02, log_every=1, warmup_steps=0)
     rows = list(train(config, tmp_path, datasets=blocks))
     assert batch_factor(config) == 2 / 16
@@ -172,11 +172,11 @@ def test_the_rate_follows_the_batch_and_says_so(tiny, blocks, tmp_path):
 
 def test_the_schedule_for_as_many_images_is_named():
     config = override(PRESETS["coco_r50_1x"](), ["batch_size=8"])
-    told = describe_factor(config)
-    assert "0.01 instead of 0.02" in told
-    wanted = "max_steps=180000 optim.milestones=120000,160000 optim.warmup_steps=2000"
-    assert told.endswith(f"for as many images in all: {wanted}")
-    assert override(config, wanted.split()).max_steps == 180_000
+    line = describe_factor(config)
+    assert "0.01 instead of 0.02" in line
+    settings = "max_steps=180000 optim.milestones=120000,160000 optim.warmup_steps=2000"
+    assert line.endswith(f"for as many images in all: {settings}")
+    assert override(config, settings.split()).max_steps == 180_000
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -1,5 +1,4 @@
 import itertools
-import json
 import math
 from types import SimpleNamespace
 
@@ -7,37 +6,36 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pfpn.engine import distributed
+from pfpn.engine import run as run_module
 from pfpn.engine import train as engine
 from pfpn.engine.checkpoint import (
     BEST,
     CONFIG,
     LAST,
-    METRICS,
     WEIGHTS,
     load_checkpoint,
     load_weights,
 )
 from pfpn.engine.config import TrainConfig, from_json
-from pfpn.engine.distributed import Place
+from pfpn.engine.distributed import Process
 from pfpn.engine.record import RECORD
+from pfpn.engine.run import Run, choose_precision
 from pfpn.engine.train import (
     NonFiniteError,
-    Run,
-    amp_dtype,
     fit_to_categories,
     log_rows,
     read_rows,
     step_rng,
     train,
 )
+from pfpn.files import KEPT
 from pfpn.model import LOSS_NAMES, PanopticFPN
 
 
 def run(config, out, blocks, *, steps=None, **kwargs):
-    """Train, stop after `steps` steps if told so, and return the rows."""
-    asked = itertools.count(1)
-    stop = (lambda: False) if steps is None else (lambda: next(asked) >= steps)
+    """Train, perhaps stop after `steps` steps, and return the rows."""
+    count = itertools.count(1)
+    stop = (lambda: False) if steps is None else (lambda: next(count) >= steps)
     return list(train(config, out, datasets=blocks, stop=stop, **kwargs))
 
 
@@ -65,7 +63,7 @@ def assert_same_end(one, two):
     assert_same_state(load_checkpoint(one / LAST), load_checkpoint(two / LAST))
 
 
-def test_a_run_tells_how_it_goes_and_leaves_its_files(tiny, blocks, tmp_path):
+def test_a_run_reports_its_progress_and_leaves_its_files(tiny, blocks, tmp_path):
     rows = run(tiny(), tmp_path, blocks)
     assert [row["kind"] for row in rows] == ["start", "train", "train", "train", "eval", "end"]
     assert [row["step"] for row in rows] == [0, 2, 4, 6, 6, 6]
@@ -73,7 +71,7 @@ def test_a_run_tells_how_it_goes_and_leaves_its_files(tiny, blocks, tmp_path):
         assert set(LOSS_NAMES) | {"loss", "lr", "grad_norm", "images_per_second"} <= set(row)
         assert row["loss"] == pytest.approx(sum(row[name] for name in LOSS_NAMES), rel=1e-5)
     assert 0 <= rows[4]["pq"] <= 1
-    assert {p.name for p in tmp_path.iterdir()} == {LAST, BEST, WEIGHTS, CONFIG, RECORD}
+    assert {p.name for p in tmp_path.iterdir()} == {LAST, BEST, WEIGHTS, CONFIG, RECORD, KEPT}
     stored = from_json(TrainConfig, (tmp_path / CONFIG).read_text())
     assert (stored.model.num_things, stored.model.num_semantic) == (2, 3)
     trained = load_weights(tmp_path)
@@ -170,29 +168,6 @@ def test_resuming_where_nothing_is_begins(tiny, blocks, tmp_path):
     assert rows[-1]["step"] == 1
 
 
-def test_machines_that_do_not_share_the_folder_are_told(tiny, blocks, tmp_path, monkeypatch):
-    list(train(tiny(max_steps=1), tmp_path, datasets=blocks))
-    plain = distributed.gather
-    monkeypatch.setattr(distributed, "gather", lambda value: [1, 0] if value == 1 else plain(value))
-    with pytest.raises(ValueError, match=r"step 1 on 1 of 2 processes.*machines share"):
-        list(train(tiny(max_steps=1), tmp_path, resume=True, datasets=blocks))
-
-
-def test_a_folder_with_a_run_is_not_overwritten(tiny, blocks, tmp_path):
-    run(tiny(max_steps=1), tmp_path, blocks)
-    before = (tmp_path / LAST).read_bytes()
-    with pytest.raises(ValueError, match="--resume"):
-        run(tiny(max_steps=1), tmp_path, blocks)
-    assert (tmp_path / LAST).read_bytes() == before
-
-
-def test_another_recipe_cannot_go_on_with_a_run(tiny, blocks, tmp_path):
-    run(tiny(max_steps=1), tmp_path, blocks)
-    with pytest.raises(ValueError, match=r"optim.lr=0.5 \(was 0.002\), seed=3 \(was 0\)"):
-        run(tiny(max_steps=2, lr=0.5, seed=3), tmp_path, blocks, resume=True)
-    assert from_json(TrainConfig, (tmp_path / CONFIG).read_text()).seed == 0
-
-
 def test_a_batch_that_cannot_be_shared_is_refused(tiny, blocks, tmp_path):
     with pytest.raises(ValueError, match=r"batch_size=2.*multiple of 3"):
         run(tiny(accumulate=3), tmp_path, blocks)
@@ -247,8 +222,8 @@ def test_accumulated_parts_give_the_gradient_of_their_mean(tiny, blocks, tmp_pat
     config = from_json(TrainConfig, (tmp_path / CONFIG).read_text())
     engine.seed_everything(config.seed)
     model = engine.build_model(config)
-    place = Place(0, 1, torch.device("cpu"))
-    batches = iter(engine.training_batches(config, blocks[0], place, share=1, first=0))
+    process = Process(0, 1, torch.device("cpu"))
+    batches = iter(engine.training_batches(config, blocks[0], process, num_images=1, first=0))
     for part in range(2):
         losses = model(next(batches), step_rng(config.seed, 0, part))
         (sum(losses.values()) / 2).backward()
@@ -282,7 +257,7 @@ def test_the_best_checkpoint_is_the_one_with_the_highest_quality(
 
 
 def test_time_can_end_a_run_and_the_schedule_follows_it(tiny):
-    state = Run.__new__(Run)  # only its clock matters
+    state = Run.__new__(Run)  # only its clock is used
     state.config = tiny(max_steps=100, max_minutes=2.0)
     state.step, state.seconds = 10, 6.0
     assert state.progress() == pytest.approx(0.1)
@@ -292,7 +267,7 @@ def test_time_can_end_a_run_and_the_schedule_follows_it(tiny):
     assert state.progress() == 1.0
 
 
-def test_a_run_that_has_no_time_takes_one_step_and_is_judged(tiny, blocks, tmp_path):
+def test_a_run_that_has_no_time_takes_one_step_and_is_evaluated(tiny, blocks, tmp_path):
     rows = run(tiny(max_steps=1000, max_minutes=1e-6), tmp_path, blocks)
     assert [row["kind"] for row in rows] == ["start", "train", "eval", "end"]
     assert rows[-1]["step"] == 1
@@ -300,14 +275,36 @@ def test_a_run_that_has_no_time_takes_one_step_and_is_judged(tiny, blocks, tmp_p
     assert not rows[-1]["stopped"]
 
 
-def test_mixed_precision_is_for_gpus(tiny, caplog):
-    cpu, cuda = torch.device("cpu"), torch.device("cuda", 0)
-    assert amp_dtype(tiny(), cuda) is None
-    assert amp_dtype(tiny(precision="bf16"), cuda) == torch.bfloat16
-    assert amp_dtype(tiny(precision="fp16"), cuda) == torch.float16
-    assert not caplog.records
-    assert amp_dtype(tiny(precision="bf16"), cpu) is None
-    assert "using float32" in caplog.text
+def test_a_device_without_units_for_a_precision_computes_in_full(tiny, monkeypatch):
+    cpu, cuda, mps = torch.device("cpu"), torch.device("cuda", 0), torch.device("mps")
+    for device in (cpu, cuda, mps):
+        assert choose_precision(tiny(), device) is None
+        assert choose_precision(tiny(precision="bf16"), device, before="None") is None
+    assert choose_precision(tiny(precision="bf16"), cuda) == torch.bfloat16
+    assert choose_precision(tiny(precision="fp16"), cuda) == torch.float16
+    for has_units in (True, False):
+        monkeypatch.setattr(run_module, "has_bf16_units", lambda has=has_units: has)
+        expected = torch.bfloat16 if has_units else None
+        assert choose_precision(tiny(precision="bf16"), cpu) == expected
+        assert choose_precision(tiny(precision="fp16"), cpu) is None
+        assert choose_precision(tiny(precision="bf16"), mps) is None
+        kept = choose_precision(tiny(precision="bf16"), cpu, before="torch.bfloat16")
+        assert kept == torch.bfloat16
+
+
+@pytest.mark.parametrize("has_units", [True, False])
+def test_the_precision_of_a_run_is_saved_reported_and_kept_when_it_is_resumed(
+    has_units, tiny, blocks, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(run_module, "has_bf16_units", lambda: has_units)
+    rows = run(tiny(precision="bf16"), tmp_path, blocks, steps=1)
+    note = "precision: float32, for optim.precision=bf16 is slower on this cpu"
+    assert (note in rows[0]["notes"]) is not has_units
+    expected = str(torch.bfloat16 if has_units else None)
+    assert load_checkpoint(tmp_path / LAST)["precision"] == expected
+    monkeypatch.setattr(run_module, "has_bf16_units", lambda: not has_units)
+    run(tiny(precision="bf16"), tmp_path, blocks, steps=1, resume=True)
+    assert load_checkpoint(tmp_path / LAST)["precision"] == expected
 
 
 def test_training_can_begin_with_other_weights(tiny, blocks, tmp_path):
@@ -339,29 +336,7 @@ def test_class_counts_follow_the_categories(tiny, blocks):
         fit_to_categories(tiny().model, [blocks[0].categories[0]])
 
 
-def test_rows_are_stored_as_lines_and_as_events(tmp_path):
-    rows = [
-        {"kind": "start", "step": 0, "max_steps": 4},
-        {"kind": "train", "step": 2, "loss": 1.5},
-        {"kind": "eval", "step": 4, "pq": 0.5},
-        {"kind": "end", "step": 4, "stopped": False},
-    ]
-    assert list(log_rows(iter(rows), tmp_path)) == rows
-    lines = (tmp_path / METRICS).read_text().splitlines()
-    assert [json.loads(line) for line in lines] == rows[1:3]
-    assert len(list(tmp_path.glob("events.out.tfevents*"))) == 1
-
-
-def test_a_line_cut_short_at_the_end_is_left_out_and_one_inside_is_told(tmp_path):
-    (tmp_path / METRICS).write_text('{"step": 1}\n{"st')
-    assert read_rows(tmp_path) == [{"step": 1}]
-    (tmp_path / METRICS).write_text('{"st\n{"step": 1}\n')
-    with pytest.raises(ValueError, match="line 1"):
-        read_rows(tmp_path)
-    assert read_rows(tmp_path / "nowhere") == []
-
-
-def test_the_lovasz_loss_joins_when_its_share_of_the_run_begins(tiny, blocks, tmp_path):
+def test_the_lovasz_loss_begins_at_its_fraction_of_the_run(tiny, blocks, tmp_path):
     late = run(tiny(lovasz_weight=1.0, lovasz_start=0.5), tmp_path / "late", blocks)
     never = run(tiny(), tmp_path / "never", blocks)
     always = run(tiny(lovasz_weight=1.0), tmp_path / "always", blocks)

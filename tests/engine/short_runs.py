@@ -1,6 +1,6 @@
-"""Short lives of a training run, each in a process of its own that ends well or by SIGKILL.
+"""Short training runs, each in a process of its own that ends well or by SIGKILL.
 
-The processes are forked from a server that has imported everything once, so that a life costs no
+The processes are forked from a server that has imported everything once, so that each costs no
 more than what it trains. Nothing of the package is changed but the speed of writing.
 """
 
@@ -29,10 +29,10 @@ CONFIG = dataclasses.replace(
 )
 
 
-def begin(
+def start_process(
     out: Path, *, pause: float = 0.0, fatal_write: int = 0, max_steps: int = 8
 ) -> BaseProcess:
-    """Start or go on with the run in `out`.
+    """Start or resume the run in `out`; return its process.
 
     Args:
         out: run folder.
@@ -42,12 +42,12 @@ def begin(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    process = context.Process(target=_live, args=(out, pause, fatal_write, max_steps))
+    process = context.Process(target=_train, args=(out, pause, fatal_write, max_steps))
     process.start()
     return process
 
 
-def _live(out: Path, pause: float, fatal_write: int, max_steps: int) -> None:
+def _train(out: Path, pause: float, fatal_write: int, max_steps: int) -> None:
     writes = 0
 
     def write_bytes(path: Path, content: bytes) -> int:
