@@ -4,7 +4,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
+
+CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # of a Linux container: microseconds and period
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -48,6 +51,11 @@ def usable_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
+    try:  # "max 100000" without a limit
+        quota, period = CGROUP_LIMIT.read_text(encoding="ascii").split()
+        cores = min(cores, int(quota) // int(period))
+    except (OSError, ValueError):
+        pass
     try:
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     except ValueError:

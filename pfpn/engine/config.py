@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
+from pfpn.data.categories import semantic_problem
 from pfpn.data.loader import TOY
 from pfpn.model import ModelConfig
 from pfpn.predict import PredictConfig
-from pfpn.structures import IGNORE, Category, stuff, things
+from pfpn.structures import Category, stuff, things
 
 T = TypeVar("T")
 
@@ -180,12 +181,10 @@ def fit_to_categories(model: ModelConfig, categories: Sequence[Category]) -> Mod
             "Try model.instance_branch=false"
         )
     num_semantic = num_stuff + (1 if model.instance_branch else num_things)
-    if num_semantic > IGNORE:
-        raise ValueError(
-            f"categories: found {num_things} thing and {num_stuff} stuff classes, which makes "
-            f"{num_semantic} semantic classes, expected at most {IGNORE}: label {IGNORE} stands "
-            "for ignored pixels. Merge some classes"
-        )
+    problem = semantic_problem(categories, all_classes=not model.instance_branch)
+    if problem and model.semantic_branch:
+        found, expected = problem
+        raise ValueError(f"categories: found {found}, expected {expected}. Merge some classes")
     return replace(model, num_things=num_things, num_semantic=num_semantic)
 
 

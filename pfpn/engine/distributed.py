@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 T = TypeVar("T")
 
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """Number of this process, number of all, and the device that this one computes on."""

@@ -44,12 +44,11 @@ def require_ready(
         if not lines:
             lines += disk_problems(config, out, datasets)
         lines += file_problems(config, datasets, progress)
-        if lines:
+        if len(lines) == 1:
+            problem = ValueError(lines[0])
+        elif lines:
             listing = "".join(f"\n  {line}" for line in lines)
-            problem = ValueError(
-                f"{out}: found {len(lines)} problem{'s' * (len(lines) != 1)}, expected none:"
-                f"{listing}"
-            )
+            problem = ValueError(f"{out}: found {len(lines)} problems, expected none:{listing}")
     distributed.raise_together(problem)
 
 

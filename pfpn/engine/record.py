@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 import pfpn
-from pfpn.data.coco import CocoPanoptic, annotation_paths
+from pfpn.data.coco import CocoPanoptic
 from pfpn.data.loader import PanopticDataset
 from pfpn.data.toy import ToyStreet
 from pfpn.engine import distributed
@@ -165,18 +165,17 @@ def fingerprints(
     with_init: bool = True,
 ) -> dict[str, Any]:
     """Return what identifies both data sets, and the weights that training began with."""
-    data = config.data
     train_set, val_set = datasets
     marks: dict[str, Any] = {
-        "train": fingerprint(train_set, data.root, data.train_split),
-        "val": fingerprint(val_set, data.root, data.val_split),
+        "train": fingerprint(train_set),
+        "val": fingerprint(val_set),
     }
     if config.init and with_init:
         marks["init"] = _hash(weights_path(config.init).read_bytes())
     return marks
 
 
-def fingerprint(dataset: PanopticDataset, root: str, split: str) -> dict[str, Any]:
+def fingerprint(dataset: PanopticDataset) -> dict[str, Any]:
     """Return what identifies a data set, wherever it is kept.
 
     Of a folder that is the content of its annotations, and names and sizes of its images and PNGs;
@@ -186,7 +185,7 @@ def fingerprint(dataset: PanopticDataset, root: str, split: str) -> dict[str, An
         numbers = {"num": dataset.num, "seed": dataset.seed, "first": dataset.first}
         return numbers | {"size": list(dataset.size), "first_scene": _hash_sample(dataset[0])}
     if isinstance(dataset, CocoPanoptic):
-        annotations, pngs, images = annotation_paths(Path(root), split)
+        annotations, pngs, images = dataset.paths
         return {
             "annotations": _hash(annotations.read_bytes()),
             "pngs": _hash_files(pngs),

@@ -169,13 +169,15 @@ SMALL = [
 
 @pytest.mark.parametrize("cached", [False, True])
 def test_the_command_ends_with_one_line_and_code_2(cached, tmp_path, capsys):
+    """The header of the image is good, and what follows is cut short."""
     streets = ToyStreet(4, size=(64, 96))
     samples = [replace(streets[i], image_id=i) for i in range(4)]
     for split in ("train", "val"):
-        write_coco_panoptic(tmp_path / "data", split, samples, streets.categories)
-    image = tmp_path / "data" / "train" / "000000000002.png"
-    image.write_bytes(image.read_bytes()[:-50])
-    words = ["train", "toy", *SMALL, f"data.cache={cached}", f"data={tmp_path / 'data'}"]
+        data = tmp_path / "data"
+        write_coco_panoptic(data, split, samples, streets.categories, suffix=".jpg")
+    image = data / "train" / "000000000002.jpg"
+    image.write_bytes(image.read_bytes()[:-300])
+    words = ["train", "toy", *SMALL, f"data.cache={cached}", f"data={data}"]
     assert main([*words, "--out", str(tmp_path / "run")]) == 2
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1, err
