@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pfpn.cli.command import Command, complain, image_bar, say
@@ -44,7 +44,8 @@ def _train(arguments: argparse.Namespace) -> int:
     config = override(read_preset(arguments.preset), arguments.settings)
     is_main = os.environ.get("RANK", "0") == "0"
     with stop_signals() as stop:
-        rows = train(config, arguments.out, resume=arguments.resume, stop=stop)
+        looking = _looking_bar(is_main)
+        rows = train(config, arguments.out, resume=arguments.resume, stop=stop, progress=looking)
         try:
             for row in _show_progress(log_rows(rows, arguments.out) if is_main else rows, is_main):
                 last = row
@@ -59,6 +60,26 @@ def _train(arguments: argparse.Namespace) -> int:
             hint = "; the same command with --resume goes on" if last["stopped"] else ""
             say(f"{done} after step {last['step']}: {arguments.out}{hint}")
     return stop.exit_code if last["stopped"] else 0
+
+
+def _looking_bar(is_main: bool) -> Callable[[int, int], None]:
+    """Return the function (done, all) that draws a bar while the files of a split are read."""
+    from tqdm import tqdm
+
+    bar = None
+
+    def show(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            on_terminal = is_main and sys.stderr.isatty()
+            options = {"desc": "files", "leave": False, "dynamic_ncols": True}
+            bar = tqdm(total=total, unit="image", disable=not on_terminal, **options)
+        bar.update(1)
+        if done == total:
+            bar.close()
+            bar = None
+
+    return show
 
 
 def _way_on(out: str) -> str:
@@ -102,12 +123,12 @@ def _show_progress(rows: Iterator[dict[str, Any]], is_main: bool) -> Iterator[di
     with tqdm(total=1.0, bar_format=layout, disable=not on_terminal, dynamic_ncols=True) as bar:
         first = 0.0
         for row in rows:
+            for note in row.get("notes", []):
+                bar.write(note, file=sys.stdout)
             if row["kind"] == "start":
                 max_steps = row["max_steps"]
                 bar.n = first = row["progress"]
                 bar.last_print_n = bar.initial = first
-                for note in row.get("notes", []):
-                    bar.write(note, file=sys.stdout)
             elif row["kind"] == "train":
                 text = _describe_step(row, max_steps)
                 bar.set_postfix_str(text, refresh=False)

@@ -269,13 +269,13 @@ def load_or_save(run: Run, loading: Iterator[Any], parts: int) -> list[Any]:
         return next_batches(loading, parts)
     except (BrokenImageError, LostWorkerError) as error:
         run.save()
-        tip = "The same command with --resume goes on"
+        tip = ""
         if isinstance(error, BrokenImageError):
             tip = (
-                "Mend the file, or leave out what is broken with data.skip_broken=true; the same "
+                ". Mend the file, or leave out what is broken with data.skip_broken=true; the same "
                 "command with --resume goes on"
             )
-        raise type(error)(f"{error}. Step {run.step} is saved. {tip}") from None
+        raise type(error)(f"{error}. Step {run.step} is saved{tip}") from None
 
 
 def check_finite(
