@@ -8,14 +8,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from pfpn.anchors import pyramid_anchors
 from pfpn.engine.checkpoint import Trained
 from pfpn.fpn import Pyramid
-from pfpn.model import PanopticFPN
 from pfpn.plot.palette import segment_colors
 from pfpn.predict import Prediction, predict, resize_image, resize_size
 from pfpn.quality import match_segments
-from pfpn.rpn import select_proposals
 from pfpn.structures import VOID, Category, Panoptic, Segment, things
 
 SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))  # steps (row, column) to the four neighbors
@@ -133,21 +130,8 @@ def trace_image(trained: Trained, image: UInt8[Tensor, "3 h w"]) -> Trace:
     stacked, sizes = model.stack([resized])
     stages = model.backbone(stacked)
     pyramid = model.fpn(stages)
-    proposals = _proposals(model, pyramid, sizes)
+    proposals = model.proposal_network.propose(pyramid, sizes)[0]
     return Trace(resized, stages, pyramid, proposals, predict(model, [resized], config)[0])
-
-
-def _proposals(
-    model: PanopticFPN, pyramid: Pyramid, sizes: list[tuple[int, int]]
-) -> Float[Tensor, "n 4"]:
-    c = model.config
-    anchors = pyramid_anchors(pyramid, c.anchor_sides, c.anchor_ratios, c.anchor_rounding)
-    logits, deltas = model.rpn_head(pyramid)
-    boxes, _ = select_proposals(
-        anchors, logits, deltas, sizes, max_per_level=c.test_proposals_per_level,
-        max_total=c.test_proposals, nms_threshold=c.rpn_nms_threshold,
-    )  # fmt: skip
-    return boxes[0]
 
 
 def strength(features: Float[Tensor, "1 c h w"]) -> Float[np.ndarray, "h w"]:
