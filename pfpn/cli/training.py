@@ -285,7 +285,7 @@ def _remove_run(output: "Output", run: "Path") -> None:
     with claim(run, "train"):  # nobody is training there
         for name in names:
             output.remove(name)
-    shutil.rmtree(run / KEPT)
+    shutil.rmtree(run / KEPT, ignore_errors=True)
     for folder in (*sorted((p for p in run.rglob("*") if p.is_dir()), reverse=True), run):
         folder.rmdir()
 
