@@ -48,6 +48,14 @@ def test_the_decorators_return_the_functions_as_they_are():
     assert double(3) == 6
 
 
+def test_cases_are_added_in_their_order():
+    add = Exercise(name="99.add", task="Add.", difficulty=1, minutes=1, hints=())
+    assert list(add.cases()) == []
+    add.case("small", 1, 2)
+    add.case("large", 10, 20)
+    assert list(add.cases()) == [Case("small", (1, 2)), Case("large", (10, 20))]
+
+
 def test_a_right_answer_gets_a_list_of_its_cases():
     right, text = report_on(lambda x: x + x)
     assert right
