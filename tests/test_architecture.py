@@ -83,7 +83,7 @@ ALLOWED = {
     "torchvision": ("boxes", "roi_align", "backbone", "zoo", "data", "cli.listing"),
     "pycocotools": ("data", "engine.evaluate"),
     "safetensors": ("zoo", "engine"),
-    "pickle": (),
+    "pickle": ("unpickle",),
     "panopticapi": (),
     "detectron2": (),
     "scipy": (),

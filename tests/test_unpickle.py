@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import pickletools
+import re
 import struct
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pfpn.unpickle import MAX_BYTES, MAX_STEPS, read_tensors
+from pfpn.unpickle import MAX_STEPS, _Unpickler, read_tensors
 
 ROOT = Path(__file__).resolve().parents[1]
 GIGABYTE = 10**9
@@ -165,10 +166,10 @@ def hostile_objects(target: Path) -> dict[str, tuple[object, str]]:
         "numpy.load": (Call(np.load, str(target), None, True), "numpy.*load"),
         "numpy.fromfile": (Call(np.fromfile, str(target)), "numpy.*fromfile"),
         "allocation": (Call(bytearray, 10 * GIGABYTE), r"builtin\w*\.bytearray"),
-        "array by call": (Call(np.ndarray, (10 * GIGABYTE,)), "numpy.ndarray"),
+        "array by call": (Call(np.ndarray, (10 * GIGABYTE,)), "expected a dict of arrays"),
         "objects": ({"a": np.array([system, None], dtype=object)}, "posix.system"),
-        "objects that do nothing": ({"a": np.array([None], dtype=object)}, "'O8'"),
-        "a module": (torch.nn.ReLU(), "torch.nn.modules.activation.ReLU"),
+        "objects that do nothing": ({"a": np.array([None], dtype=object)}, "O8"),
+        "a module": (torch.nn.ReLU(), r"'\\x81', an instruction"),  # NEWOBJ
         "a tensor": ({"a": torch.zeros(2)}, "torch._utils._rebuild_tensor_v2"),
     }
 
@@ -209,28 +210,46 @@ def test_a_pth_with_code_is_refused_by_name(case, zipped, tmp_path):
 def test_a_name_that_holds_a_known_one_is_another_name(tmp_path):
     for module, name in (("numpy.core", "os.system"), ("os", "numpy.dtype"), ("numpy", "dtype.x")):
         content = b"\x80\x02c" + f"{module}\n{name}\n.".encode()
-        with pytest.raises(ValueError, match="it wants to use"):
+        with pytest.raises(ValueError, match="it imports"):
             read_tensors(write(tmp_path / "w.pkl", content))
 
 
 @pytest.mark.parametrize(
-    ("content", "name"),
+    "content",
     [
-        (b"(Ctouch x\nposix\nsystem\no.", "no readable pickle|instruction"),
-        (b"(S'touch x'\niposix\nsystem\n.", "STRING|INST"),
-        (b"\x80\x02\x82\x01.", "EXT1"),
-        (b"\x80\x02Pabc\n.", "PERSID"),
-        (b"\x80\x02NQ.", "BINPERSID"),
-        (b"\x80\x05\x97.", "NEXT_BUFFER"),
-        (b"\x80\x02cnumpy\ndtype\n)\x81.", "NEWOBJ"),
-        (b"\x80\x04\x8f.", "EMPTY_SET"),
-        (b"\x80\x02I12\n.", "INT"),
-        (b"\x80\x02N2.", "DUP"),
+        b"(C\x07touch xcposix\nsystem\no.",  # OBJ
+        b"(S'touch x'\niposix\nsystem\n.",  # INST
+        b"\x80\x02\x82\x01.",  # EXT1
+        b"\x80\x02Pabc\n.",  # PERSID
+        b"\x80\x02NQ.",  # BINPERSID
+        b"\x80\x05\x97.",  # NEXT_BUFFER
+        b"\x80\x02cnumpy\ndtype\n)\x81.",  # NEWOBJ
+        b"\x80\x04\x8f.",  # EMPTY_SET
+        b"\x80\x02I12\n.",  # INT
+        b"\x80\x02N2.",  # DUP
+        b"\x80\x02N0.",  # POP
     ],
 )
-def test_instructions_that_arrays_do_not_need_are_refused_by_name(content, name, tmp_path):
-    with pytest.raises(ValueError, match=name):
+def test_instructions_that_arrays_do_not_need_are_refused(content, tmp_path):
+    with pytest.raises(ValueError, match="an instruction that arrays do not need"):
         read_tensors(write(tmp_path / "w.pkl", content))
+
+
+CHANGES = {  # BUILD of an imported name: would set attributes of this program's functions
+    "a function": b"\x80\x02c_codecs\nencode\n}U\x04nameU\x01xsb.",
+    "a class": b"\x80\x02cnumpy\nndarray\n}U\x0c__setstate__N" + b"sb.",
+    "by slots": b"\x80\x02cnumpy\ndtype\nN}U\x08__init__Ns\x86b.",
+    "from the memo": b"\x80\x02cnumpy\ndtype\nq\x00}U\x01ah\x00}b.",
+    "in a protocol of today": b"\x80\x04\x8c\x05numpy\x8c\x05dtype\x93\x94}b.",
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_what_is_imported_is_never_changed(case, tmp_path):
+    before = {name: dict(vars(value)) for name, value in _Unpickler.NAMES.items()}
+    with pytest.raises(ValueError, match="no weights"):
+        read_tensors(write(tmp_path / "w.pkl", CHANGES[case]))
+    assert {name: dict(vars(value)) for name, value in _Unpickler.NAMES.items()} == before
 
 
 # ------------------------------------------------------------------------------ broken files
@@ -276,27 +295,26 @@ def test_a_changed_byte_never_raises_anything_but_a_clear_error(zipped, tmp_path
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "found 0 bytes"),
+        (b"", "empty file"),
         (b"\x80\x04N.x", "1 bytes after its end"),
-        (b"\x80\x04N.", "found nonetype"),
-        (b"\x80\x04NN.", "2 values"),
-        (b"\x80\x04(N.", "at its end"),
-        (b"\x80\x04.", "0 values"),
-        (b"\x80\x040.", "not there"),
-        (b"\x80\x04t.", "mark"),
-        (b"\x80\x04h\x05.", "value 5"),
-        (b"\x80\x04Na.", "not there"),
-        (b"\x80\x04NNa.", "expected a list"),
-        (b"\x80\x04NNNs.", "expected a dict"),
-        (b"\x80\x04})Ns.", "neither text nor a number"),
-        (b"\x80\x04}(Nu.", "neither text nor a number"),
-        (b"\x80\x04}K\x01Ns.", "found an array named 1"),
-        (b"\x80\x04}\x8c\x01aNs.", "'a': found nonetype"),
-        (b"\x80\x04NNR.", "found a call of nonetype"),
-        (b"\x80\x04NNb.", "content of nonetype"),
-        (b"\x80\x04NN\x93.", "nonetype"),
-        (b"\x80\x04\x8c\x01a\x8c\x01b\x93.", "wants to use a.b"),
-        (b"<html>", "no readable pickle"),
+        (b"\x80\x04N.", "a file of NoneType, expected a dict"),
+        (b"\x80\x04(N.", "a file of NoneType"),
+        (b"\x80\x04.", "underflow"),
+        (b"\x80\x04t.", "index"),
+        (b"\x80\x04h\x05.", "BINGET of memo number 5"),
+        (b"\x80\x04q\x05.", "BINPUT of memo number 5"),
+        (b"\x80\x04\x94.", "MEMOIZE of memo number 0"),
+        (b"\x80\x04Na.", "APPEND of missing values"),
+        (b"\x80\x04}NNs.", "SETITEM of missing values, a name, or keys"),
+        (b"\x80\x04}(Ns.", "SETITEM of missing values"),
+        (b"\x80\x04})Ns.", "SETITEM of missing values"),
+        (b"\x80\x04}()Nu.", "SETITEMS of missing values"),
+        (b"\x80\x04}K\x01Ns.", "'1' is NoneType, expected an array"),
+        (b"\x80\x04}\x8c\x01aNs.", "'a' is NoneType, expected an array"),
+        (b"\x80\x04\x8c\x01a\x8c\x01b\x93.", "it imports a.b"),
+        (b"<html>", "byte 0 is '<'"),
+        (b"\x80", "needs 1 bytes, found 0 left"),
+        (b"\x80\x04cnumpy", "needs|index|no weights"),
     ],
 )
 def test_broken_files_are_told_apart(content, message, tmp_path):
@@ -344,19 +362,20 @@ def test_the_pickle_put_together_by_hand_is_a_good_one(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "code", "order", "message"),
     [
-        ("2500000000,1", "f4", "<", "expected 10000000000"),  # a 10 GB header
-        ("-1,2", "f4", "<", "expected numbers"),
-        (f"{2**61},{2**61}", "f4", "<", "found 8 bytes"),
-        (f"{2**63},0", "f4", "<", "expected numbers"),
-        (",".join(["1"] * 40), "f4", "<", "expected numbers"),
-        ("2", "O8", "|", "'O8'"),
-        ("2", "V4", "|", "'V4'"),
-        ("2", "f4", ">", "byte order '>'"),
+        ("2500000000,1", "f4", "<", "buffer is too small"),  # a 10 GB header
+        ("1", "f4", "<", "8 bytes for an array of 4"),
+        ("-1,2", "f4", "<", "negative"),
+        (f"{2**61},{2**61}", "f4", "<", "too big"),
+        (f"{2**63},0", "f4", "<", "no weights"),
+        (",".join(["1"] * 100), "f4", "<", "dimension"),
+        ("2", "O8", "|", "'|O8'"),
+        ("2", "V4", "|", "'|V4'"),
+        ("2", "f4", ">", "'>f4'"),
     ],
 )
 def test_headers_that_promise_what_is_not_there_are_refused(shape, code, order, message, tmp_path):
     path = write(tmp_path / "w.pkl", array_pickle(shape, b"12345678", code=code, order=order))
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         read_tensors(path)
 
 
@@ -520,7 +539,7 @@ def test_no_small_file_takes_much_memory(tmp_path):
     assert int(peak.split()[1]) < 150 << 20
 
 
-def test_reading_takes_at_most_twice_the_file(tmp_path):
+def test_reading_takes_at_most_three_times_the_file(tmp_path):
     state = {str(i): np.full(250_000, i, np.float32) for i in range(40)}  # 40 MB
     path = write(tmp_path / "w.pkl", pickle.dumps({"model": state}))
     read_tensors(path)
@@ -531,12 +550,4 @@ def test_reading_takes_at_most_twice_the_file(tmp_path):
     finally:
         tracemalloc.stop()
     assert float(tensors["7"].mean()) == 7
-    assert peak < 2.2 * path.stat().st_size
-
-
-def test_a_file_larger_than_any_model_is_not_even_opened(tmp_path):
-    path = tmp_path / "w.pkl"
-    with path.open("wb") as file:
-        file.truncate(MAX_BYTES + 1)  # sparse: takes no room
-    with pytest.raises(ValueError, match=f"expected 1..{MAX_BYTES}"):
-        read_tensors(path)
+    assert peak < 2.2 * path.stat().st_size  # the pages of the file itself are not counted
