@@ -9,7 +9,7 @@ from pfpn.course.ch07_surfaces.numbers import (
     expected_jaccard,
     minimize_expected_hinge,
 )
-from pfpn.course.check import Case, Exercise
+from pfpn.course.check import Exercise
 from pfpn.plot.landscape import normalize_filters
 from pfpn.plot.surface import TRUTHS, Truth
 
@@ -37,15 +37,11 @@ def _chord_excess(values: list) -> float:
     return max(value - at for value, at in zip(values, line, strict=True))
 
 
-@CHORD_EXCESS.examples
-def _chords() -> list[Case]:
-    return [
-        Case("a hill between two ends at 0", ([0.0, 3.0, 0.0],)),
-        Case("a hill on a slope", ([0.0, 2.0, 2.0, 3.0],)),
-        Case("a valley hangs below and does not count", ([1.0, 0.0, 0.0, 1.0],)),
-        Case("a valley deeper than the hill is high", ([0.0, 1.5, 0.0, -3.0, 0.0],)),
-        Case("a straight line", ([2.0, 1.0, 0.0],)),
-    ]
+CHORD_EXCESS.case("a hill between two ends at 0", [0.0, 3.0, 0.0])
+CHORD_EXCESS.case("a hill on a slope", [0.0, 2.0, 2.0, 3.0])
+CHORD_EXCESS.case("a valley hangs below and does not count", [1.0, 0.0, 0.0, 1.0])
+CHORD_EXCESS.case("a valley deeper than the hill is high", [0.0, 1.5, 0.0, -3.0, 0.0])
+CHORD_EXCESS.case("a straight line", [2.0, 1.0, 0.0])
 
 
 @CHORD_EXCESS.mistake(
@@ -105,15 +101,15 @@ def _count_wrong(labelling: tuple, truth: tuple) -> int:
     return sum(a != b for a, b in zip(labelling, truth, strict=True))
 
 
-@EXPECTED_JACCARD.examples
-def _labellings() -> list[Case]:
-    return [
-        Case("one sure truth, one of its two pixels is missed", ((1, 0), {(1, 1): 1.0})),
-        Case("right or wholly wrong", ((0, 1), {(0, 1): 0.75, (1, 0): 0.25})),
-        Case("nothing is said, and perhaps nothing is there", ((0, 0), {(0, 0): 0.4, (0, 1): 0.6})),
-        Case("four truths, all is said", ((1, 1), dict(zip(TRUTHS, MOSTLY_FULL, strict=True)))),
-        Case("three pixels", ((1, 1, 0), {(1, 0, 0): 0.5, (1, 1, 1): 0.3, (0, 0, 0): 0.2})),
-    ]
+EXPECTED_JACCARD.case("one sure truth, one of its two pixels is missed", (1, 0), {(1, 1): 1.0})
+EXPECTED_JACCARD.case("right or wholly wrong", (0, 1), {(0, 1): 0.75, (1, 0): 0.25})
+EXPECTED_JACCARD.case(
+    "nothing is said, and perhaps nothing is there", (0, 0), {(0, 0): 0.4, (0, 1): 0.6}
+)
+EXPECTED_JACCARD.case(
+    "four truths, all is said", (1, 1), dict(zip(TRUTHS, MOSTLY_FULL, strict=True))
+)
+EXPECTED_JACCARD.case("three pixels", (1, 1, 0), {(1, 0, 0): 0.5, (1, 1, 1): 0.3, (0, 0, 0): 0.2})
 
 
 @EXPECTED_JACCARD.mistake("This is the expected Jaccard index. The loss is 1 minus it.")
@@ -160,24 +156,20 @@ NORMALIZE_FILTERS = Exercise(
 NORMALIZE_FILTERS.answer(normalize_filters)
 
 
-@NORMALIZE_FILTERS.examples
-def _directions() -> list[Case]:
-    pair = (torch.tensor([[1.0, 0.0], [3.0, 4.0]]), torch.tensor([[3.0, 4.0], [0.0, 2.0]]))
-    return [
-        Case(
-            "one filter, as long as the weight",
-            (torch.tensor([[0.0, 2.0]]), torch.tensor([[3.0, 4.0]])),
-        ),
-        Case("two filters of a linear layer", pair),
-        Case(
-            "a small convolution",
-            (torch.arange(1.0, 9).view(2, 1, 2, 2), torch.ones(2, 1, 2, 2) * 2),
-        ),
-        Case(
-            "a filter of zeros does not move",
-            (torch.ones(2, 2), torch.tensor([[0.0, 0.0], [1.0, 0.0]])),
-        ),
-    ]
+NORMALIZE_FILTERS.case(
+    "one filter, as long as the weight", torch.tensor([[0.0, 2.0]]), torch.tensor([[3.0, 4.0]])
+)
+NORMALIZE_FILTERS.case(
+    "two filters of a linear layer",
+    torch.tensor([[1.0, 0.0], [3.0, 4.0]]),
+    torch.tensor([[3.0, 4.0], [0.0, 2.0]]),
+)
+NORMALIZE_FILTERS.case(
+    "a small convolution", torch.arange(1.0, 9).view(2, 1, 2, 2), torch.full((2, 1, 2, 2), 2.0)
+)
+NORMALIZE_FILTERS.case(
+    "a filter of zeros does not move", torch.ones(2, 2), torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+)
 
 
 @NORMALIZE_FILTERS.mistake(
@@ -232,17 +224,12 @@ def _best_scores(beliefs: tuple) -> tuple:
     return minimize_expected_hinge(beliefs).scores
 
 
-@BEST_SCORES.examples
-def _beliefs() -> list[Case]:
-    return [
-        Case("nothing is there, most probably", ((0.7, 0.1, 0.1, 0.1),)),
-        Case(
-            "each truth below one half, yet both pixels are worth saying",
-            ((0.1, 0.33, 0.42, 0.15),),
-        ),
-        Case("no labelling is good", (MOSTLY_EMPTY,)),
-        Case("no labelling is good, another one is best", (MOSTLY_FULL,)),
-    ]
+BEST_SCORES.case("nothing is there, most probably", (0.7, 0.1, 0.1, 0.1))
+BEST_SCORES.case(
+    "each truth below one half, yet both pixels are worth saying", (0.1, 0.33, 0.42, 0.15)
+)
+BEST_SCORES.case("no labelling is good", MOSTLY_EMPTY)
+BEST_SCORES.case("no labelling is good, another one is best", MOSTLY_FULL)
 
 
 @BEST_SCORES.mistake(
