@@ -62,7 +62,7 @@ def nearest_pair(colors, eye) -> float:
     return apart[np.triu_indices(len(lab), k=1)].min()
 
 
-def test_the_yardstick_knows_red_and_green():
+def test_the_color_distance_depends_on_the_cones():
     """Without the medium cones this pair is near, with all cones far."""
     pair = [(200, 60, 60), (110, 110, 50)]
     assert nearest_pair(pair, EYES["all cones"]) > 50
@@ -70,7 +70,7 @@ def test_the_yardstick_knows_red_and_green():
 
 
 @pytest.mark.parametrize("eye", EYES)
-def test_classes_of_the_drawn_world_are_told_apart_by_every_eye(eye):
+def test_classes_of_the_drawn_world_differ_with_and_without_each_kind_of_cone(eye):
     colors = class_colors(TOY_CATEGORIES)
     assert nearest_pair([colors[c.id] for c in TOY_CATEGORIES], EYES[eye]) > 20
 
@@ -100,7 +100,7 @@ def test_classes_without_a_color_get_spare_ones_by_ascending_id_however_they_are
     assert class_colors([a, b]) == class_colors([b, a]) == {2: SPARE_COLORS[0], 9: SPARE_COLORS[1]}
 
 
-def test_spare_colors_outlast_their_list():
+def test_there_are_more_spare_colors_than_in_their_list():
     many = [Category(i, f"class {i}", True) for i in range(3 * len(SPARE_COLORS))]
     colors = class_colors(many)
     assert len(set(colors.values())) == len(many)

@@ -1,4 +1,4 @@
-"""The first look in pictures: what three tasks say of one image, a probe, a map of the network."""
+"""The first look in pictures: one image in three tasks, a probe, a map of the network."""
 
 from collections.abc import Sequence
 from typing import Any
