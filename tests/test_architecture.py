@@ -4,6 +4,7 @@
 """
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -209,6 +210,14 @@ def test_no_room_imports_another():
         if room(name) and room(source.removeprefix("pfpn.")) not in ("", room(name))
     ]
     assert_none(crossings, "What two chapters use belongs to pfpn/plot, not to one of their rooms:")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "notebooks").rglob("[01]*.ipynb")), ids=lambda p: p.name
+)
+def test_a_notebook_imports_no_other_chapters_room(path):
+    rooms = set(re.findall(r"pfpn\.course\.ch(\d\d)_", path.read_text(encoding="utf-8")))
+    assert rooms <= {path.name[:2]}
 
 
 def test_numbers_are_computed_without_matplotlib():
