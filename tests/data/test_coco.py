@@ -518,7 +518,7 @@ def test_a_broken_json_is_refused_with_its_place(root, change, message):
     ("change", "message"),
     [
         (set_in("images", 0, "id", "../../holiday"), "a slash or backslash"),
-        (set_in("images", 0, "id", "/tmp/x"), "a slash or backslash"),
+        (set_in("images", 0, "id", "/etc/x"), "a slash or backslash"),
         (set_in("images", 0, "id", [7]), "found an image {"),
         (set_in("images", 0, "file_name", "../../holiday.png"), "only dots and spaces"),
         (set_in("images", 0, "file_name", "a\0b"), "a control character"),
@@ -571,7 +571,7 @@ def test_image_ids_may_be_names(tmp_path, suffix):
             assert_same(one, other)
 
 
-@pytest.mark.parametrize("bad", ["../../holiday", "/tmp/x", "a\0b"])
+@pytest.mark.parametrize("bad", ["../../holiday", "/etc/x", "a\0b"])
 def test_an_image_id_that_is_no_plain_name_is_not_written(bad, tmp_path):
     with pytest.raises(ValueError, match="expected a plain one"):
         write_coco_panoptic(tmp_path / "root", "val", [sample_of(bad)], CATEGORIES)
