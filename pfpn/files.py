@@ -217,10 +217,14 @@ def claim(folder: Path | str, by: str, name: str = "", *, wait: float = 0) -> It
     key = hashlib.sha256(name.encode()).hexdigest()[:16] if name else "folder"
     lock = FileLock(kept / f"{key}.lock", thread_local=False)
     with naming(folder):
-        while True:
+        for attempt in itertools.count():
             try:
                 kept.mkdir(parents=True, exist_ok=True)
                 lock.acquire(timeout=wait)
+            except FileNotFoundError:  # the one before wrote nothing and tidied up just now
+                if attempt > 100:
+                    raise
+                continue
             except Timeout:
                 raise ClaimedError(_holder(folder, name)) from None
             except (FileExistsError, NotADirectoryError) as error:
@@ -230,7 +234,7 @@ def claim(folder: Path | str, by: str, name: str = "", *, wait: float = 0) -> It
                     f"{folder}: found a file system without locks, expected one that has them. "
                     "Choose a folder on another disk"
                 ) from error
-            if os.path.exists(lock.lock_file):  # else the one before wrote nothing and tidied up
+            if os.path.exists(lock.lock_file):  # else it was tidied up after it had been opened
                 break
             lock.release()
     try:

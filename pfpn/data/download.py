@@ -17,13 +17,13 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from pfpn.files import temporary_beside, write_atomically
+from pfpn.files import KEPT, claim, naming, temporary_beside, write_atomically
 
 CHUNK = 1 << 20  # bytes read at once
 TIMEOUT = 30.0  # seconds without a byte after which a connection counts as broken
@@ -85,35 +85,46 @@ def fetch(
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    with _open_alone(part) as file:
+    with claim(path.parent, "download", path.name, wait=-1), naming(path):
         if path.exists():  # another process was faster
-            _discard(part)
             return path
-        transfer = _Transfer(url, path, file, part, size, progress, timeout)
-        for is_last in (False, True):
-            _until_whole(transfer, attempts, pause)
-            found, found_md5 = _sum_of(part), _sum_of(part, "md5") if md5 else ""
-            if found.startswith(sha256) and found_md5.startswith(md5):
-                break
-            transfer.restart()
-            if is_last:
-                _discard(part)
-                sums = f"SHA-256 {found}, expected {sha256}"
-                if found.startswith(sha256):
-                    sums = f"MD5 {found_md5}, expected {md5}..."
-                raise ValueError(
-                    f"{url}: found a file with {sums}, twice. "
-                    "Nothing was kept. Is a proxy or a login page in the way, or has the file "
-                    f"changed?{_by_hand(url, path)}"
-                )
-            _log.warning("%s came damaged; downloading it again", url)
-        file.flush()
-        os.fsync(file.fileno())
+        if part.exists() and part.stat().st_size and not _note_of(part).exists():
+            raise ValueError(
+                f"{part}: found a file of another origin, expected none or the beginning of a "
+                "download. Move it away"
+            )
+        with part.open("ab") as file:
+            transfer = _Transfer(url, path, file, part, size, progress, timeout)
+            found = _until_sound(transfer, part, attempts, pause, sha256, md5)
+            file.flush()
+            os.fsync(file.fileno())
         if not sha256:
             write_atomically(kept, f"{found}  {path.name}\n".encode())
-        part.replace(path)
+        part.replace(path)  # after it is closed, for Windows renames no open file
         _note_of(part).unlink(missing_ok=True)
     return path
+
+
+def _until_sound(
+    transfer: "_Transfer", part: Path, attempts: int, pause: float, sha256: str, md5: str
+) -> str:
+    """Transfer a file until its sums are right, at most twice; return its SHA-256."""
+    for is_last in (False, True):
+        _until_whole(transfer, attempts, pause)
+        found, found_md5 = _sum_of(part), _sum_of(part, "md5") if md5 else ""
+        if found.startswith(sha256) and found_md5.startswith(md5):
+            return found
+        transfer.restart()
+        if not is_last:
+            _log.warning("%s came damaged; downloading it again", transfer.url)
+    _discard(transfer.file, part)
+    sums = f"SHA-256 {found}, expected {sha256}"
+    if found.startswith(sha256):
+        sums = f"MD5 {found_md5}, expected {md5}..."
+    raise ValueError(
+        f"{transfer.url}: found a file with {sums}, twice. Nothing was kept. Is a proxy or a login "
+        f"page in the way, or has the file changed?{_by_hand(transfer.url, transfer.path)}"
+    )
 
 
 def check_sum(path: Path, *, sha256: str = "", md5: str = "") -> None:
@@ -261,9 +272,9 @@ class _Transfer:
         if tag.startswith("W/"):  # weak: the same meaning, not the same bytes
             tag = ""
         self.validator = tag or response.headers.get("Last-Modified", "")
-        if self.validator:
-            note = {"url": self.url, "validator": self.validator}
-            write_atomically(self.note, json.dumps(note).encode())
+        # Without a validator the part is of no use to another run, but the note says whose it is.
+        note = {"url": self.url, "validator": self.validator}
+        write_atomically(self.note, json.dumps(note).encode())
 
 
 def require_disk(folder: Path, num_bytes: int, purpose: str) -> None:
@@ -294,7 +305,8 @@ def _note_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
-def _discard(part: Path) -> None:
+def _discard(file: IO[bytes], part: Path) -> None:
+    file.close()
     part.unlink(missing_ok=True)
     _note_of(part).unlink(missing_ok=True)
 
@@ -311,24 +323,6 @@ def _kept_sum(kept: Path) -> str:
         return kept.read_text(encoding="utf-8").split()[0]
     except (OSError, IndexError):
         return ""
-
-
-@contextmanager
-def _open_alone(part: Path) -> Iterator[IO[bytes]]:
-    """Open a file to append to, for this process alone where the system can (not on Windows)."""
-    try:
-        from fcntl import LOCK_EX, flock
-    except ImportError:
-        with part.open("ab") as file:
-            yield file
-        return
-    while True:
-        with part.open("ab") as file:
-            flock(file, LOCK_EX)  # released when the file is closed
-            # Whoever held it before may have renamed or deleted it meanwhile.
-            if part.exists() and os.path.samestat(os.fstat(file.fileno()), part.stat()):
-                yield file
-                return
 
 
 # COCO. The sums are those of the archives as they are served since 2017.
@@ -408,38 +402,72 @@ def download_coco(
     needed = sum(2 * (panoptic if job == "panoptic" else images[job]).size for job in missing)
     require_disk(root, needed, f"{root}: COCO")
 
-    for job, truths in missing.items():
-        archive = panoptic if job == "panoptic" else images[job]
-        path = root / archive.url.rpartition("/")[2]
-        say(f"fetching {archive.url} ({archive.size / 1e9:.1f} GB)")
-        fetch(archive.url, path, sha256=archive.sha256, size=archive.size, progress=progress)
-        say(f"unpacking {path}")
-        if job == "panoptic":
-            for split in truths:
-                _unpack_truth(path, root / "annotations", f"panoptic_{split}", progress)
-        else:
-            with zipfile.ZipFile(path) as packed:
-                unpack_folder(packed, job, ".jpg", root / job, progress)
-        path.unlink()
+    if missing:
+        with claim(root, "download"):
+            for job, truths in missing.items():
+                _fetch_and_unpack(
+                    panoptic if job == "panoptic" else images[job], root, job, truths, progress, say
+                )
     return wanted
 
 
+def _fetch_and_unpack(
+    archive: Archive,
+    root: Path,
+    job: str,
+    truths: list[str],
+    progress: Progress | None,
+    say: Callable[[str], object],
+) -> None:
+    """Fetch one archive, unpack it, and delete it unless somebody else put it there.
+
+    Args:
+        archive: to fetch.
+        root: the data set's folder.
+        job: "panoptic", or the split whose images it holds.
+        truths: the splits whose truth is wanted of it.
+        progress: see `fetch`.
+        say: called with what is being done.
+    """
+    path = root / archive.url.rpartition("/")[2]
+    fetched = _own_folder(root) / f"{path.name}.fetched"
+    if not path.exists():  # else it was put there by hand
+        fetched.touch()
+    say(f"fetching {archive.url} ({archive.size / 1e9:.1f} GB)")
+    fetch(archive.url, path, sha256=archive.sha256, size=archive.size, progress=progress)
+    say(f"unpacking {path}")
+    if job == "panoptic":
+        for split in truths:
+            _unpack_truth(path, root / "annotations", f"panoptic_{split}", progress)
+    else:
+        with zipfile.ZipFile(path) as packed:
+            unpack_folder(packed, job, ".jpg", root / job, progress)
+    if fetched.exists():
+        path.unlink()
+        fetched.unlink()
+
+
 def _unpack_truth(path: Path, folder: Path, name: str, progress: Progress | None) -> None:
-    """Unpack NAME.json, and the PNGs of NAME.zip, an archive within the archive."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Unpack NAME.json, and the PNGs of NAME.zip, an archive within the archive.
+
+    What is there already is left as it is.
+    """
     with zipfile.ZipFile(path) as outer:
         for member in (f"annotations/{name}.json", f"annotations/{name}.zip"):
             if member not in outer.namelist():
                 raise ValueError(f"{path}: found no {member} in it. Is it COCO's panoptic archive?")
-        within = folder / f"{name}.zip.part"
+        within = _own_folder(folder) / f"{name}.zip.part"
         try:
             _copy_member(outer, f"annotations/{name}.zip", within)
             with zipfile.ZipFile(within) as inner:
                 unpack_folder(inner, name, ".png", folder / name, progress)
         finally:
             within.unlink(missing_ok=True)
-        with temporary_beside(folder / f"{name}.json") as temporary:
-            _copy_member(outer, f"annotations/{name}.json", temporary)
+            with suppress(OSError):  # if nothing else is in it
+                within.parent.rmdir()
+        if not (folder / f"{name}.json").exists():
+            with temporary_beside(folder / f"{name}.json") as temporary:
+                _copy_member(outer, f"annotations/{name}.json", temporary)
 
 
 def unpack_folder(
@@ -457,18 +485,27 @@ def unpack_folder(
         return
     total, done = sum(m.file_size for m in members), 0
     require_disk(target.parent, total, f"{target}: unpacking")
-    unfinished = target.with_name(f"{target.name}.part")
-    unfinished.mkdir(parents=True, exist_ok=True)
+    unfinished = _own_folder(target.parent) / f"{target.name}.part"
+    unfinished.mkdir(exist_ok=True)
     for member in members:
         _copy_member(packed, member, unfinished / member.filename.rpartition("/")[2])
         done += member.file_size
         if progress is not None:
             progress(done, total)
     unfinished.replace(target)
+    with suppress(OSError):  # if nothing else is in it
+        unfinished.parent.rmdir()
+
+
+def _own_folder(folder: Path) -> Path:
+    """Return a folder below `folder` where no file is but pfpn's own."""
+    path = folder / KEPT
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _copy_member(packed: zipfile.ZipFile, member: zipfile.ZipInfo | str, path: Path) -> None:
-    with packed.open(member) as source, path.open("wb") as target:
+    with naming(path), packed.open(member) as source, path.open("wb") as target:
         shutil.copyfileobj(source, target, CHUNK)
 
 
