@@ -24,6 +24,11 @@ MAX_PIXELS = 178_956_970  # of one image; the number at which Pillow refuses to 
 PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 UPRIGHT = 1  # EXIF's number for an image that is stored as it is to be seen
 _ORIENTATION = 0x0112  # EXIF's tag for it
+try:  # the extra "fast": about twice as fast as Pillow on the RGB PNGs that id maps are
+    from pyspng import load as fast_decoder
+except ImportError:
+    fast_decoder = None
+
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by color type
 _MAX_INFLATION = 1032  # bytes that zlib can make of one
 
@@ -144,6 +149,13 @@ def _decode_id_map(content: bytes) -> np.ndarray:
     raw_bytes = height * (1 + width * depth * _PNG_CHANNELS.get(color, 1) // 8)
     if raw_bytes > _MAX_INFLATION * len(content) and header[12] == 0:  # not interlaced
         raise _BadPngError(f"too few bytes for {height} x {width} pixels", "a whole PNG")
+    if fast_decoder is not None and color == 2 and header[12] == 0:
+        try:
+            packed = fast_decoder(content, format="RGBA").tobytes()
+            ids = np.frombuffer(packed, dtype="<u4").reshape(height, width) & MAX_ID
+            return ids.view(np.int32)
+        except RuntimeError:
+            pass  # Pillow has the last word on a file that is broken, and says what is wrong
     try:
         # (torchvision 0.29 decodes 1.4 times as fast, but palettes wrongly, and it crashes the
         # process where rows are missing.)
