@@ -1,7 +1,5 @@
 """Classify proposals and refine their boxes."""
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -117,14 +115,3 @@ def detect(
     score = scores[proposal, label]
     keep = batched_nms(box, score, label, nms_threshold)[:max_detections]
     return box[keep], score[keep], label[keep], proposal[keep]
-
-
-def cat_matched(
-    values: Sequence[Float[Tensor, "_n *d"]], index: Sequence[Int[Tensor, " _k"]]
-) -> Float[Tensor, "k *d"]:
-    """Return the matched rows of each image, joined over the batch; zeros where it has no truth."""
-    rows = [
-        v[i] if len(v) else v.new_zeros((len(i), *v.shape[1:]))
-        for v, i in zip(values, index, strict=True)
-    ]
-    return torch.cat(rows)

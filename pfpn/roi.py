@@ -38,9 +38,7 @@ def pool(
     sampling_ratio: int = 0,
     aligned: bool = True,
 ) -> Float[Tensor, "k c size size"]:
-    """Return the features of all boxes, image after image, on `size` x `size` bins each.
-
-    Each box is pooled from its own level.
+    """Return the features of all boxes, each from its own level, on `size` x `size` bins.
 
     Args:
         pyramid: p2..p5 of the whole batch.

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from pfpn.box_head import BoxHead, box_losses, box_targets, cat_matched, detect
+from pfpn.box_head import BoxHead, box_losses, box_targets, detect
 from pfpn.fpn import Pyramid
 from pfpn.mask_head import MaskHead, mask_loss, mask_targets
 from pfpn.model_config import ModelConfig
@@ -34,7 +35,9 @@ class RoiHeads:
         sampled = [self._sample(*pair, rng) for pair in zip(proposals, truths, strict=True)]
         rois, labels, matched = map(list, zip(*sampled, strict=True))
         class_logits, deltas = self.box_head(self.pool(pyramid, rois, self.config.box_bins))
-        gt_boxes = cat_matched([truth.boxes for truth in truths], matched)
+        # With a row of zeros, which the background of an image without objects is matched to.
+        padded = [F.pad(truth.boxes, (0, 0, 0, 1)) for truth in truths]
+        gt_boxes = torch.cat([boxes[index] for boxes, index in zip(padded, matched, strict=True)])
         class_loss, box_loss = box_losses(
             class_logits, deltas, torch.cat(rois), torch.cat(labels), gt_boxes
         )

@@ -115,10 +115,24 @@ def select_proposals(
         boxes = clip(boxes, size)  # after which an infinite box is empty; NaN is not nonempty
         valid = scores.isfinite() & is_nonempty(boxes)
         boxes, scores, levels = boxes[valid], scores[valid], levels[valid]
-        keep = batched_nms(boxes, scores, levels, nms_threshold)[:max_total]
+        keep = _best_after_nms(boxes, scores, levels, nms_threshold, max_total)
         proposals.append(boxes[keep])
         proposal_logits.append(scores[keep])
     return proposals, proposal_logits
+
+
+def _best_after_nms(
+    boxes: Tensor, scores: Tensor, levels: Tensor, threshold: float, num: int
+) -> Tensor:
+    """Return the indices of the first `num` boxes that NMS within levels keeps, best first."""
+    order = scores.argsort(descending=True, stable=True)
+    # Only better boxes suppress a box, and time grows with the square: first try the best few.
+    for tried in (2 * num, len(order)):
+        best = order[:tried]
+        keep = batched_nms(boxes[best], scores[best], levels[best], threshold)[:num]
+        if len(keep) == num:
+            break
+    return best[keep]
 
 
 @dataclass(frozen=True, slots=True)

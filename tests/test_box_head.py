@@ -9,7 +9,6 @@ from pfpn.box_head import (
     BoxHead,
     box_losses,
     box_targets,
-    cat_matched,
     detect,
 )
 from pfpn.boxes import encode
@@ -309,9 +308,3 @@ def test_perfect_outputs_detect_the_true_boxes(rng):
     logits = torch.stack([torch.arange(5.0, 0, -1), torch.zeros(5)], dim=1)
     boxes, _, _, _ = detect(logits, deltas, proposals, (64, 96), **LIMITS | {"nms_threshold": 1.0})
     assert_close(boxes, truth, rtol=1e-4, atol=1e-3)
-
-
-def test_matched_rows_are_gathered_image_by_image():
-    values = [torch.tensor([[1.0], [2.0]]), torch.zeros(0, 1), torch.tensor([[3.0]])]
-    index = [torch.tensor([1, 0, 1]), torch.tensor([0, 0]), torch.tensor([0])]
-    assert cat_matched(values, index)[:, 0].tolist() == [2, 1, 2, 0, 0, 3]

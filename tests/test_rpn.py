@@ -5,11 +5,12 @@ import torch
 from torch.testing import assert_close
 
 from pfpn.anchors import pyramid_anchors
-from pfpn.boxes import encode
+from pfpn.boxes import batched_nms, encode
 from pfpn.rpn import (
     RPN_BOX_WEIGHTS,
     ProposalNetwork,
     RPNHead,
+    _best_after_nms,
     rpn_losses,
     select_proposals,
 )
@@ -186,6 +187,31 @@ def test_limits_per_level_and_in_all():
         *twice, [(99, 999)], **LIMITS | {"max_per_level": 4, "max_total": 3}
     )
     assert scores.tolist() == [5, 4, 3]
+
+
+@pytest.mark.parametrize("num", [0, 1, 5, 40, 1000])
+@pytest.mark.parametrize("spread", [4, 60])  # pixels: nearly all suppress each other, or few
+def test_the_best_after_nms_are_the_first_of_nms(num, spread, rng):
+    boxes = random_boxes(150, rng, size=(20, 20)) + spread * torch.rand((150, 1), generator=rng)
+    scores = torch.randint(0, 30, (150,), generator=rng) / 30  # with ties
+    levels = torch.randint(0, 2, (150,), generator=rng)
+    kept = batched_nms(boxes, scores, levels, 0.3)
+    assert 5 < len(kept) < 150
+    assert torch.equal(_best_after_nms(boxes, scores, levels, 0.3, num), kept[:num])
+
+
+def test_nms_looks_at_all_boxes_only_if_the_best_do_not_suffice(rng, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(
+        "pfpn.rpn.batched_nms",
+        lambda boxes, *rest: sizes.append(len(boxes)) or batched_nms(boxes, *rest),
+    )
+    boxes = torch.cat([random_boxes(1, rng).expand(50, 4), 100 + random_boxes(50, rng)])
+    levels = torch.zeros(100, dtype=torch.int64)
+    _best_after_nms(boxes, torch.arange(100.0), levels, 0.9, 10)
+    assert sizes == [20]
+    _best_after_nms(boxes, -torch.arange(100.0), levels, 0.9, 10)  # the best are all alike
+    assert sizes == [20, 20, 100]
 
 
 def test_proposals_with_infinite_logits_are_dropped():
