@@ -158,7 +158,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
     require_within(arguments, 1, MOST, "workers")
     with ExitStack() as stack:
-        if arguments.json:
+        if arguments.json is not None:
             inputs = (arguments.gt, arguments.pred)
             output = stack.enter_context(claim_file(arguments.json, "score", inputs))
         with count_bar() as progress:
@@ -171,7 +171,7 @@ def _score(arguments: argparse.Namespace) -> int:
                 progress=progress,
                 say=complain,
             )
-        if arguments.json:
+        if arguments.json is not None:
             text = json.dumps(result.as_dict(), indent=2) + "\n"
             output.write(Path(arguments.json).name, text.encode())
     say(format_table(result, per_class=arguments.per_class))

@@ -153,9 +153,11 @@ def _open_outputs(
     from pfpn.files import Output, claim, claim_file
 
     scores, writer = None, None
-    if is_main and arguments.json:
+    if is_main and arguments.json is not None:
         scores = stack.enter_context(claim_file(arguments.json, "evaluate", [arguments.weights]))
-    if arguments.save:
+    if arguments.save is not None:
+        if not arguments.save:
+            raise ValueError("--save: found no name, expected that of a folder")
         folder = Path(arguments.save)
         if isinstance(dataset, CocoPanoptic):
             _require_elsewhere(folder, dataset.paths)
@@ -163,7 +165,7 @@ def _open_outputs(
         distributed.wait_for_all()
         output = is_there or Output(folder, "evaluate")
         writer = PredictionWriter(output, dataset.categories, f"../{_name(folder)}.json")
-        others = [arguments.json] if arguments.json else []
+        others = [] if arguments.json is None else [arguments.json]
         image_ids = getattr(dataset, "image_ids", ())[:num_images]
         writer.prepare(image_ids, others, is_main=is_main)
         distributed.wait_for_all()

@@ -33,6 +33,7 @@ from pfpn.data.categories import (
 )
 from pfpn.data.images import (
     MAX_ID,
+    MAX_PIXELS,
     UPRIGHT,
     Finding,
     FormatError,
@@ -566,9 +567,9 @@ def image_findings(entry: Any, file: str, before: Mapping[Any, Any]) -> Iterator
         found += f" ({problem})" if isinstance(entry.get("file_name"), str) else ""
         yield Finding(file, number, None, found, "the name of its file")
     for key in ("height", "width"):
-        if type(entry.get(key)) is not int or entry[key] < 1:
+        if type(entry.get(key)) is not int or not 1 <= entry[key] <= MAX_PIXELS:
             found = f"an image with {key} {shorten(entry.get(key))}"
-            yield Finding(file, number, None, found, "pixels, at least 1")
+            yield Finding(file, number, None, found, f"pixels, 1 to {MAX_PIXELS}")
 
 
 class CocoWriter:
