@@ -49,8 +49,14 @@ def run(words, cwd, **options):
     )
 
 
-@pytest.mark.parametrize("sent", NAMES, ids=NAMES.get)
-@pytest.mark.parametrize("name", WRITING)
+CASES = [("toy", sent) for sent in NAMES] + [
+    ("predict", signal.SIGTERM),
+    ("evaluate", signal.SIGINT),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "sent"), CASES)
 def test_a_signal_ends_a_command_with_one_line_and_nothing_half_written(name, sent, world):
     done = run(["-c", PROGRAM, str(int(sent)), *WRITING[name]], world)
     assert done.returncode == 128 + sent
