@@ -330,6 +330,26 @@ def test_every_module_class_and_public_function_says_what_it_is_for():
     assert_none(violations, "These lack a docstring:")
 
 
+LONG_FUNCTIONS = {"engine.train: train": 110}  # the loop, which is meant to be read whole
+MAX_FUNCTION_LINES, MAX_MEDIAN_LINES = 60, 12
+
+
+def test_functions_are_short():
+    lengths = {
+        (name, node.name, node.lineno): (node.end_lineno or 0) - node.lineno + 1
+        for name in FILES
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    long = [
+        f"{name}:{line}: {function} has {length} lines"
+        for (name, function, line), length in lengths.items()
+        if length > LONG_FUNCTIONS.get(f"{name}: {function}", MAX_FUNCTION_LINES)
+    ]
+    assert_none(long, f"A function has at most {MAX_FUNCTION_LINES} lines:")
+    assert statistics.median(lengths.values()) <= MAX_MEDIAN_LINES
+
+
 def test_the_core_can_be_read_in_one_sitting():
     lines = {
         name: len(FILES[name].read_text(encoding="utf-8").splitlines())

@@ -76,16 +76,7 @@ def check(
     seen: set[Any] = set()
     pngs: set[str] = set()
     for done, (annotation, found) in enumerate(ordered_map(check_one, annotations, workers), 1):
-        image_id, png = image_id_of(annotation), annotation.get("file_name")
-        if image_id is not None and image_id in seen:
-            expected = "one annotation per image"
-            findings.append(Finding(file, image_id, None, "a second annotation", expected))
-        if isinstance(png, str) and png in pngs:
-            found_ = f"{printable(png)} used twice"
-            found.append(Finding(file, image_id, None, found_, "a PNG of its own"))
-        seen.add(image_id)
-        if isinstance(png, str):
-            pngs.add(png)
+        findings += _repetitions(annotation, file, seen, pngs)
         findings += found
         if progress is not None:
             progress(done, len(annotations))
@@ -95,12 +86,27 @@ def check(
             findings.append(Finding(file, image_id, None, found_, "one per image"))
             findings += _image_file_findings(image, {}, folders)
     findings += _aliases(images, folders)
-    used = {folders.find(name) for name in names}
     if "folders" in content:  # shared with other splits, whose files this list does not name
         return findings
+    used = {folders.find(name) for name in names}
     findings += _orphans(png_folder, {png_folder / png for png in pngs if _is_path(png)}, (".png",))
     findings += _orphans(image_folder, used, IMAGE_SUFFIXES)
     return findings
+
+
+def _repetitions(
+    annotation: Mapping[str, Any], file: str, seen: set[Any], pngs: set[str]
+) -> Iterator[Finding]:
+    """Yield whether the image or the PNG came before; add them to those that did."""
+    image_id, png = image_id_of(annotation), annotation.get("file_name")
+    if image_id is not None and image_id in seen:
+        yield Finding(file, image_id, None, "a second annotation", "one annotation per image")
+    seen.add(image_id)
+    if isinstance(png, str):
+        if png in pngs:
+            found = f"{printable(png)} used twice"
+            yield Finding(file, image_id, None, found, "a PNG of its own")
+        pngs.add(png)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pfpn.data.categories import LabelMap, parse_categories, shorten
 from pfpn.data.coco import (
@@ -73,10 +74,7 @@ def score_files(
         gt, pred = gt_by_id[image_id], pred_by_id[image_id]
         gt_png, gt_ids = _read(gt, gt_json, gt_dir)
         pred_png, pred_ids = _read(pred, pred_json, pred_dir)
-        if gt_ids.shape != pred_ids.shape:
-            found = f"height and width {tuple(pred_ids.shape)}"
-            expected = f"{tuple(gt_ids.shape)} as in {gt_png}"
-            raise FormatError(Finding(str(pred_png), image_id, None, found, expected))
+        _require_same_size(image_id, gt_png, gt_ids, pred_png, pred_ids)
         overlaps = count_overlaps(gt_ids, pred_ids)
         _require_sound(gt, gt_json, gt_png, labels, overlaps.gt_areas, is_truth=True)
         _require_sound(pred, pred_json, pred_png, labels, overlaps.pred_areas, is_truth=False)
@@ -86,10 +84,7 @@ def score_files(
             overlaps,
         )
 
-    # Each image frees some megabytes. glibc would give them back to the system and have them zeroed
-    # page by page for the next image, a third of all time; once a larger block has been freed, it
-    # keeps them. (Nothing is written to this one, so it costs nothing.)
-    np.empty(31 << 20, dtype=np.uint8)
+    _keep_freed_memory()
     quality = PanopticQuality(labels.categories)
     matched = ordered_map(match_image, gt_by_id, workers)  # in the truth's order: same rounding
     for done, (_, matches) in enumerate(matched, 1):
@@ -97,6 +92,25 @@ def score_files(
         if progress is not None:
             progress(done, len(gt_by_id))
     return quality.result()
+
+
+def _require_same_size(
+    image_id: int | str, gt_png: Path, gt_ids: Tensor, pred_png: Path, pred_ids: Tensor
+) -> None:
+    if gt_ids.shape != pred_ids.shape:
+        found = f"height and width {tuple(pred_ids.shape)}"
+        expected = f"{tuple(gt_ids.shape)} as in {gt_png}"
+        raise FormatError(Finding(str(pred_png), image_id, None, found, expected))
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep the megabytes that each image frees.
+
+    It would give them back to the system and have them zeroed page by page for the next image, a
+    third of all time; once a larger block has been freed, it keeps them. Nothing is written to this
+    one, so it costs nothing.
+    """
+    np.empty(31 << 20, dtype=np.uint8)
 
 
 def _folder(json_path: Path, folder: Path | str | None) -> Path:

@@ -196,20 +196,7 @@ def divide_dataset(
         folders = content.get("folders") or {
             key: folder.relative_to(root).as_posix() for key, folder in plain.items()
         }
-        categories = parse_categories(content.get("categories"), str(root / lists[source]))
-        columns = {category.id: i for i, category in enumerate(categories)}
-        counts = np.zeros((len(content["annotations"]), len(categories)))
-        for row, annotation in zip(counts, content["annotations"], strict=True):
-            for segment in annotation["segments_info"]:
-                row[columns[segment["category_id"]]] += 1
-        division = divide(
-            [str(annotation["file_name"]) for annotation in content["annotations"]],
-            [category.name for category in categories],
-            counts,
-            val=val,
-            seed=seed,
-            group=group,
-        )
+        division = _divide_list(content, str(root / lists[source]), val, seed, group)
         written = [*names, *([WHOLE] if source in names else [])]
         for name in written:
             _adopt(output, lists[name], root)
@@ -222,6 +209,20 @@ def divide_dataset(
             keep = [is_val == is_part for is_val in division.is_val]
             output.write(lists[name], json.dumps(subset(content, keep, folders)).encode())
     return division
+
+
+def _divide_list(
+    content: Mapping[str, Any], where: str, val: float, seed: int, group: str | None
+) -> Division:
+    categories = parse_categories(content.get("categories"), where)
+    columns = {category.id: i for i, category in enumerate(categories)}
+    counts = np.zeros((len(content["annotations"]), len(categories)))
+    for row, annotation in zip(counts, content["annotations"], strict=True):
+        for segment in annotation["segments_info"]:
+            row[columns[segment["category_id"]]] += 1
+    names = [str(annotation["file_name"]) for annotation in content["annotations"]]
+    classes = [category.name for category in categories]
+    return divide(names, classes, counts, val=val, seed=seed, group=group)
 
 
 def _adopt(output: Output, name: str, root: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pfpn.data.categories import LabelMap, categories_to_json
-from pfpn.data.coco import make_annotation, write_id_map
+from pfpn.data.coco import IMAGE_SUFFIXES, make_annotation
 from pfpn.data.formats.classes import ClassEntry, propose, read_classes, to_categories, to_toml
 from pfpn.data.formats.coco_instances import CocoInstances
 from pfpn.data.formats.label_images import Cityscapes, SemanticImages, TwoChannels, VocImages
@@ -26,6 +26,7 @@ from pfpn.data.formats.labelme import LabelMe
 from pfpn.data.formats.mask_folder import MaskFolder
 from pfpn.data.formats.regions import Losses, Picture, compose
 from pfpn.data.formats.source import Options, Reader
+from pfpn.data.images import encode_id_map
 from pfpn.files import Output, name_problem, printable, require_distinct
 
 CLASSES = "classes.toml"
@@ -140,26 +141,17 @@ def import_pictures(
         order: how overlaps are settled, see `regions.compose`.
         on_picture: called after each picture.
     """
-    problem = name_problem(split)
-    if problem:
-        raise ValueError(f"split {split!r}: found {problem}, expected a plain name")
     categories, category_ids = to_categories(entries)
     if not categories:
         raise ValueError("classes: found only ignored ones, expected a thing or stuff")
+    labels, index = LabelMap(tuple(categories)), f"annotations/panoptic_{split}.json"
     pictures = list(reader)
-    for picture in pictures:
-        problem = name_problem(picture.name)
-        if problem:
-            raise ValueError(f"picture {picture.name!r}: found {problem}, expected a plain name")
-    require_distinct((picture.name for picture in pictures), "pictures")
-    labels = LabelMap(tuple(categories))
-    index = f"annotations/panoptic_{split}.json"
+    _require_names(pictures, split, output)
     output.remove(index)
     report = Report()
     images: list[Mapping[str, Any]] = []
     annotations: list[Mapping[str, Any]] = []
-    before = set(output.names())
-    kept = {CLASSES, index}
+    before, kept = set(output.names()), {CLASSES, index}
     for number, picture in enumerate(pictures, start=1):
         try:
             content, suffix = _photograph(picture)
@@ -172,28 +164,37 @@ def import_pictures(
             continue
         losses.problems += picture.problems
         report.losses[picture.name] = losses
-        annotation = make_annotation(panoptic, number, f"{picture.name}.png", labels)
         truth, image = f"annotations/panoptic_{split}/{picture.name}.png", picture.name + suffix
-        with output.file(truth) as temporary:
-            write_id_map(temporary, panoptic.id_map)
+        output.write(truth, encode_id_map(panoptic.id_map))
         output.write(f"{split}/{image}", content)
         kept |= {truth, f"{split}/{image}"}
         height, width = picture.size
         images.append({"id": number, "file_name": image, "height": height, "width": width})
-        annotations.append(annotation)
+        annotations.append(make_annotation(panoptic, number, f"{picture.name}.png", labels))
         on_picture()
     report.written = len(images)
-    stale = (f"annotations/panoptic_{split}/", f"{split}/")
-    for name in before - kept:
-        if name.startswith(stale):
+    for name in sorted(before - kept):  # of pictures that the source no longer has
+        if name.startswith((f"annotations/panoptic_{split}/", f"{split}/")):
             output.remove(name)
-    listing = {
-        "images": images,
-        "annotations": annotations,
-        "categories": categories_to_json(categories),
-    }
+    plain = categories_to_json(categories)
+    listing = {"images": images, "annotations": annotations, "categories": plain}
     output.write(index, json.dumps(listing).encode())
     return report
+
+
+def _require_names(pictures: Sequence[Picture], split: str, output: Output) -> None:
+    """Raise ValueError, before anything is written, where a name or a file is in the way."""
+    for what, name in [("split", split), *(("picture", p.name) for p in pictures)]:
+        problem = name_problem(name)
+        if problem:
+            raise ValueError(f"{what} {name!r}: found {problem}, expected a plain name")
+    require_distinct((picture.name for picture in pictures), "pictures")
+    names = [f"annotations/panoptic_{split}.json"]
+    for picture in pictures:
+        names.append(f"annotations/panoptic_{split}/{picture.name}.png")
+        names += [f"{split}/{picture.name}{suffix}" for suffix in IMAGE_SUFFIXES]
+    inputs = [picture.image for picture in pictures if isinstance(picture.image, Path)]
+    output.require_free(names, inputs)
 
 
 def _photograph(picture: Picture) -> tuple[bytes, str]:

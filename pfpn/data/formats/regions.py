@@ -107,28 +107,21 @@ def compose(
     if order not in ORDERS:
         raise ValueError(f"order: found {order!r}, expected one of {ORDERS}")
     losses = Losses()
-    ordered = sorted(regions, key=lambda region: not region.is_base)
-    if order == "area":
-        ordered.sort(key=lambda region: (not region.is_base, -int(region.mask.sum())))
     owner = np.zeros(size, dtype=np.int32)  # number of the topmost region, from 1
     ids: list[int] = [VOID]  # segment id by that number
+    areas = [0]
     segments: dict[int, Segment] = {}
     stuff_ids: dict[int, int] = {}
-    areas = [0]
-    for region in ordered:
-        if region.mask.shape != tuple(size):
-            raise ValueError(
-                f"region of class {region.class_key!r}: found a mask of {region.mask.shape} "
-                f"pixels, expected {tuple(size)} as the picture (height, width)"
-            )
+    for region in _in_order(regions, order):
+        _require_size(region, size)
         area = int(np.count_nonzero(region.mask))
         losses.clipped += bool(region.outside and area)
         if area == 0:
             losses.empty += 1
             continue
-        category_id = category_ids.get(region.class_key)
         owner[region.mask] = len(ids)
         areas.append(area)
+        category_id = category_ids.get(region.class_key)
         if category_id is None:
             losses.ignored += 1
             ids.append(VOID)
@@ -139,6 +132,33 @@ def compose(
             segment_id = stuff_ids.setdefault(category_id, segment_id)
         segments.setdefault(segment_id, segment)
         ids.append(segment_id)
+    _count_covered(losses, ids, areas, owner)
+    id_map = np.asarray(ids, dtype=np.int64)[owner]
+    present = set(np.unique(id_map).tolist())
+    kept = tuple(segment for number, segment in segments.items() if number in present)
+    return Panoptic(torch.from_numpy(id_map), kept), losses
+
+
+def _in_order(regions: Iterable[Region], order: str) -> list[Region]:
+    """Return regions as they are painted, the lowest first."""
+    ordered = sorted(regions, key=lambda region: not region.is_base)
+    if order == "area":
+        ordered.sort(key=lambda region: (not region.is_base, -int(region.mask.sum())))
+    return ordered
+
+
+def _require_size(region: Region, size: tuple[int, int]) -> None:
+    if region.mask.shape != tuple(size):
+        raise ValueError(
+            f"region of class {region.class_key!r}: found a mask of {region.mask.shape} "
+            f"pixels, expected {tuple(size)} as the picture (height, width)"
+        )
+
+
+def _count_covered(
+    losses: Losses, ids: Sequence[int], areas: Sequence[int], owner: np.ndarray
+) -> None:
+    """Count which regions later ones cover, wholly or in part."""
     visible = np.bincount(owner.ravel(), minlength=len(ids))
     for number in range(1, len(ids)):
         lost = areas[number] - int(visible[number])
@@ -147,10 +167,6 @@ def compose(
             losses.overlapped += 0 < lost < areas[number]
             losses.overlapped_pixels += lost if lost < areas[number] else 0
             losses.kept += lost < areas[number]
-    id_map = np.asarray(ids, dtype=np.int64)[owner]
-    present = set(np.unique(id_map).tolist())
-    kept = tuple(segment for number, segment in segments.items() if number in present)
-    return Panoptic(torch.from_numpy(id_map), kept), losses
 
 
 def connected_regions(mask: np.ndarray) -> list[np.ndarray]:

@@ -154,70 +154,117 @@ def add_lamp(view: View, x: float, z: float) -> None:
 def add_person(view: View, x: float, z: float, size: float) -> None:
     """Add a person, 2 metres high with hair if `size` is 1; some with hat, bag or umbrella."""
     dice = view.dice
-    coat, trousers = dice.pick(COATS), dice.pick(TROUSERS)
-    skin, hair = dice.pick(SKINS), dice.pick(HAIRS)
-    wears_dress, from_behind = dice.chance(0.3), dice.chance(0.45)
-    extra = dice.weighted({"none": 0.55, "hat": 0.2, "bag": 0.25})
-    has_umbrella = view.is_raining and dice.chance(0.75)
-    cover = dice.pick(STRIPES)
-    stride, flip = dice.between(0.02, 0.12), dice.pick((-1.0, 1.0))
+    person = _Person(
+        view, x, z, size,
+        coat=dice.pick(COATS), trousers=dice.pick(TROUSERS),
+        skin=dice.pick(SKINS), hair=dice.pick(HAIRS),
+        wears_dress=dice.chance(0.3), from_behind=dice.chance(0.45),
+        extra=dice.weighted({"none": 0.55, "hat": 0.2, "bag": 0.25}),
+        has_umbrella=view.is_raining and dice.chance(0.75),
+        cover=dice.pick(STRIPES),
+        stride=dice.between(0.02, 0.12), flip=dice.pick((-1.0, 1.0)),
+    )  # fmt: skip
     view.cast(x, z, 0.36 * size, 1.7 * size)
+    half, height = 0.45 * size, 2 * size
+    footprint, box = view.footprint(x, z, half), view.box(x, z, half, height)
+    view.stand(z, "person", footprint, box, person.draw)
 
-    def draw() -> None:
-        canvas, m = view.canvas, FOCAL / z * size
-        base = view.local(x, z, flip)
 
-        def place(a: float, b: float) -> Point:
-            return base(a * size, b * size)
+@dataclass(frozen=True)
+class _Person:
+    """One person: what was drawn by lot, and the strokes of the picture, from the feet up."""
 
-        def shape(color: Color, *corners: Point) -> None:
-            canvas.outline(place, corners, color)
+    view: View
+    x: float
+    z: float
+    size: float
+    coat: Color
+    trousers: Color
+    skin: Color
+    hair: Color
+    wears_dress: bool
+    from_behind: bool
+    extra: str  # "none", "hat" or "bag"
+    has_umbrella: bool
+    cover: Color  # of hat, bag or umbrella
+    stride: float
+    flip: float
 
-        def disk(a: float, b: float, r: float, color: Color, tall: float = 1.0) -> None:
-            canvas.ellipse(*place(a, b), r * m, r * tall * m, color)
+    def draw(self) -> None:
+        self._draw_legs()
+        self._draw_body()
+        self._draw_bag_or_shirt()
+        self._draw_head()
+        if self.has_umbrella:
+            self._draw_umbrella()
 
-        legs, shoe = view.lit(trousers, z), view.lit((40, 32, 30), z)
-        shape(legs, (-0.24 - stride, 0), (-0.02, 0), (0.0, 0.9), (-0.25, 0.9))
-        legs = view.lit(trousers, z, 0.82)
-        shape(legs, (0.02, 0.03), (0.24 + stride, 0.03), (0.25, 0.9), (0.0, 0.9))
-        disk(-0.14 - stride, 0.05, 0.15, shoe, 0.5)
-        disk(0.16 + stride, 0.06, 0.15, shoe, 0.5)
-        body, sleeve = view.lit(coat, z), view.lit(coat, z, 0.78)
+    def _at(self, a: float, b: float) -> Point:
+        return self.view.local(self.x, self.z, self.flip)(a * self.size, b * self.size)
+
+    def _shape(self, color: Color, *corners: Point) -> None:
+        self.view.canvas.outline(self._at, corners, color)
+
+    def _disk(self, a: float, b: float, r: float, color: Color, tall: float = 1.0) -> None:
+        m = FOCAL / self.z * self.size
+        self.view.canvas.ellipse(*self._at(a, b), r * m, r * tall * m, color)
+
+    def _lit(self, color: Color, shade: float = 1.0) -> Color:
+        return self.view.lit(color, self.z, shade)
+
+    def _draw_legs(self) -> None:
+        stride, shoe = self.stride, self._lit((40, 32, 30))
+        near, far = self._lit(self.trousers), self._lit(self.trousers, 0.82)
+        self._shape(near, (-0.24 - stride, 0), (-0.02, 0), (0.0, 0.9), (-0.25, 0.9))
+        self._shape(far, (0.02, 0.03), (0.24 + stride, 0.03), (0.25, 0.9), (0.0, 0.9))
+        self._disk(-0.14 - stride, 0.05, 0.15, shoe, 0.5)
+        self._disk(0.16 + stride, 0.06, 0.15, shoe, 0.5)
+
+    def _draw_body(self) -> None:
+        body, sleeve = self._lit(self.coat), self._lit(self.coat, 0.78)
         for s in (-1, 1):  # arms
-            shape(sleeve, (s * 0.22, 1.42), (s * 0.36, 1.36), (s * 0.44, 0.82), (s * 0.3, 0.78))
-            disk(s * 0.37, 0.78, 0.085, view.lit(skin, z))
-        hem, low, waist = (0.38, 0.5, 0.26) if wears_dress else (0.28, 0.74, 0.31)
-        chest = 1.4 if wears_dress else 1.38
-        shape(body, (-hem, low), (hem, low), (waist, chest), (0.16 - 0.02 * wears_dress, 1.5),
-              (-0.16 + 0.02 * wears_dress, 1.5), (-waist, chest))  # fmt: skip
-        bag = view.lit(cover, z, 0.9)
-        if extra == "bag" and from_behind:
-            shape(bag, (-0.2, 0.9), (0.2, 0.9), (0.18, 1.38), (-0.18, 1.38))
-        elif extra == "bag":
-            shape(bag, (0.24, 0.62), (0.52, 0.62), (0.5, 0.92), (0.26, 0.92))
-        elif not from_behind and not wears_dress:
-            shirt = view.lit(WHITE, z, 0.9)
-            shape(shirt, (-0.025, 0.76), (0.025, 0.76), (0.06, 1.48), (-0.06, 1.48))
-        disk(0, 1.74, 0.235, view.lit(hair, z))
-        if not from_behind:
-            disk(0.0, 1.69, 0.195, view.lit(skin, z))
+            self._shape(
+                sleeve, (s * 0.22, 1.42), (s * 0.36, 1.36), (s * 0.44, 0.82), (s * 0.3, 0.78)
+            )
+            self._disk(s * 0.37, 0.78, 0.085, self._lit(self.skin))
+        hem, low, waist = (0.38, 0.5, 0.26) if self.wears_dress else (0.28, 0.74, 0.31)
+        chest = 1.4 if self.wears_dress else 1.38
+        neck = 0.16 - 0.02 * self.wears_dress
+        self._shape(
+            body, (-hem, low), (hem, low), (waist, chest), (neck, 1.5), (-neck, 1.5),
+            (-waist, chest),
+        )  # fmt: skip
+
+    def _draw_bag_or_shirt(self) -> None:
+        bag = self._lit(self.cover, 0.9)
+        if self.extra == "bag" and self.from_behind:
+            self._shape(bag, (-0.2, 0.9), (0.2, 0.9), (0.18, 1.38), (-0.18, 1.38))
+        elif self.extra == "bag":
+            self._shape(bag, (0.24, 0.62), (0.52, 0.62), (0.5, 0.92), (0.26, 0.92))
+        elif not self.from_behind and not self.wears_dress:
+            shirt = self._lit(WHITE, 0.9)
+            self._shape(shirt, (-0.025, 0.76), (0.025, 0.76), (0.06, 1.48), (-0.06, 1.48))
+
+    def _draw_head(self) -> None:
+        m = FOCAL / self.z * self.size
+        self._disk(0, 1.74, 0.235, self._lit(self.hair))
+        if not self.from_behind:
+            self._disk(0.0, 1.69, 0.195, self._lit(self.skin))
             if m > 12:
                 for s in (-1, 1):
-                    disk(s * 0.07, 1.71, 0.028, view.lit(BLACK, z))
-        if extra == "hat":
-            felt = view.lit(cover, z, 0.85)
-            canvas.pie(*place(0, 1.8), 0.25 * m, 0.24 * m, 180, 360, felt)
-            shape(felt, (-0.34, 1.78), (0.34, 1.78), (0.3, 1.85), (-0.3, 1.85))
-        if has_umbrella:
-            shape(view.lit(BLACK, z), (0.28, 1.1), (0.34, 1.1), (0.2, 2.1), (0.14, 2.1))
-            tones = (view.lit(cover, z), view.lit(cover, z, 0.78))
-            for i in range(4):
-                start = 180 + 45 * i
-                top = place(0.1, 1.86)
-                canvas.pie(*top, 0.72 * m, 0.52 * m, start, start + 46, tones[i % 2])
+                    self._disk(s * 0.07, 1.71, 0.028, self._lit(BLACK))
+        if self.extra == "hat":
+            felt = self._lit(self.cover, 0.85)
+            self.view.canvas.pie(*self._at(0, 1.8), 0.25 * m, 0.24 * m, 180, 360, felt)
+            self._shape(felt, (-0.34, 1.78), (0.34, 1.78), (0.3, 1.85), (-0.3, 1.85))
 
-    half, height = 0.45 * size, 2 * size
-    view.stand(z, "person", view.footprint(x, z, half), view.box(x, z, half, height), draw)
+    def _draw_umbrella(self) -> None:
+        m = FOCAL / self.z * self.size
+        self._shape(self._lit(BLACK), (0.28, 1.1), (0.34, 1.1), (0.2, 2.1), (0.14, 2.1))
+        tones = (self._lit(self.cover), self._lit(self.cover, 0.78))
+        for i in range(4):
+            start = 180 + 45 * i
+            top = self._at(0.1, 1.86)
+            self.view.canvas.pie(*top, 0.72 * m, 0.52 * m, start, start + 46, tones[i % 2])
 
 
 def add_dog(view: View, x: float, z: float, size: float) -> None:
@@ -339,7 +386,6 @@ def add_vehicle(
     """
     body = (_build_bus if is_bus else _build_car)(view.dice, length)
     away = lane > 0 or not along  # who drives on the right is seen from behind
-    seen_side = 0.0 if x > 0 or not along else 1.0
     if along:
         footprint = Patch(x - width / 2, x + width / 2, z, z + length)
 
@@ -351,52 +397,103 @@ def add_vehicle(
         def solid(u: float, v: float, w: float) -> Point:
             return view.at(x + lane * (u - length / 2), v, z + w * width)
 
-    def side(u: float, v: float) -> Point:
-        return solid(u, v, seen_side)
+    seen_side = 0.0 if x > 0 or not along else 1.0
+    vehicle = _Vehicle(view, body, z, length, solid, seen_side, is_bus, along, away)
+    vehicle.cast()
+    view.stand(z, body.name, footprint, box, vehicle.draw)
 
-    corners = ((-0.1, -0.08), (length + 0.1, -0.08), (length + 0.1, 1.08), (-0.1, 1.08))
-    ground = [solid(u, 0, w) for u, w in corners]
-    view.canvas.shadow(ground)
-    push = view.sun[0] * 0.6 * (1.5 if is_bus else 0.9)
-    view.canvas.shadow([(px + push * FOCAL / (z + 1), py) for px, py in ground])
-    shines = view.is_dark or view.is_raining or view.weather == "fog"
-    if shines and along:
-        for w in (0.14, 0.86):
-            at = solid(0, 0.72, w) if away else solid(length, 0.68, w)
-            strength = 0.28 if view.weather == "night" else 0.15
-            view.glow(at, 0.6 * FOCAL / z, TAILLIGHT if away else HEADLIGHT, strength)
 
-    def draw() -> None:
-        canvas, radius = view.canvas, body.radius
-        tire, rim = view.lit(TIRE, z), view.lit((150, 152, 156), z)
+@dataclass(frozen=True)
+class _Vehicle:
+    """A side view drawn out over its width, and the strokes of the picture, far ones first.
 
-        def wheel(u0: float, w: float) -> None:
-            for r, color in ((radius, tire), (0.5 * radius, rim)):
-                if r == radius or FOCAL / z > 7:
-                    disk = [solid(u0 + r * c, radius + r * s, w) for c, s in CIRCLE]
-                    canvas.polygon(disk, color)
+    A point of the solid is (u, v, w): along its length and up, in metres; over its width, 0 to 1.
+    """
 
-        for u0 in body.wheels:
-            wheel(u0, 1.0 - seen_side)
-        if along:  # the wheels of the near end, and what is dark between them
-            u_end = body.wheels[0] - radius if away else body.wheels[1] + radius
+    view: View
+    body: "_Body"
+    z: float  # of its near end or side, in metres
+    length: float
+    solid: Callable[[float, float, float], Point]
+    seen_side: float  # w of the side that the camera sees
+    is_bus: bool
+    along: bool
+    away: bool
 
-            def end(w: float, v: float) -> Point:
-                return solid(u_end, v, w)
+    @property
+    def shines(self) -> bool:
+        view = self.view
+        return view.is_dark or view.is_raining or view.weather == "fog"
 
-            for w0, w1 in ((0.04, 0.2), (0.8, 0.96)):
-                canvas.outline(end, ((w0, 0), (w1, 0), (w1, 0.5), (w0, 0.5)), tire)
-            under = view.lit((30, 30, 34), z, 0.8)
-            canvas.outline(end, ((0.1, 0.14), (0.9, 0.14), (0.9, 0.5), (0.1, 0.5)), under)
-        # Around the outline, far edges first: each is a strip over the width.
+    def cast(self) -> None:
+        """Add its shadow on the ground, and the glow of its lamps."""
+        view, length, solid = self.view, self.length, self.solid
+        corners = ((-0.1, -0.08), (length + 0.1, -0.08), (length + 0.1, 1.08), (-0.1, 1.08))
+        ground = [solid(u, 0, w) for u, w in corners]
+        view.canvas.shadow(ground)
+        push = view.sun[0] * 0.6 * (1.5 if self.is_bus else 0.9)
+        view.canvas.shadow([(px + push * FOCAL / (self.z + 1), py) for px, py in ground])
+        if self.shines and self.along:
+            for w in (0.14, 0.86):
+                at = solid(0, 0.72, w) if self.away else solid(length, 0.68, w)
+                strength = 0.28 if view.weather == "night" else 0.15
+                color = TAILLIGHT if self.away else HEADLIGHT
+                view.glow(at, 0.6 * FOCAL / self.z, color, strength)
+
+    def draw(self) -> None:
+        for u0 in self.body.wheels:
+            self._draw_wheel(u0, 1.0 - self.seen_side)
+        if self.along:
+            self._draw_under_the_end()
+        self._draw_skin()
+        self._draw_side()
+        for u0 in self.body.wheels:
+            self._draw_wheel(u0, self.seen_side)
+        self._draw_lamps()
+
+    def _lit(self, color: Color, shade: float = 1.0) -> Color:
+        return self.view.lit(color, self.z, shade)
+
+    def _side(self, u: float, v: float) -> Point:
+        return self.solid(u, v, self.seen_side)
+
+    def _glass(self) -> Color:
+        if self.is_bus and self.view.is_dark:
+            return self.view.shining(LAMPLIGHT, self.z)
+        return self._lit(GLASS, 0.85)
+
+    def _draw_wheel(self, u0: float, w: float) -> None:
+        radius = self.body.radius
+        for r, color in ((radius, TIRE), (0.5 * radius, (150, 152, 156))):
+            if r == radius or FOCAL / self.z > 7:
+                disk = [self.solid(u0 + r * c, radius + r * s, w) for c, s in CIRCLE]
+                self.view.canvas.polygon(disk, self._lit(color))
+
+    def _draw_under_the_end(self) -> None:
+        """Draw the wheels of the near end, and what is dark between them."""
+        wheels, radius = self.body.wheels, self.body.radius
+        u_end = wheels[0] - radius if self.away else wheels[1] + radius
+
+        def end(w: float, v: float) -> Point:
+            return self.solid(u_end, v, w)
+
+        outline = self.view.canvas.outline
+        for w0, w1 in ((0.04, 0.2), (0.8, 0.96)):
+            outline(end, ((w0, 0), (w1, 0), (w1, 0.5), (w0, 0.5)), self._lit(TIRE))
+        under = self._lit((30, 30, 34), 0.8)
+        outline(end, ((0.1, 0.14), (0.9, 0.14), (0.9, 0.5), (0.1, 0.5)), under)
+
+    def _draw_skin(self) -> None:
+        """Draw around the outline, far edges first: each is a strip over the width."""
+        body, solid, canvas = self.body, self.solid, self.view.canvas
         edges = list(range(len(body.outline) - 1))
-        if along and away:
+        if self.along and self.away:
             edges.reverse()
         for i in edges:
             (u0, v0), (u1, v1) = body.outline[i], body.outline[i + 1]
             flatness = abs(u1 - u0) / (abs(u1 - u0) + abs(v1 - v0))
             strip = (solid(u0, v0, 0), solid(u1, v1, 0), solid(u1, v1, 1), solid(u0, v0, 1))
-            canvas.polygon(strip, view.lit(body.paint, z, 0.86 + 0.3 * flatness))
+            canvas.polygon(strip, self._lit(body.paint, 0.86 + 0.3 * flatness))
             if i in body.glass_edges:
                 ua, va = u0 + (u1 - u0) * 0.12, v0 + (v1 - v0) * 0.12
                 ub, vb = u0 + (u1 - u0) * 0.9, v0 + (v1 - v0) * 0.9
@@ -404,32 +501,34 @@ def add_vehicle(
                     solid(ua, va, 0.08), solid(ub, vb, 0.14), solid(ub, vb, 0.86),
                     solid(ua, va, 0.92),
                 )  # fmt: skip
-                canvas.polygon(pane, view.lit(GLASS, z))
-        shade = 0.8 if along else 1.0
-        canvas.outline(side, body.outline, view.lit(body.paint, z, shade))
-        glass = view.shining(LAMPLIGHT, z) if is_bus and view.is_dark else view.lit(GLASS, z, 0.85)
-        for window in body.panes:
-            canvas.outline(side, window, glass)
-        if is_bus:
-            band = ((0, 1.05), (length, 1.05), (length, 1.25), (0, 1.25))
-            canvas.outline(side, band, view.lit(WHITE, z, shade))
-        for u0 in body.wheels:
-            wheel(u0, seen_side)
-        red = view.shining(TAILLIGHT, z) if shines else view.lit(TAILLIGHT, z)
-        white = view.shining(HEADLIGHT, z) if shines else view.lit((250, 246, 224), z)
-        if along:
-            end_u = 0.0 if away else length
+                canvas.polygon(pane, self._lit(GLASS))
+
+    def _draw_side(self) -> None:
+        outline = self.view.canvas.outline
+        shade = 0.8 if self.along else 1.0
+        outline(self._side, self.body.outline, self._lit(self.body.paint, shade))
+        for window in self.body.panes:
+            outline(self._side, window, self._glass())
+        if self.is_bus:
+            band = ((0, 1.05), (self.length, 1.05), (self.length, 1.25), (0, 1.25))
+            outline(self._side, band, self._lit(WHITE, shade))
+
+    def _draw_lamps(self) -> None:
+        view, z, length = self.view, self.z, self.length
+        red = view.shining(TAILLIGHT, z) if self.shines else self._lit(TAILLIGHT)
+        white = view.shining(HEADLIGHT, z) if self.shines else self._lit((250, 246, 224))
+        if self.along:
+            end_u = 0.0 if self.away else length
             _draw_end(
-                view, lambda w, v: solid(end_u, v, w), red if away else white, glass,
-                z, away=away, is_bus=is_bus,
+                view, lambda w, v: self.solid(end_u, v, w), red if self.away else white,
+                self._glass(), z, away=self.away, is_bus=self.is_bus,
             )  # fmt: skip
         else:  # lamps at the corners of the side that is seen
-            canvas.outline(side, ((0, 0.62), (0.2, 0.62), (0.2, 0.82), (0, 0.82)), red)
+            canvas = view.canvas
+            canvas.outline(self._side, ((0, 0.62), (0.2, 0.62), (0.2, 0.82), (0, 0.82)), red)
             tip = length - 0.02
             corner = ((tip, 0.5), (tip - 0.25, 0.56), (tip - 0.25, 0.72), (tip, 0.6))
-            canvas.outline(side, corner, white)
-
-    view.stand(z, body.name, footprint, box, draw)
+            canvas.outline(self._side, corner, white)
 
 
 def _draw_end(
