@@ -54,7 +54,7 @@ class FrozenBatchNorm2d(nn.Module):
 
 
 class _FixedNorm(torch.autograd.Function):
-    """Fixed batch norm; autograd's own keeps its input, a third of a training step's memory."""
+    """Fixed batch norm that does not store its input: saves a third of a training's memory."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *numbers: Any) -> Tensor:
@@ -97,7 +97,7 @@ class ResNet(nn.Module):
         norm: "frozen" for pretrained statistics, "batch" to learn from scratch.
         stride_in_1x1: put a bottleneck's stride in its first 1x1 (the original ResNet and the
             published detectors), not in its 3x3 (torchvision). ResNet-18 and -34 have none.
-        frozen_stages: how many of stem and four stages, from the input on, stay untrained (0..5).
+        frozen_stages: how many parts stay untrained (0..5): the stem, then the four stages.
     """
 
     def __init__(
@@ -176,8 +176,8 @@ def _stage(
 def load_imagenet(backbone: ResNet, depth: Depth) -> None:
     """Download torchvision's ImageNet weights of this depth and load all but the classifier.
 
-    They expect RGB in [0, 1], minus mean, over std, and the stride in the 3x3. Of two versions this
-    is the first, from which torchvision's own Mask R-CNN with the same schedule was trained.
+    They expect RGB in [0, 1], minus mean, over std, and the stride in the 3x3. Version 1 of two:
+    torchvision trained its own Mask R-CNN with the same schedule from it.
     """
     weights = get_model_weights(f"resnet{depth}")["IMAGENET1K_V1"]
     try:

@@ -13,7 +13,7 @@ BOX_WEIGHTS: BoxWeights = (10.0, 10.0, 5.0, 5.0)
 
 
 class BoxHead(nn.Module):
-    """Two hidden layers, then class logits and a box per thing class. Source: [FPN] 4.2."""
+    """Two hidden layers, then class logits, and deltas per thing class. Source: [FPN] 4.2."""
 
     def __init__(self, in_features: int, hidden: int, num_things: int):
         super().__init__()
@@ -84,7 +84,7 @@ def box_losses(
     foreground = (labels < num_things).nonzero()[:, 0]
     own = at_least_float32(deltas[foreground, labels[foreground]])
     targets = encode(gt_boxes[foreground], rois[foreground], BOX_WEIGHTS)
-    box_loss = (own - targets).abs().sum() + deltas.sum() * 0  # every weight in the graph
+    box_loss = (own - targets).abs().sum() + deltas.sum() * 0  # gradients without rois
     count = max(1, len(labels))
     return class_loss / count, box_loss / count
 
@@ -105,7 +105,7 @@ def detect(
     Each pair of proposal and thing class with a score above `min_score` gives one box.
 
     Returns:
-        Boxes (xyxy, clipped to `size`), scores in [0, 1], labels, and each one's proposal (index).
+        Boxes (xyxy, clipped to `size`), scores in [0, 1], labels and indices of proposals.
     """
     scores = class_logits.float().softmax(dim=1)[:, :-1]
     proposal, label = (scores > min_score).nonzero(as_tuple=True)  # few: only these are decoded

@@ -1,4 +1,4 @@
-"""Arithmetic on boxes, which are plain tensors: anchors, proposals and detections share it.
+"""Functions on boxes, which are plain tensors: for anchors, proposals and detections alike.
 
 A box is (x0, y0, x1, y1) in absolute pixels, half-open: its width is x1 - x0, and the box of a
 single pixel (x, y) is (x, y, x + 1, y + 1).
@@ -19,7 +19,7 @@ MAX_LOG_SCALE = math.log(1000 / 16)  # a box grows at most 62.5 times, so exp st
 
 
 def area(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:
-    """Return each box's area in square pixels; half precision would overflow, so in float32."""
+    """Return each box's area in square pixels, at least in float32: half precision overflows."""
     boxes = at_least_float32(boxes)
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 

@@ -1,4 +1,4 @@
-"""From four feature maps to a pyramid: one width, semantic features at every resolution.
+"""Turn four feature maps into a pyramid: one width, semantic features at every resolution.
 
 The backbone's deep maps tell classes apart, its shallow maps locate edges. A lateral 1x1
 convolution brings each to one width, the top-down path adds the level above, a 3x3 smooths the sum.
@@ -15,7 +15,7 @@ Pyramid = dict[str, Tensor]  # "p2".."p6" -> (b, c, h, w)
 
 
 class FPN(nn.Module):
-    """Return p2..p6, all with `channels` channels, of c2..c5. Source: [FPN] 3, Fig. 3."""
+    """Return p2..p6, computed from c2..c5, with `channels` channels. Source: [FPN] 3, Fig. 3."""
 
     def __init__(self, in_channels: list[int], channels: int = 256):
         super().__init__()
@@ -38,6 +38,6 @@ class FPN(nn.Module):
             above = F.interpolate(merged, scale_factor=2.0, mode="nearest")
             merged = self.lateral[f"c{k}"](features[f"c{k}"]) + above
             pyramid[f"p{k}"] = self.smooth[f"p{k}"](merged)
-        # p6 serves large anchors only: every second cell of p5, nothing to learn.
+        # p6 is for large anchors only: every second cell of p5, without weights.
         pyramid["p6"] = F.max_pool2d(pyramid["p5"], kernel_size=1, stride=2)
         return dict(sorted(pyramid.items()))

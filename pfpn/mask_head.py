@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pfpn.roi_align import roi_align
 from pfpn.structures import at_least_float32
 
-MASK_THRESHOLD = 0.5  # a bin is foreground if its mask covers this part of it or more
+MASK_THRESHOLD = 0.5  # a bin is foreground if the mask covers at least this fraction of it
 
 
 class MaskHead(nn.Module):

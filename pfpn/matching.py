@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-FOREGROUND, BACKGROUND, UNSURE = 1, 0, -1  # what a matched box is to the losses
+FOREGROUND, BACKGROUND, UNSURE = 1, 0, -1  # kinds of match
 
 
 def match_by_iou(

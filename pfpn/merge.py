@@ -54,9 +54,9 @@ def merge(
     Source: [PFPN] 3.2, after [PS] 7; thresholds as in detectron2.
     """
     size = (label_map.shape[0], label_map.shape[1])
-    rival = stuff_confidence
-    if rival is not None:
-        rival = rival.masked_fill((label_map == OTHER) | (label_map == IGNORE), 0)
+    stuff_probs = stuff_confidence
+    if stuff_probs is not None:
+        stuff_probs = stuff_probs.masked_fill((label_map == OTHER) | (label_map == IGNORE), 0)
     id_map, segments = paste_instances(
         windows,
         scores,
@@ -64,10 +64,10 @@ def merge(
         size,
         min_score=min_score,
         max_overlap=max_overlap,
-        rival=rival,
+        stuff_probs=stuff_probs,
         margin=margin,
     )
-    del rival
+    del stuff_probs
     return fill_stuff(id_map.to(label_map.device), label_map, segments, min_area=min_stuff_area)
 
 
@@ -79,7 +79,7 @@ def paste_instances(
     *,
     min_score: float = MIN_SCORE,
     max_overlap: float = MAX_OVERLAP,
-    rival: Float[Tensor, "h w"] | None = None,
+    stuff_probs: Float[Tensor, "h w"] | None = None,
     margin: float = 0.0,
 ) -> tuple[Int[Tensor, "h w"], list[Segment]]:
     """Give pixels to instances by decreasing score; drop one that loses too much of its mask.
@@ -94,9 +94,9 @@ def paste_instances(
         size: (height, width) of the map.
         min_score: instances below are left out; exactly `min_score` stays.
         max_overlap: largest fraction of its whole mask, whatever the classes, that an instance may
-            lose to better ones and to `rival` together; exactly `max_overlap` stays.
-        rival: of the softer rule: the semantic head's probability of stuff, 0 where it predicts no
-            stuff. No instance gets a pixel where this exceeds its score by more than `margin`.
+            lose to better ones and to stuff together; exactly `max_overlap` stays.
+        stuff_probs: of the softer rule: probability of the predicted stuff, 0 where there is none.
+            No instance gets a pixel where this exceeds its score by more than `margin`.
         margin: of the softer rule, in [0, 1].
 
     Source: [PFPN] 3.2, after [PS] 7.
@@ -107,7 +107,7 @@ def paste_instances(
             f"{len(labels)} labels, expected one of each per instance. "
             "Were all of them filtered alike?"
         )
-    rival = None if rival is None else rival.cpu()
+    stuff_probs = None if stuff_probs is None else stuff_probs.cpu()
     free = torch.ones(size, dtype=torch.bool)
     id_map = torch.full(size, VOID, dtype=torch.int32)
     segments: list[Segment] = []
@@ -117,16 +117,16 @@ def paste_instances(
     for i, score, label in zip(
         by_score.tolist(), scores[by_score].tolist(), labels[by_score].tolist(), strict=True
     ):
-        place, mask = _place(windows[i], size)
-        claim = mask & free[place]
-        if rival is not None:
-            claim &= rival[place] <= score + margin
+        region, mask = _locate(windows[i], size)
+        claim = mask & free[region]
+        if stuff_probs is not None:
+            claim &= stuff_probs[region] <= score + margin
         area, left = _area(mask), _area(claim)
         if left == 0 or (area - left) / area > max_overlap:
             continue
         segments.append(Segment(len(segments) + 1, label, is_thing=True, score=score))
-        free[place] ^= claim
-        id_map[place].add_(claim, alpha=segments[-1].id)  # was VOID = 0; a third of masked_fill_
+        free[region] ^= claim
+        id_map[region].add_(claim, alpha=segments[-1].id)  # was VOID = 0; a third of masked_fill_
     return id_map.long(), segments
 
 
@@ -180,7 +180,7 @@ def segments_from_labels(
     return Panoptic(id_map, tuple(segments))
 
 
-def _place(
+def _locate(
     window: Window | Bool[Tensor, "h w"], size: tuple[int, int]
 ) -> tuple[tuple[slice, slice], Tensor]:
     """Return where in the image the mask lies, and its pixels there."""

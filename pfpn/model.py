@@ -1,7 +1,7 @@
 """The whole network: one backbone, one pyramid, two branches, six losses.
 
-Read `PanopticFPN.losses` for training and `PanopticFPN.infer` for inference; everything they call
-has a file of its own, before this one.
+Read `PanopticFPN.losses` for training and `PanopticFPN.infer` for inference; each stage that
+they call has a file of its own.
 """
 
 import math
@@ -67,8 +67,8 @@ class PanopticFPN(nn.Module):
                 c.pyramid_channels, c.mask_channels, c.mask_convs, c.num_things
             )
 
-    # The stages of the instance branch are made anew at each use: they own no weights, a state dict
-    # lists each head once, and a copied model or a replaced config needs no further care.
+    # The stages of the instance branch are built at each use and hold no weights of their own: a
+    # state dict lists each head once, and a copied model or a replaced config simply works.
     @property
     def proposal_network(self) -> ProposalNetwork:
         """The stage from the pyramid to proposals; there is none without the instance branch."""
@@ -166,7 +166,7 @@ class PanopticFPN(nn.Module):
 
 
 def total_loss(losses: dict[str, Tensor], config: ModelConfig) -> Float[Tensor, ""]:
-    """Return L = li (L_c + L_b + L_m) + ls L_s; the RPN's two count to the instance side.
+    """Return L = li (L_c + L_b + L_m) + ls L_s; the RPN's two are part of the instance side.
 
     Source: [PFPN] 3.2.
     """

@@ -42,7 +42,7 @@ class ModelConfig:
     # Region proposals
     rpn_low: float = 0.3  # IoU below which an anchor is background
     rpn_high: float = 0.7  # IoU from which it is foreground
-    rpn_samples: int = 256  # anchors per image that the losses look at
+    rpn_samples: int = 256  # anchors per image that the losses use
     rpn_positive_fraction: float = 0.5
     rpn_nms_threshold: float = 0.7  # IoU
     train_proposals_per_level: int = 2000  # before NMS

@@ -1,7 +1,7 @@
 """Paste masks from the small grids of the mask head into the image.
 
 The mask head predicts on a grid that spans the box; merging and evaluation need pixels. A mask is
-true at most inside its box, so it is stored as a `Window`: the mask around the box, and where.
+true at most inside its box, so it is stored as a `Window`: a mask around the box and its position.
 """
 
 import math
@@ -53,8 +53,8 @@ def paste_windows(
     for grid, box in zip(probs, corners, strict=True):
         top, bottom, left, right = _extent(box, size)
         x0, y0, x1, y1 = box
-        across = _read_between(grid.T, _grid_rows(left, right, x0, x1, len(grid)))  # (w, m + 2)
-        values = _read_between(across.T, _grid_rows(top, bottom, y0, y1, len(grid)))  # (h, w)
+        across = _interpolate(grid.T, _grid_rows(left, right, x0, x1, len(grid)))  # (w, m + 2)
+        values = _interpolate(across.T, _grid_rows(top, bottom, y0, y1, len(grid)))  # (h, w)
         windows.append(Window(top, left, torch.from_numpy(values >= threshold)))
     return windows
 
@@ -109,13 +109,13 @@ def _grid_rows(
     """
     bins = num_rows - 2
     centers = np.arange(start, stop, dtype=np.float32) + 0.5
-    # By way of [-1, 1] and in float32, as grid_sample does: the shorter formula moves the sampling
-    # point by its last bits and flips eight times as many pixels.
+    # Through [-1, 1] and in float32, as grid_sample does: a shorter formula rounds differently, and
+    # eight times as many pixels change.
     normalized = (centers - low) / (high - low) * 2 - 1
     return (((normalized + 1) * bins - 1) / 2).clip(-1, bins)
 
 
-def _read_between(rows: np.ndarray, at: np.ndarray) -> np.ndarray:
+def _interpolate(rows: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Interpolate linearly between neighboring rows, the first of which is at -1."""
     rows = np.ascontiguousarray(rows)
     lower = np.minimum(np.floor(at), len(rows) - 3)

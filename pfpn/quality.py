@@ -23,7 +23,7 @@ from pfpn.structures import IGNORE, VOID, Category, Panoptic, Segment, stuff, th
 IdMap = Integer[Tensor, "_ _"] | Integer[np.ndarray, "_ _"]
 
 MATCH_IOU = 0.5  # a pair matches above, not at, this IoU
-IGNORED_FRACTION = 0.5  # a predicted segment is ignored above, not at, this part on void or crowd
+IGNORED_FRACTION = 0.5  # a predicted segment with more than this on void or crowd is ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def count_overlaps(gt_id_map: IdMap, pred_id_map: IdMap) -> Overlaps:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """Every segment of one image: matched, false or ignored."""
+    """Every segment of one image: matched, unmatched or ignored."""
 
     pairs: tuple[tuple[Segment, Segment, float], ...]  # true, predicted, IoU in (0.5, 1]
     false_positives: tuple[Segment, ...]  # predicted, without a match
@@ -88,7 +88,7 @@ def match_segments(gt: Panoptic, prediction: Panoptic, overlaps: Overlaps | None
     Args:
         gt: the truth.
         prediction: at the same size.
-        overlaps: `count_overlaps` of the two id maps, if it is known already.
+        overlaps: `count_overlaps` of the two id maps, if already computed.
 
     Source: [PS] 4.1, 4.2; panopticapi for the order of crowds.
     """
@@ -197,7 +197,7 @@ class PanopticResult:
 
 
 class PanopticQuality:
-    """Collects panoptic quality image by image. Source: [PS] 4."""
+    """Computes panoptic quality from one image after the other. Source: [PS] 4."""
 
     def __init__(self, categories: Sequence[Category]):
         self.categories = tuple(categories)
@@ -235,7 +235,7 @@ class PanopticQuality:
         self.num_images += 1
 
     def merge(self, other: "PanopticQuality") -> None:
-        """Add what another process collected over other images, for the same categories."""
+        """Add the counts of another process, over other images and for the same categories."""
         if self.categories != other.categories:
             raise ValueError(
                 f"merging panoptic qualities: found {len(other.categories)} categories that differ "
@@ -282,12 +282,12 @@ class SemanticResult:
 
 
 class SemanticQuality:
-    """Collects a confusion matrix over label maps; `names` are those of labels 0, 1, ..."""
+    """Counts a confusion matrix over label maps; `names` are those of labels 0, 1, ..."""
 
     def __init__(self, names: Sequence[str]):
         # The label of pixels without a class: where IGNORE is a class, the first after them
         self.ignore = max(IGNORE, len(names))
-        # A result lists classes by name, so one that comes twice gets its label added.
+        # A result lists classes by name, so a name that occurs twice gets its label appended.
         self.names = tuple(n if names.count(n) == 1 else f"{n} ({i})" for i, n in enumerate(names))
         # Rows are true labels, columns predicted ones; the last column counts pixels without any.
         self.confusion = np.zeros((len(names), len(names) + 1), dtype=np.int64)
@@ -305,7 +305,7 @@ class SemanticQuality:
                 self.confusion[gt, -1 if predicted == self.ignore else predicted] += pixels
 
     def merge(self, other: "SemanticQuality") -> None:
-        """Add what another process collected over other images, for the same classes."""
+        """Add the counts of another process, over other images and for the same classes."""
         if self.names != other.names:
             raise ValueError(
                 f"merging semantic qualities: found classes {other.names}, expected {self.names}"

@@ -20,7 +20,7 @@ LEVEL_EPS = 1e-8  # keeps the logarithm finite for an empty box
 def level_of_boxes(
     boxes: Float[Tensor, "n 4"], canonical_size: float = CANONICAL_SIZE
 ) -> Int[Tensor, " n"]:
-    """Return k of the level p_k that each box is pooled from; twice the side is one level more.
+    """Return k of the level p_k that each box is pooled from; twice the side adds one level.
 
     k = floor(4 + log2(sqrt(area) / 224)), within 2..5. Source: [FPN] 4.2, equation 1.
     """
@@ -61,7 +61,7 @@ def pool(
     for k, name in enumerate(ROI_LEVELS, start=2):
         here = (levels == k).nonzero()[:, 0]
         if len(here) or p2.requires_grad:  # also an unused level needs a gradient
-            features = at_least_float32(pyramid[name])  # 16 bits would move boxes by pixels
+            features = at_least_float32(pyramid[name])  # in 16 bits, boxes would be pixels off
             features = roi_align(
                 features,
                 rois[here].to(features.dtype),
@@ -70,6 +70,6 @@ def pool(
                 sampling_ratio=sampling_ratio,
                 aligned=aligned,
             )
-            # Assigned in place: index_copy would move all rows, and keep these for the backward.
+            # Assigned in place: index_copy would copy all rows, and store these for backward.
             pooled[here] = features.to(p2.dtype)
     return pooled

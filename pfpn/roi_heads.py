@@ -1,4 +1,4 @@
-"""The second stage of the instance branch: proposals in; losses, or detections with masks, out."""
+"""The instance branch's second stage: from proposals to losses, or to detections with masks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class RoiHeads:
     def _mask_loss(
         self, pyramid: Pyramid, truths: Sequence[Instances], *sampled: list[Tensor]
     ) -> Float[Tensor, ""]:
-        """Masks are learned on foreground rois only; `box_targets` puts those first."""
+        """Return the mask loss, on foreground rois only; `box_targets` puts those first."""
         counts = [int((labels < self.config.num_things).sum()) for labels in sampled[1]]
         rois, labels, matched = (
             [rows[:n] for rows, n in zip(part, counts, strict=True)] for part in sampled

@@ -1,7 +1,7 @@
 """Proposals: boxes that may contain an object, of whatever class.
 
 Three parts: a small network over every level of the pyramid; pure functions for its targets, its
-losses and the proposals; and ProposalNetwork, which pairs the two with their settings.
+losses and the proposals; and ProposalNetwork, which calls both with the model's settings.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def rpn_losses(
     Convention: both are sums over the sampled anchors (over the positive ones, for boxes), divided
     by num_samples x images even if fewer could be drawn. Source: [MRCNN] 3.1, [FPN] 4.1.
     """
-    objectness_loss, box_loss = logits.sum() * 0, deltas.sum() * 0  # every weight in the graph
+    objectness_loss, box_loss = logits.sum() * 0, deltas.sum() * 0  # 0 with gradients
     for i, truth in enumerate(gt_boxes):
         matched, kinds = match_by_iou(iou(anchors, truth), low, high, keep_best=True)
         positive, negative = sample_balanced(
@@ -139,7 +139,7 @@ def _best_after_nms(
 class ProposalNetwork:
     """The RPN head with its settings: anchors, losses and proposals. Source: [FPN] 4.1.
 
-    `sizes` are (height, width) of a batch's images without padding; `pyramid` is p2..p6 of it.
+    `sizes` are (height, width) of a batch's images without padding; `pyramid` is its p2..p6.
     """
 
     head: RPNHead

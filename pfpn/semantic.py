@@ -1,4 +1,4 @@
-"""Stuff: bring the whole pyramid to stride 4, add it up and classify every pixel."""
+"""The semantic branch: bring all levels to stride 4, add them and classify every pixel."""
 
 import math
 
@@ -12,7 +12,7 @@ from pfpn.losses.segmentation import pixel_cross_entropy
 from pfpn.structures import IGNORE, at_least_float32
 
 GROUPS = 32  # of the group norm, at most
-MIN_GROUP = 4  # channels in a group, as in the published heads; one alone would lose its mean
+MIN_GROUP = 4  # channels in a group, as in the published heads; of one channel it erases the mean
 STRIDE = 4  # of the logits
 
 
@@ -20,8 +20,8 @@ class SemanticHead(nn.Module):
     """Return class logits at stride 4 from the sum of p2..p5. Source: [PFPN] 3.1, Fig. 3.
 
     Args:
-        in_channels: of the pyramid.
-        channels: of the upsampling stages (128 in the paper); a multiple of MIN_GROUP.
+        in_channels: channels of the pyramid.
+        channels: channels of the upsampling stages (128 in the paper); a multiple of MIN_GROUP.
         num_classes: "other" and all stuff, or every class where there is no instance branch.
     """
 
@@ -79,8 +79,8 @@ def semantic_loss(
     Args:
         logits: at the resolution of the labels.
         labels: IGNORE where a pixel does not count.
-        cross_entropy_weight: 0 leaves it out.
-        lovasz_weight: 0 leaves it out; over the classes present in the batch.
+        cross_entropy_weight: 0 leaves cross-entropy out.
+        lovasz_weight: 0 leaves Lovasz-Softmax out; it is over the classes in the batch.
         lovasz_bins: bins of the linear-time method; 0 sorts exactly.
 
     Source: [PFPN] 3.1, [LS] 3.2.

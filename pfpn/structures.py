@@ -2,7 +2,7 @@
 
 Axis letters, one legend for the whole package: b image, c channel or class, h w pixels, n boxes,
 k kept, a anchors per cell, t thing classes, m bins along a side of a box's own grid, p flattened
-pixels, `*n` any leading axes; names with an underscore differ from entry to entry of a list.
+pixels, `*n` any leading axes; names with a leading underscore may differ between list entries.
 """
 
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Panoptic:
-    """Every pixel's segment: the truth of an image, or what was predicted for it."""
+    """The segment of every pixel of one image: its truth, or a prediction."""
 
     id_map: Int[Tensor, "h w"]  # int64, VOID where no segment is
     segments: tuple[Segment, ...]

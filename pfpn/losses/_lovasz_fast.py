@@ -1,8 +1,8 @@
 """The Lovász losses on a CPU in float32: the sums of `lovasz.py`, in few passes over the memory.
 
-`lovasz.py` says what is computed; this file says it in an order that a CPU likes. All arrays are
-NumPy's: its radix sort and its counts are faster than torch's, and it lets go of the interpreter
-lock in everything that is long here, so plain threads share the work.
+`lovasz.py` defines what is computed; this file computes it in an order that is fast on a CPU. All
+arrays are NumPy's: its radix sort and its counts are faster than torch's, and it releases the
+interpreter lock in all long operations used here, so plain threads can divide the work.
 """
 
 import math
@@ -24,10 +24,10 @@ Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # map, 
 SMALL = 1 << 14  # pixels times rows; below, threads cost more than they save
 TINY = 1e-30  # where a largest error of 0 would be divided by
 RANGE = 1 << 16  # errors that are sorted at a time: what fits into a core's own cache
-MAX_RANGES = 8  # each is found by reading the whole row, so they must not grow with it
-SAMPLE = 4096  # errors of a row that are looked at to cut it into ranges of equal size
+MAX_RANGES = 8  # each one reads the whole row, so their number must not grow with it
+SAMPLE = 4096  # errors of a row, by which it is cut into ranges of about equal size
 BLOCK = 1 << 16  # pixels that are binned at a time: as RANGE
-FLOAT32_COUNTS = 1 << 24  # up to here float32 knows every integer
+FLOAT32_COUNTS = 1 << 24  # float32 holds every integer up to here
 
 
 @contextmanager
@@ -42,12 +42,12 @@ def _threads(num: int) -> Iterator[Spread]:
 def _errors(
     work: Work, channel: int, image: int, pixels: slice, errors: Array, is_fg: Array
 ) -> None:
-    """Write the errors (0 where ignored) and whether a pixel is foreground."""
+    """Write into `errors` (0 where ignored) and `is_fg` for a range of one image's pixels."""
     codes, values = work.codes[image, pixels], work.values[image, channel, pixels]
     np.equal(codes, channel, out=is_fg)
     if work.offset:
         signs = is_fg.astype(np.uint32)
-        signs <<= 31  # the bit that turns a float's sign
+        signs <<= 31  # to a float's sign bit
         signs ^= values.view(np.uint32)
         np.add(signs.view(np.float32), 1, out=errors)
         np.maximum(errors, 0, out=errors)
@@ -59,7 +59,7 @@ def _errors(
 
 
 def _row_errors(work: Work, row: Row) -> tuple[Array, Array]:
-    """Return the errors, and whether foreground, of all pixels of a row's images in one line."""
+    """Return the errors of all pixels of a row's images, and whether each is foreground."""
     shape = len(row.images), work.codes.shape[1]
     errors, is_fg = np.empty(shape, np.float32), np.empty(shape, np.bool_)
     for i, image in enumerate(row.images):
@@ -71,13 +71,13 @@ def _row_errors(work: Work, row: Row) -> tuple[Array, Array]:
 
 
 def sorted_loss(work: Work, num_threads: int) -> float:
-    """Return the exact loss, write its gradient.
+    """Return the exact loss and write its gradient to `work.grad`.
 
     Three facts save most of the sorting. A background pixel with a smaller error than every
     foreground pixel has weight 0 (no intersection is left to lose), so it need not be sorted. A
-    row may be cut into ranges of error that are sorted apart, in the cache, one per thread: all
-    that a range has to know of the others is how many pixels lie above it. And rows whose errors
-    are the same, as those of two classes, are sorted together.
+    row may be cut into ranges of error that are sorted separately, in the cache, one per thread: a
+    range needs only the number of pixels above it. And rows with equal errors, such as the two of
+    a softmax over two classes, are sorted together.
     """
     num = num_threads if work.codes.size * len(work.rows) > SMALL else 1
     groups = work.twins()
@@ -89,27 +89,27 @@ def sorted_loss(work: Work, num_threads: int) -> float:
 
 @np.errstate(all="ignore")  # a score that is not finite shows in the loss
 def _sorted_rows(work: Work, rows: Sequence[Row], spread: Spread) -> float:
-    """Weigh one row, or twins: one's foreground is the other's background, errors are the same."""
+    """Return the loss of one row, or of twins: equal errors, foreground and background swapped."""
     row = rows[0]
     errors, is_fg = _row_errors(work, row)
     for image in row.images:
         work.grad[image, [row.channel for row in rows]] = 0
     largest = float(errors.max())
     if math.isnan(largest):
-        return largest  # comparing would lose it
+        return largest  # the comparisons below would lose NaN
     if row.num_fg == 0:  # every set of wrong pixels costs 1, so the extension is the largest error
         if largest > 0:
             _write(work, row, np.array([errors.argmax()]), np.array([row.weight]))
         return row.weight * largest
 
     least = errors[is_fg].min() if len(rows) == 1 else np.float32(0)
-    floor = max(np.float32(0), np.nextafter(least, np.float32(-1)))  # the least itself is above it
+    floor = max(np.float32(0), np.nextafter(least, np.float32(-1)))  # just below the least
     cuts = _cuts(errors, floor)
     dtype = np.float32 if errors.size < FLOAT32_COUNTS else np.float64
 
-    @np.errstate(all="ignore")  # once more: it may run in another thread
+    @np.errstate(all="ignore")  # again, since it may run in another thread
     def sort_range(cut: int) -> float:
-        """Weigh the pixels with cuts[cut] >= error > cuts[cut + 1]."""
+        """Return the loss of the pixels with cuts[cut] >= error > cuts[cut + 1]."""
         above = errors > cuts[cut]
         num_above, fg_above = (int(np.count_nonzero(x)) for x in (above, above & is_fg))
         pixels = np.flatnonzero((errors > cuts[cut + 1]) > above)  # of booleans: a and not b
@@ -126,7 +126,7 @@ def _sorted_rows(work: Work, rows: Sequence[Row], spread: Spread) -> float:
             loss += row.weight * float(own.sum())
             # Back to the pixels' own order, so that memory is written from left to right.
             own[order] = weights
-            own *= row.weight * (1 - 2 * is_fg_here.astype(np.float32))  # value up, fg error down
+            own *= row.weight * (1 - 2 * is_fg_here.astype(np.float32))  # fg: falling
             _write(work, row, pixels, own)
         return loss
 
@@ -180,7 +180,7 @@ def _decreasing(errors: Array) -> Array:
 
 
 def _write(work: Work, row: Row, pixels: Array, weights: Array) -> None:
-    """Put weights where the row's pixels, numbered rising through its images, belong."""
+    """Write weights to pixels of a row; they are numbered upwards through the row's images."""
     num_pixels = work.codes.shape[1]
     ends = np.searchsorted(pixels, np.arange(len(row.images) + 1) * num_pixels)
     for i, image in enumerate(row.images):
@@ -200,10 +200,10 @@ class Block(NamedTuple):
 
 
 def binned_loss(work: Work, bins: int, weigh: Weigh, num_threads: int) -> float:
-    """Return the binned loss, write its gradient.
+    """Return the binned loss and write its gradient to `work.grad`.
 
-    Two walks through the pixels, in blocks that fit the cache: one that counts, one that looks the
-    weights up. In between, the gradient's own memory keeps the number of each pixel's bin (and
+    Two passes over the pixels, in blocks that fit the cache: one counts, one looks the weights up.
+    In between, the gradient's own memory keeps the number of each pixel's bin (and
     before that the hinge's errors, whose largest is not known beforehand).
     """
     num = num_threads if work.codes.size * len(work.rows) > SMALL else 1

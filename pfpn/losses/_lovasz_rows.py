@@ -22,7 +22,7 @@ Classes = Literal["present", "all"] | Sequence[int]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One Jaccard loss and its share in the total."""
+    """One Jaccard loss and its weight in the total."""
 
     images: range
     channel: int
@@ -60,7 +60,7 @@ class Work:
         return groups
 
     def without_row(self) -> list[tuple[int, int]]:
-        """List the (image, channel) that no loss looks at."""
+        """List the pairs (image, channel) that no loss uses."""
         num_images, num_classes = self.values.shape[:2]
         seen = {(image, row.channel) for row in self.rows for image in row.images}
         return [(i, c) for i in range(num_images) for c in range(num_classes) if (i, c) not in seen]
@@ -77,7 +77,7 @@ def chosen_classes(
     class_weights: Tensor | None,
     bins: int | None,
 ) -> list[int]:
-    """Return the channels whose losses may count; refuse arguments that do not fit each other."""
+    """Return the channels to average over; raise ValueError if arguments do not fit together."""
     require_hard_labels(labels)
     num_classes = values.shape[1]
     if isinstance(classes, str) and classes not in ("present", "all"):
@@ -106,7 +106,7 @@ def chosen_classes(
 def encode_labels(
     labels: Tensor, num_classes: int, kind: str, ignore: int | None, validate: bool
 ) -> Tensor:
-    """Say of which channel a pixel is foreground; num_classes: of none, + 1: it is ignored."""
+    """Return the channel whose foreground a pixel is; num_classes for none, + 1 if ignored."""
     if labels.dtype in (torch.uint16, torch.uint32, torch.uint64):
         labels = labels.long()  # few operations take these
     ignored = labels == ignore if ignore is not None else None
@@ -149,7 +149,7 @@ def list_rows(
     class_weights: Sequence[float],
     per_image: bool,
 ) -> list[Row]:
-    """List the Jaccard losses that are averaged, each with its share in the average."""
+    """List the Jaccard losses that are averaged, each with its weight in the average."""
     images = range(len(codes))
     groups = [images[i : i + 1] for i in images] if per_image else [images]
     rows = []

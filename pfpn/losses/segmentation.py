@@ -30,7 +30,7 @@ def pixel_cross_entropy(
     total = F.cross_entropy(
         at_least_float32(logits), labels.long(), ignore_index=ignore, reduction="sum"
     )
-    return total / (labels != ignore).sum().clamp(min=1)  # 0 / 1, where "mean" would say 0 / 0
+    return total / (labels != ignore).sum().clamp(min=1)  # 0 / 1, where "mean" would give 0 / 0
 
 
 def dice_loss(
