@@ -65,7 +65,7 @@ def seconds_per_step(step: Callable, steps: int) -> float:
 
 
 def print_profile(step: Callable, steps: int = 10) -> None:
-    """Print each part's share of a step: forward by module, then everything else."""
+    """Print each part's fraction of a step: forward by module, then everything else."""
     spent: dict[str, float] = {}
     started: dict[str, float] = {}
     parts = dict(step.model.named_children())
@@ -85,10 +85,10 @@ def print_profile(step: Callable, steps: int = 10) -> None:
         for _ in range(steps):
             step()
     total = time.perf_counter() - start
-    print(f"\nforward, share of a step of {1000 * total / steps:.0f} ms (with profiler):")
+    print(f"\nforward, part of a step of {1000 * total / steps:.0f} ms (with profiler):")
     for name in parts:
         print(f"  {name:<16} {100 * spent.get(name, 0) / total:5.1f} %")
-    print("\ncostliest operations, share of the processor's time:")
+    print("\ncostliest operations, part of the processor's time:")
     events = sorted(profiler.key_averages(), key=lambda e: -e.self_cpu_time_total)
     whole = sum(event.self_cpu_time_total for event in events)
     for event in events[:10]:

@@ -16,9 +16,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "pfpn"
 
-# Bottom first: a module imports only what stands before it. A package's __init__ stands right after
+# Bottom first: a module imports only those before it. A package's __init__ comes right after
 # its last module (it may re-export their names), pfpn's own after the core.
-# A chapter's room, and in it: what computes, what paints, what asks. No room imports another's.
+# Each chapter has a folder with its numbers, figures and exercises; none imports another's.
 ROOMS = [
     "course.ch00_overview",
     "course.ch01_fpn",
@@ -142,7 +142,7 @@ def may_import(importer: str, imported: str) -> bool:
     mine, theirs = rank(importer), rank(imported)
     if mine is None or theirs is None:
         return False
-    as_a_whole = mine == theirs and ORDER[mine] != imported  # its __init__ hands on their names
+    as_a_whole = mine == theirs and ORDER[mine] != imported  # its __init__ re-exports their names
     return theirs < mine or (as_a_whole and importer != imported)
 
 
@@ -204,7 +204,7 @@ def room(name: str) -> str:
 
 def test_no_room_imports_another():
     crossings = [
-        f"{place(name, node)}: {source}"
+        f"{location(name, node)}: {source}"
         for name in FILES
         for node, source in imports(name)
         if room(name) and room(source.removeprefix("pfpn.")) not in ("", room(name))
@@ -222,7 +222,7 @@ def test_a_notebook_imports_no_other_chapters_room(path):
 
 def test_numbers_are_computed_without_matplotlib():
     drawing = [
-        f"{place(name, node)}: {source}"
+        f"{location(name, node)}: {source}"
         for name in FILES
         for node, source in imports(name)
         if room(name) and name.endswith(".numbers") and source.split(".")[0] == "matplotlib"
@@ -260,7 +260,7 @@ def test_nothing_is_read_in_a_way_that_can_execute_code():
 
 
 def test_library_code_does_not_print():
-    may_print = ("cli", "__main__", "course.check")  # check() and hint() answer a learner
+    may_print = ("cli", "__main__", "course.check")  # check() and hint() print to a learner
     violations = [
         location(name, call)
         for name in FILES
@@ -289,7 +289,7 @@ def test_no_error_is_swallowed_blindly():
     violations = [
         location(name, node)
         for name in FILES
-        if name != "course.check"  # whatever a learner's code raises is an answer, and is shown
+        if name != "course.check"  # it shows a learner whatever their code raises
         for node in ast.walk(tree(name))
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
@@ -299,7 +299,7 @@ def test_no_error_is_swallowed_blindly():
 
 
 def test_data_are_not_checked_with_assert():
-    def narrows_a_type(test: ast.expr) -> bool:  # what mypy cannot know and no input can change
+    def narrows_a_type(test: ast.expr) -> bool:  # what mypy cannot infer and no input can change
         is_not_none = isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.IsNot)
         return is_not_none or ast.unparse(test).startswith("isinstance(")
 

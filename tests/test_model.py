@@ -362,7 +362,7 @@ def test_defaults_are_those_of_the_published_model():
     assert len(model.state_dict()) == 330
 
 
-# --- more laws ---------------------------------------------------------------------------------
+# --- further properties ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("min_score", [0.0, 0.05, 0.4, 0.9, 1.0])

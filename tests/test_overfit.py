@@ -1,4 +1,4 @@
-"""The whole road on one image: what is learned by heart must come back as it was."""
+"""From training to prediction on one image: a model that has overfit it must reproduce it."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def small_model() -> PanopticFPN:
 
 
 @pytest.mark.slow
-def test_one_image_can_be_learned_by_heart():
+def test_a_model_can_overfit_one_image():
     sample = ToyStreet(2)[1]
     assert sum(segment.is_thing for segment in sample.panoptic.segments) >= 5
     instances, labels = to_targets(sample, TOY_CATEGORIES)

@@ -41,7 +41,7 @@ def model() -> PanopticFPN:
 
 
 def shared_of(case: str, request: pytest.FixtureRequest) -> Path | None:
-    """The folder beside the repository, asked for only where the case lies there."""
+    """Return the folder beside the repository for the cases that are stored there, else None."""
     return None if case == "s192" else request.getfixturevalue("shared")
 
 
@@ -93,7 +93,7 @@ def test_even_draw_takes_equal_distances():
 
 @pytest.fixture(scope="module")
 def units() -> dict[str, torch.Tensor]:
-    """Small known answers of detectron2's own functions."""
+    """Small inputs and outputs of detectron2's own functions."""
     with np.load(FIGURES / "units.npz") as file:
         return {name: torch.from_numpy(file[name]) for name in file.files if file[name].ndim}
 
@@ -118,7 +118,7 @@ def test_box_coding_with_its_clamp(units, kind, weights):
     deltas = units["box_delta"].unflatten(1, (-1, 4))  # two classes
     decoded = decode(deltas, source[:, None].expand_as(deltas), weights)
     assert_close(decoded.flatten(1), units[f"box_decode_{kind}"], rtol=1e-6, atol=1e-4)
-    assert (deltas[..., 2:] / weights[2] > 4.2).any()  # so the clamp was asked
+    assert (deltas[..., 2:] / weights[2] > 4.2).any()  # so the clamp has an effect
 
 
 def test_level_by_side(units):

@@ -367,7 +367,7 @@ def rasterise(size: tuple[int, int]) -> Tensor:
 
 
 def draw_evenly(candidates: Tensor, num: int, rng: torch.Generator) -> Tensor:
-    """The figures' stand-in for a random draw: `num` candidates at equal distances."""
+    """Return `num` candidates at equal distances, as the figures do instead of a random draw."""
     num = min(num, len(candidates))
     return candidates[torch.arange(num) * len(candidates) // max(1, num)]
 
