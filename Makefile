@@ -2,6 +2,7 @@
 #
 #   PYTHON=python3.12       the Python that .venv is built from (3.11 or newer; default: the first that fits)
 #   JOBS=4                  processes that the tests are spread over (default: 2)
+#   PUBLISHED_FLAGS="--data /mnt/coco"   options of benchmarks/published.py
 #   LAB_FLAGS=--no-browser  what JupyterLab is started with
 #   TORCH_INDEX=ADDRESS     a further package index, for torch's smaller builds without GPU support
 #                           (PyTorch's own install page names the address). pip's variables work too,
@@ -17,7 +18,9 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
 	$(shell $(p) -c '$(FITS)' 2>/dev/null && echo $(p))) python3)
 
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
-BENCHMARKS = $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
+# gpu.py needs a GPU, published.py a network: neither belongs to what every machine can measure.
+BENCHMARKS = $(filter-out benchmarks/_% benchmarks/gpu.py benchmarks/published.py,\
+	$(wildcard benchmarks/*.py))
 # Shapes and types of every call into the package are checked while its tests run.
 SHAPES := --jaxtyping-packages=pfpn,shape_check.check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(JOBS) --dist loadscope
@@ -28,7 +31,7 @@ unexport PYTHONPATH PYTHONHOME MPLBACKEND
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format package-tests notebook-tests lab notebooks bench clean distclean FORCE
+.PHONY: help setup demo test lint format package-tests notebook-tests lab notebooks bench published clean distclean FORCE
 
 help:  ## show what can be made
 	@echo "Panoptic FPN and the Lovász losses. Usage: make TARGET"
@@ -47,6 +50,9 @@ notebooks: $(READY)  ## execute all notebooks anew and store what they show
 
 bench: $(READY)  ## measure speed, each claim beside its peer
 	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; $(PY) $$file; done
+
+published: $(READY)  ## score the published weights on COCO val2017 (fetches 2.3 GB; a GPU is advised)
+	@$(PY) benchmarks/published.py $(PUBLISHED_FLAGS)
 
 lint: $(READY)  ## check style, spelling and types
 	@$(PY) -m ruff format --check --quiet . || { echo "make: 'make format' mends this"; exit 1; }

@@ -118,6 +118,9 @@ class SafeOpen:
     def metadata(self) -> dict[str, str] | None:
         return self._metadata
 
+    def get_slice(self, key: str) -> "_Slice":
+        return _Slice(self._header[key]["shape"])
+
     def get_tensor(self, key: str) -> Tensor:
         entry = self._header[key]
         start, end = entry["data_offsets"]
@@ -126,6 +129,16 @@ class SafeOpen:
             return torch.empty(entry["shape"], dtype=dtype)
         raw = torch.frombuffer(bytearray(self._content[start:end]), dtype=torch.uint8)
         return raw.view(dtype).reshape(entry["shape"])
+
+
+class _Slice:
+    """Part of a tensor; here only its shape."""
+
+    def __init__(self, shape: list[int]):
+        self._shape = shape
+
+    def get_shape(self) -> list[int]:
+        return self._shape
 
 
 def _safetensors() -> dict[str, ModuleType]:

@@ -436,7 +436,7 @@ def time_step(
 
 def compiled(setting: Setting) -> Iterator[Row]:
     """Time a step before and after `compile_parts`, and the compilation itself."""
-    from pfpn.engine.train import compile_parts
+    from pfpn.engine.run import compile_parts
 
     size = (64, 96) if setting.small else (800, 1067)
     num, device = (1 if setting.small else 8), setting.device
@@ -563,7 +563,7 @@ def toy_run(setting: Setting) -> Iterator[Row]:
 
 def short_run(setting: Setting, name: str, *stops: int) -> dict[str, Tensor]:
     """Train 20 steps on the drawn world, stopped and resumed after `stops`; return the weights."""
-    from pfpn.engine.checkpoint import WEIGHTS, read_weights
+    from pfpn.engine.checkpoint import load_weights
     from pfpn.engine.presets import toy
     from pfpn.engine.train import train
 
@@ -578,7 +578,7 @@ def short_run(setting: Setting, name: str, *stops: int) -> dict[str, Tensor]:
         done = 0
         for row in train(config, folder, resume=number > 0, stop=lambda: done + 1 >= end):  # noqa: B023
             done = row["step"]
-    return read_weights(folder / WEIGHTS)[1]
+    return load_weights(folder).model.state_dict()
 
 
 def compare_runs(setting: Setting, name: str, *stops: int) -> Row:

@@ -28,7 +28,7 @@ from pfpn.data.categories import coco_categories  # noqa: E402
 from pfpn.data.coco import CocoPanoptic  # noqa: E402
 from pfpn.data.download import download_coco  # noqa: E402
 from pfpn.engine import distributed  # noqa: E402
-from pfpn.engine.evaluate import evaluate, require_same_categories  # noqa: E402
+from pfpn.engine.evaluate import category_differences, evaluate  # noqa: E402
 from pfpn.files import write_atomically  # noqa: E402
 from pfpn.predict import PredictConfig  # noqa: E402
 
@@ -89,7 +89,9 @@ def run(
                 download_coco(root, (SPLIT,), progress=progress, say=print, **(archives or {}))
         distributed.wait_for_all()
         dataset = CocoPanoptic(root, SPLIT)
-        require_same_categories(coco_categories(), dataset.categories)
+        differences = category_differences(coco_categories(), dataset.categories, strict=True)
+        if differences:
+            raise ValueError(f"{root}: its categories are not COCO's: {differences[0]}")
         for name in names:
             comparison = score(name, dataset, process, config, max_images)
             comparisons.append(comparison)

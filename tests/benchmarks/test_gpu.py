@@ -218,6 +218,7 @@ def test_weights_of_the_package_are_read_by_the_stand_in(plain: Any, tmp_path: P
         assert sorted(file.keys()) == sorted(expected)
         for key, value in expected.items():
             assert torch.equal(file.get_tensor(key), value), key
+            assert tuple(file.get_slice(key).get_shape()) == value.shape, key
     path.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00rubbish!")
     with pytest.raises(plain.SafetensorError):
         plain.SafeOpen(path)

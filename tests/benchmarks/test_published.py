@@ -168,6 +168,15 @@ def test_a_part_of_the_images_meets_nothing(published: Any) -> None:
     assert comparison.line().endswith("unknown: 100 images only")
 
 
+def test_other_categories_are_refused(published: Any, tmp_path: Path) -> None:
+    with CocoWriter(tmp_path, "val2017", coco_categories()[:-1], suffix=".jpg") as writer:
+        id_map = torch.ones(SIZE, dtype=torch.int64)
+        image = torch.zeros((3, *SIZE), dtype=torch.uint8)
+        writer.add(Sample(image, Panoptic(id_map, (Segment(1, 1, False),)), 7))
+    with pytest.raises(ValueError, match="its categories are not COCO's: found 52 stuff"):
+        published.run(tmp_path, tmp_path / "out.json", device="cpu")
+
+
 def test_the_figures_are_those_of_the_zoo(published: Any) -> None:
     assert [zoo.MODELS[name].figures["PQ"] for name in published.NAMES] == [39.4, 41.5, 43.0]
 
