@@ -218,6 +218,7 @@ def test_every_promised_target_has_a_line_of_help():
         "lab",
         "notebooks",
         "bench",
+        "published",
         "lint",
         "format",
         "clean",
