@@ -1,11 +1,11 @@
 """Read tensors from pickles without executing anything in them.
 
-A pickle is a program for a stack machine, and one of its instructions is "call a function". So it
-is first scanned: few instructions are allowed, each must be all there, memo numbers have a bound,
-and only text and numbers may be keys (a hash of tuples of tuples could take forever). Then Python's
-unpickler runs it for NumPy's arrays (detectron2's Model Zoo), with functions of this file for the
-few names allowed, or torch's with weights_only=True for .pth: a zip archive or, until 2020, pickles
-and raw values. Memory stays below three times the file's, beside MAX_STEPS small objects.
+A pickle is a program for a stack machine that may call any function. So it is first scanned: few
+instructions are allowed, each must be all there, memo numbers have a bound, and only text and
+numbers may be keys (a hash of tuples of tuples could take forever). Then Python's unpickler runs it
+for NumPy's arrays (detectron2's Model Zoo), with functions of this file for the few names allowed,
+or torch's with weights_only=True for .pth: a zip archive or, until 2020, pickles and raw values.
+Memory stays below three times the file's, beside MAX_STEPS small objects.
 """
 
 import io
@@ -21,11 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pfpn.files import printable
+
 MAX_STEPS = 250_000  # instructions; a checkpoint of ResNet-101 has about 20,000
 MAX_MEMBERS = 10_000  # of an archive, 500 bytes each to zipfile; ResNet-101's has about 600
 MAX_WIDE_TEXT = 1000  # bytes; Python gives all characters of a text the room of the largest one
-LEGACY_PICKLES = 5  # of a .pth of before 2020: magic number, protocol, system, tensors, keys
-LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the first of them
+LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # of a .pth of before 2020
 TORCH_NAMES = re.compile(
     rb"(collections\nOrderedDict|torch\n\w+Storage|torch._utils\n_rebuild_(tensor_v2|parameter))\n"
 )
@@ -44,8 +45,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return _select(_load(file, data), len(data))
     except Exception as error:  # whatever a damaged or misleading file makes the readers raise
         raise ValueError(
-            f"{path}: found no weights: {str(error)[:300] or type(error).__name__}. Nothing in the "
-            "file was executed. Did its download stop early, or is it not a file of weights?"
+            f"{path}: found no weights: {printable(str(error)[:300])}. Nothing in it was executed. "
+            "Did its download stop early?"
         ) from None
 
 
@@ -54,7 +55,7 @@ def _load(file: IO[bytes], data: Any) -> Any:
     if data[:4] == b"PK\x03\x04":
         return torch.load(_copy_archive(file, data), map_location="cpu", weights_only=True)
     is_legacy, end = data[: len(LEGACY_START)] == LEGACY_START, 0
-    for _ in range(LEGACY_PICKLES if is_legacy else 1):
+    for _ in range(5 if is_legacy else 1):  # magic number, protocol, system, tensors, keys
         end = _scan(data, end, is_torch=is_legacy)
     unpickler = _Unpickler(data, encoding="latin1")
     tree = (

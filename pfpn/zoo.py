@@ -24,6 +24,7 @@ from pfpn.anchors import anchor_grid
 from pfpn.data.categories import coco_categories
 from pfpn.data.download import Progress, cache_folder, fetch
 from pfpn.engine.checkpoint import save_weights
+from pfpn.files import printable
 from pfpn.model import ModelConfig, PanopticFPN
 from pfpn.structures import Category, stuff, things
 from pfpn.unpickle import read_tensors
@@ -208,7 +209,8 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{path}: found no readable safetensors file ({error})") from None
+        message = printable(str(error))
+        raise ValueError(f"{path}: found no readable safetensors file ({message})") from None
 
 
 def _is_safetensors(path: Path) -> bool:
