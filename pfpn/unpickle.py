@@ -45,8 +45,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return _select(_load(file, data), len(data))
     except Exception as error:  # whatever a damaged or misleading file makes the readers raise
         raise ValueError(
-            f"{path}: found no weights: {printable(str(error)[:300])}. Nothing in it was executed. "
-            "Did its download stop early?"
+            f"{path}: found no weights: {printable(str(error)[:300])}. Nothing in the file was "
+            "executed. Did its download stop early, or is it not a file of weights?"
         ) from None
 
 
@@ -101,16 +101,15 @@ def _scan(data: bytes | mmap.mmap, at: int, *, is_torch: bool) -> int:
         if is_torch and op.name == "GLOBAL" and not TORCH_NAMES.fullmatch(argument):
             name = argument.decode("latin-1").replace("\n", ".")
             raise ValueError(f"it imports {name}, which tensors do not need")
-        stack = stacks[-1]
         if op.name == "MARK":
             stacks.append([])
         elif op.name.endswith(("GET", "PUT", "MEMOIZE")):
             number = int.from_bytes(argument, "little") if argument else len(memo)
             if op.name.endswith("GET") and number in memo:
-                stack.append(memo[number])
-            elif op.name.endswith("GET") or number > MAX_STEPS or not stack:
+                stacks[-1].append(memo[number])
+            elif op.name.endswith("GET") or number > MAX_STEPS or not stacks[-1]:
                 raise ValueError(f"byte {begin}: {op.name} of memo number {number}")
-            memo[number] = stack[-1]
+            memo[number] = stacks[-1][-1]
         else:
             items = stacks.pop() if pickletools.markobject in op.stack_before else []
             fixed = [kind for kind in op.stack_before if kind.name not in ("mark", "stackslice")]
@@ -133,8 +132,8 @@ def _skip(data: bytes | mmap.mmap, at: int, op: pickletools.OpcodeInfo) -> int:
         at, length = at + width, int.from_bytes(data[at : at + width], "little")
     if at + length >= len(data):
         raise ValueError(f"byte {at} needs {length} bytes, found {len(data) - at} left")
-    is_wide = "UNICODE" in op.name and length > MAX_WIDE_TEXT
-    if is_wide and re.compile(b"[\xc4-\xff]").search(data, at, at + length):
+    wide = re.compile(b"[\xc4-\xff]") if "UNICODE" in op.name and length > MAX_WIDE_TEXT else None
+    if wide and wide.search(data, at, at + length):
         raise ValueError(f"byte {at} begins {length} bytes of text beyond Latin-1")
     return at + length
 

@@ -184,7 +184,7 @@ def test_nothing_is_called_and_what_is_refused_is_named(case, protocol, tmp_path
     with pytest.raises(ValueError, match=name) as caught:
         read_tensors(path)
     assert str(path) in str(caught.value)
-    assert "Nothing in it was executed" in str(caught.value)
+    assert "Nothing in the file was executed" in str(caught.value)
     assert not target.exists()
 
 
