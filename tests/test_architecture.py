@@ -5,6 +5,7 @@
 
 import ast
 import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
