@@ -188,7 +188,8 @@ def _turned() -> Image.Exif:
 SCENE = ToyStreet(1, 0, (8, 12))[0]
 PICTURES = [
     encode_id_map(SCENE.panoptic.id_map), encode_image(SCENE.image),
-    encode_image(SCENE.image, "JPEG"), _save("P", "PNG"), _save("RGB", "WEBP"), _save("RGB", "BMP"), _save("RGB", "TIFF"),
+    encode_image(SCENE.image, "JPEG"), _save("P", "PNG"), _save("RGB", "WEBP"),
+    _save("RGB", "BMP"), _save("RGB", "TIFF"),
     _save("RGB", "JPEG", exif=_turned()), _save("L", "PNG"),
     _save("CMYK", "TIFF", compression="tiff_lzw"),
 ]  # fmt: skip
