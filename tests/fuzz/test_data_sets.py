@@ -1,5 +1,6 @@
 """Damaged or misleading data sets: findings or one clear error, never a traceback."""
 
+import copy
 import io
 import json
 import os
@@ -130,7 +131,7 @@ def changed(draw: st.DrawFn, content: Any) -> Any:
             node = node[key]
         match draw(st.sampled_from(["exchange", "exchange", "take out", "repeat"])):
             case "exchange":
-                node[key] = draw(st.sampled_from(HOSTILE))
+                node[key] = copy.deepcopy(draw(st.sampled_from(HOSTILE)))
             case "take out":
                 del node[key]
             case "repeat" if isinstance(node, list):
