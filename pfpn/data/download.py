@@ -1,4 +1,4 @@
-"""Fetching large files: resumed where they stopped, checked, never half there under their name.
+"""Fetch large files: resumed where they stopped, checked, and complete under their final name.
 
 A download goes to NAME.part and is renamed when it is whole and its SHA-256 is right. What a run
 left in NAME.part is continued by the next one, if the server's file has not changed since.
@@ -27,7 +27,7 @@ from pfpn.files import KEPT, claim, naming, temporary_beside, write_atomically
 
 CHUNK = 1 << 20  # bytes read at once
 TIMEOUT = 30.0  # seconds without a byte after which a connection counts as broken
-ATTEMPTS = 5  # in a row that bring nothing new
+ATTEMPTS = 5  # that bring nothing new, one after the other
 PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
 SPARE = 1 << 28  # bytes of disk that stay free
 
@@ -61,7 +61,7 @@ def fetch(
 ) -> Path:
     """Return `path`, downloaded from `url` unless it is there.
 
-    Several processes may ask for one file: the first downloads it, the others wait.
+    Several processes may fetch one file at a time: the first downloads it, the others wait.
 
     Args:
         url: http or https.
@@ -69,8 +69,8 @@ def fetch(
         sha256: of the content, 64 hex digits or as many of the first ones as are known. Without
             it the sum of the first download is kept in NAME.sha256 and checked from then on.
         md5: likewise, where nothing better was published: against accidents, not against intent.
-        size: in bytes, if known; asked from the disk before the download begins.
-        progress: called with the bytes that are there and their final number (None: unknown).
+        size: in bytes, if known; so much disk must be free before the download begins.
+        progress: called with the bytes stored so far and their final number (None: unknown).
         timeout: seconds without a byte after which the connection counts as broken.
         attempts: how many in a row may bring nothing new.
         pause: seconds before the second attempt, doubled before each further one.
@@ -108,7 +108,7 @@ def fetch(
 def _until_sound(
     transfer: "_Transfer", part: Path, attempts: int, pause: float, sha256: str, md5: str
 ) -> str:
-    """Transfer a file until its sums are right, at most twice; return its SHA-256."""
+    """Transfer a file, once more if its sums are wrong; return its SHA-256."""
     for is_last in (False, True):
         _until_whole(transfer, attempts, pause)
         found, found_md5 = _sum_of(part), _sum_of(part, "md5") if md5 else ""
@@ -129,11 +129,11 @@ def _until_sound(
 
 def check_sum(path: Path, *, sha256: str = "", md5: str = "") -> None:
     """Raise if one of the file's sums does not begin with these hex digits."""
-    for name, kind, wanted in (("SHA-256", "sha256", sha256), ("MD5", "md5", md5)):
-        if wanted and not (found := _sum_of(path, kind)).startswith(wanted):
+    for name, kind, expected in (("SHA-256", "sha256", sha256), ("MD5", "md5", md5)):
+        if expected and not (found := _sum_of(path, kind)).startswith(expected):
             raise ValueError(
-                f"{path}: found {name} {found}, expected {wanted}. The file is damaged or another "
-                "one: delete it, and it will be fetched again"
+                f"{path}: found {name} {found}, expected {expected}. The file is damaged or "
+                "another one: delete it, and it will be fetched again"
             )
 
 
@@ -157,7 +157,7 @@ def _until_whole(transfer: "_Transfer", attempts: int, pause: float) -> None:
 
 
 class _Transfer:
-    """One file on its way, over as many connections as it takes."""
+    """The download of one file, over as many connections as it needs."""
 
     def __init__(
         self,
@@ -175,14 +175,14 @@ class _Transfer:
         self.validator = self._read_note()
 
     def restart(self) -> None:
-        """Forget what is there."""
+        """Discard the bytes that were stored."""
         self.file.truncate(0)
         self.file.seek(0)
         self.count, self.validator = 0, ""
         self.note.unlink(missing_ok=True)
 
     def attempt(self) -> None:
-        """Ask for what is missing and write it; return when the file is whole."""
+        """Request the missing bytes and write them; return when the file is complete."""
         response = self._open()
         if response is None:
             return
@@ -206,19 +206,19 @@ class _Transfer:
             raise _BrokenError(f"the connection ended at {self.count} of {total} bytes")
 
     def _open(self) -> http.client.HTTPResponse | None:
-        """Ask for what is missing; None means that nothing is."""
-        if not self.validator:  # what is there may be of another version
+        """Return the server's response with the missing bytes; None if no byte is missing."""
+        if not self.validator:  # the stored bytes may be of another version
             self.restart()
         headers = {"Accept-Encoding": "identity", "User-Agent": "pfpn"}
         if self.count:
-            # If the file has changed, the server sends the new one whole.
+            # If the file has changed, the server sends all of the new one.
             headers |= {"Range": f"bytes={self.count}-", "If-Range": self.validator}
         try:
             request = urllib.request.Request(self.url, headers=headers)
             response = urllib.request.urlopen(request, timeout=self.timeout)
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code == 416 and self.count:  # asked for what lies behind its end
+            if error.code == 416 and self.count:  # the request was beyond the file's end
                 if error.headers.get("Content-Range") == f"bytes */{self.count}":
                     return None
                 self.restart()
@@ -237,15 +237,15 @@ class _Transfer:
         return response
 
     def _total(self, response: http.client.HTTPResponse) -> int | None:
-        """Return the final number of bytes, once it is sure that the answer fits what is there."""
+        """Return the final number of bytes (None: unknown); raise if the response does not fit."""
         if response.status == 206:
-            place = re.fullmatch(
+            span = re.fullmatch(
                 r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "")
             )
-            if place is None or int(place[1]) != self.count:
+            if span is None or int(span[1]) != self.count:
                 self.restart()
-                raise _BrokenError("the server sent another part than was asked for")
-            total = None if place[2] == "*" else int(place[2])
+                raise _BrokenError("the server sent another part than requested")
+            total = None if span[2] == "*" else int(span[2])
         else:
             self.restart()
             length = response.headers.get("Content-Length", "")
@@ -259,7 +259,7 @@ class _Transfer:
         return total
 
     def _read_note(self) -> str:
-        """Return what the server called this version of the file, "" if that is not known."""
+        """Return the stored ETag or date of the file's version, "" if there is none."""
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -272,7 +272,7 @@ class _Transfer:
         if tag.startswith("W/"):  # weak: the same meaning, not the same bytes
             tag = ""
         self.validator = tag or response.headers.get("Last-Modified", "")
-        # Without a validator the part is of no use to another run, but the note says whose it is.
+        # Without a validator no run can continue the part, but the note tells that it is pfpn's.
         note = {"url": self.url, "validator": self.validator}
         write_atomically(self.note, json.dumps(note).encode())
 
@@ -377,7 +377,7 @@ def download_coco(
         root: the data set's folder.
         splits: of "train2017" (19 GB to fetch, the same on disk) and "val2017" (0.8 GB).
         progress: see `fetch`; unpacking reports bytes, too.
-        say: told what is being done.
+        say: called with a line about each step.
         images: archive per split, for tests.
         panoptic: archive with the truth of both splits (0.9 GB to fetch).
 
@@ -419,15 +419,15 @@ def _fetch_and_unpack(
     progress: Progress | None,
     say: Callable[[str], object],
 ) -> None:
-    """Fetch one archive, unpack it, and delete it unless somebody else put it there.
+    """Fetch one archive, unpack it, and delete it unless it was there before.
 
     Args:
         archive: to fetch.
         root: the data set's folder.
         job: "panoptic", or the split whose images it holds.
-        truths: the splits whose truth is wanted of it.
+        truths: the splits whose truth is unpacked from it.
         progress: see `fetch`.
-        say: called with what is being done.
+        say: called with a line about each step.
     """
     path = root / archive.url.rpartition("/")[2]
     fetched = _own_folder(root) / f"{path.name}.fetched"
@@ -527,7 +527,7 @@ Cityscapes may be used after registering, so nothing can be fetched for you:
 
 
 def check_cityscapes(root: Path) -> list[str]:
-    """List what is missing of Cityscapes under `root`, each finding with its place.
+    """Return what is missing of Cityscapes under `root`, each with its path.
 
     Expected are leftImg8bit/SPLIT/CITY/*_leftImg8bit.png and what cityscapesscripts'
     createPanopticImgs writes: gtFine/cityscapes_panoptic_SPLIT.json, beside a folder of its PNGs.

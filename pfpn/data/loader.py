@@ -1,8 +1,9 @@
 """From a data set to batches: which images, in which order, on which process.
 
 The order is a pure function of (seed, position), and what is done to an image of (seed, epoch,
-index). Neither knows of workers, and only the last step, cutting a global batch into shares, knows
-of ranks: a run can be stopped at any step and go on there, or be spread over more processes.
+index). Neither depends on the number of workers, and only the last step, which divides a global
+batch into shares, depends on the number of processes. So a run can be stopped at any step and
+continued there, with more processes or fewer.
 """
 
 import sys
@@ -21,15 +22,15 @@ from pfpn.data.toy import ToyStreet
 from pfpn.data.transforms import Transform, to_targets
 from pfpn.structures import Batch, Category, Panoptic, Sample
 
-TOY = "toy"  # the word that stands for the drawn world where a folder is expected
+TOY = "toy"  # given in place of a folder, it opens the drawn world
 TOY_SPLITS = {"train": 0, "val": 1_000_000, "test": 2_000_000}  # number of the first scene
 
-Key = tuple[int, int]  # (epoch, index): what a worker has to know to make an item
+Key = tuple[int, int]  # (epoch, index): all that a worker needs to make an item
 
 
 @runtime_checkable
 class PanopticDataset(Protocol):
-    """Anything that has categories, a length and samples."""
+    """Any data set with categories, a length and samples."""
 
     @property
     def categories(self) -> Sequence[Category]:
@@ -66,7 +67,7 @@ def open_dataset(
 
 
 def item_rng(seed: int, epoch: int, index: int) -> torch.Generator:
-    """Return the randomness of one image in one epoch."""
+    """Return the random generator for one image in one epoch."""
     state = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]) >> 1)
 
@@ -89,7 +90,7 @@ def key_stream(num: int, seed: int) -> Iterator[Key]:
 def share_stream(
     num: int, share: int, seed: int, is_wide: Sequence[bool] | None = None
 ) -> Iterator[list[Key]]:
-    """Cut the stream of keys into shares of `share` images each.
+    """Yield the stream of keys in shares: `share` images for one process.
 
     With `is_wide`, a share holds images of one orientation only, so that little is padded: an image
     waits until its orientation has filled a share.
@@ -105,7 +106,7 @@ def share_stream(
 
 @dataclass(frozen=True)
 class ShareSampler(Sampler[list[Key]]):
-    """Deal shares out to processes: share number s goes to rank s % world.
+    """Yield the shares of one process: share number s belongs to rank s % world.
 
     Args:
         num: images of the data set.
@@ -113,7 +114,7 @@ class ShareSampler(Sampler[list[Key]]):
         seed: of the order.
         rank: this process.
         world: number of processes.
-        first: shares of this rank to pass over; where a resumed run goes on.
+        first: shares of this rank to skip, as a resumed run does.
         is_wide: groups by orientation, see `share_stream`.
     """
 
@@ -141,7 +142,7 @@ class ShareSampler(Sampler[list[Key]]):
 
 @dataclass(frozen=True)
 class TrainingItems(Dataset[Batch]):
-    """A data set seen through a transform: key (epoch, index) in, a batch of one image out."""
+    """A transformed data set: it returns a batch of one image for a key (epoch, index)."""
 
     dataset: PanopticDataset
     transform: Transform
@@ -172,10 +173,10 @@ def collate(items: Sequence[Batch]) -> Batch:
 
 @dataclass(frozen=True)
 class CachedDataset:
-    """A data set that keeps every sample it has once made, in about 4 bytes per pixel.
+    """A data set that keeps every sample once it is made, in about 4 bytes per pixel.
 
-    What `fill` has made is shared with processes that are forked later; other worker processes get
-    a copy. What they make themselves each keeps for itself.
+    Samples made by `fill` are shared with processes that are forked later; other worker processes
+    get a copy. Samples that a worker makes itself stay in that worker.
     """
 
     dataset: PanopticDataset
@@ -269,7 +270,7 @@ def build_loader(items: Dataset[Batch], sampler: ShareSampler, *, workers: int =
 
     Args:
         items: makes an image from its key, such as `TrainingItems`.
-        sampler: says which keys make a batch.
+        sampler: yields the keys of each batch, such as `ShareSampler`.
         workers: processes that load ahead; 0 loads in this one. The batches are the same.
     """
     return Loader(
@@ -326,7 +327,7 @@ def _use_one_thread(_worker: int) -> None:
 
 
 def wide_images(dataset: PanopticDataset) -> list[bool] | None:
-    """Tell which images are wider than high, if the data set knows without reading them."""
+    """Return which images are wider than high; None if the data set stores no sizes."""
     sizes: Callable[[], Sequence[tuple[int, int]]] | None = getattr(dataset, "sizes", None)
     if sizes is None:
         return None

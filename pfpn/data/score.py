@@ -1,7 +1,7 @@
-"""Panoptic quality from files: the same figures as panopticapi's, or a refusal that says why.
+"""Panoptic quality from files: the same figures as panopticapi's, or an error with the reason.
 
 One pair of PNGs is held at a time (a few with several threads), so what the images need does not
-grow with their number; what is wrong in a file is told before it can spoil a figure.
+grow with their number; a fault in a file raises an error before it can change a figure.
 """
 
 import logging
@@ -45,7 +45,7 @@ def score_files(
     """Compute panoptic quality of predictions in COCO panoptic format.
 
     Categories and crowds are those of the truth; a prediction for an image that the truth does not
-    have is not looked at. Areas are counted in the PNGs. Where the truth states another area, and
+    have is ignored. Areas are counted in the PNGs. Where the truth states another area, and
     wherever PNG and JSON disagree about which segments there are, FormatError is raised. Only areas
     with a decimal point, those of polygons in detection's annotations, may differ: panopticapi's
     converter copies them, and panopticapi would compute with them.
@@ -57,7 +57,7 @@ def score_files(
         pred_dir: folder of their PNGs; likewise.
         workers: threads. Figures do not depend on how many.
         progress: called with the numbers of images done and of all.
-        say: called with a remark if areas of polygons were passed over.
+        say: called with a remark if areas of polygons were ignored.
 
     Source: [PS] 4; panopticapi.
     """
@@ -121,22 +121,22 @@ def _folder(json_path: Path, folder: Path | str | None) -> Path:
 
 
 def _by_image(
-    annotations: list[dict[str, Any]], path: Path, wanted: Mapping[Any, Any] | None = None
+    annotations: list[dict[str, Any]], path: Path, expected_ids: Mapping[Any, Any] | None = None
 ) -> dict[Any, Mapping[str, Any]]:
-    """Return annotations by image id, in their order; of the `wanted` images if given, and all."""
+    """Return annotations by image id, in their order; if ids are given, exactly one for each."""
     by_id: dict[Any, Mapping[str, Any]] = {}
     for annotation in annotations:
         image_id = annotation.get("image_id")
         if image_id_of(annotation) is None:
             found = f"an annotation with image_id {shorten(image_id)}"
             raise FormatError(Finding(str(path), None, None, found, "a number or a name"))
-        if wanted is not None and image_id not in wanted:
+        if expected_ids is not None and image_id not in expected_ids:
             continue
         if image_id in by_id:
             found, expected = "a second annotation", "one per image"
             raise FormatError(Finding(str(path), image_id, None, found, expected))
         by_id[image_id] = annotation
-    for image_id in wanted or ():
+    for image_id in expected_ids or ():
         if image_id not in by_id:
             found, expected = "no prediction", "one for every image of the truth"
             raise FormatError(Finding(str(path), image_id, None, found, expected))
@@ -172,7 +172,7 @@ def _require_sound(
 def _remark_polygons(
     annotations: Iterable[Mapping[str, Any]], path: Path, say: Callable[[str], object]
 ) -> None:
-    """Say how many areas of the truth are those of polygons."""
+    """Call `say` with the number of areas of the truth that are those of polygons."""
     lists = (annotation.get("segments_info") for annotation in annotations)
     segments = (s for infos in lists if isinstance(infos, list) for s in infos)
     count = sum(isinstance(s, dict) and is_polygon_area(s.get("area")) for s in segments)

@@ -1,4 +1,4 @@
-"""From a sample as it lies on disk to what the network trains on: one change at a time.
+"""From a stored sample to what the network trains on: one change at a time.
 
 A transform takes a whole sample (image, id map, segments) and a generator, and returns a new one,
 so that image and truth can't drift apart. `to_targets` then splits the panoptic truth into what
@@ -93,7 +93,7 @@ class Photometric:
     def __call__(self, sample: Sample, rng: torch.Generator) -> Sample:
         image = sample.image.float()
         gray = image.new_tensor(GRAY).view(3, 1, 1)
-        # Always three draws, so that switching one off leaves the others as they were.
+        # Always three random numbers, so that switching one off does not change the others.
         factors = [
             _draw(max(0.0, 1 - span), 1 + span, rng)
             for span in (self.brightness, self.contrast, self.saturation)
@@ -156,7 +156,7 @@ def to_label_map(
 def _renumber(
     id_map: Int[Tensor, "h w"], new: Mapping[int, int], otherwise: int
 ) -> Int[Tensor, "h w"]:
-    """Give every id its new number, run by run of equal pixels: there are few."""
+    """Return the map with new ids; faster by runs of equal pixels, of which there are few."""
     flat = id_map.numpy().ravel()
     starts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1])[: flat.size])
     ids, index = np.unique(flat[starts], return_inverse=True)
@@ -166,14 +166,14 @@ def _renumber(
 
 
 def resize_id_map(id_map: Int[Tensor, "_h _w"], size: tuple[int, int]) -> Int[Tensor, "h w"]:
-    """Resize to `size` (height, width) by nearest neighbor, the way PIL places the samples."""
+    """Resize to `size` (height, width) by nearest neighbor, at the positions that PIL reads."""
     pixels = Image.fromarray(id_map.numpy().astype(np.int32))
     resized = pixels.resize((size[1], size[0]), Image.Resampling.NEAREST)
     return torch.from_numpy(np.array(resized, dtype=np.int64))
 
 
 def present_ids(id_map: Int[Tensor, "h w"]) -> set[int]:
-    """Return the values that occur; quick, because neighbors mostly agree."""
+    """Return the ids that occur; fast, because neighbors are mostly equal."""
     flat = id_map.numpy().ravel()
     starts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     return {*flat[:1].tolist(), *np.unique(flat[starts]).tolist()}
@@ -182,7 +182,7 @@ def present_ids(id_map: Int[Tensor, "h w"]) -> set[int]:
 def _with_truth(
     sample: Sample, image: UInt8[Tensor, "3 h w"], id_map: Int[Tensor, "h w"]
 ) -> Sample:
-    """A segment that has left the picture leaves the truth."""
+    """Return a sample with this image and id map, less the segments without a pixel."""
     present = present_ids(id_map)
     segments = tuple(s for s in sample.panoptic.segments if s.id in present)
     return replace(sample, image=image, panoptic=Panoptic(id_map, segments))
@@ -200,9 +200,9 @@ def _draw_index(num: int, rng: torch.Generator) -> int:
     return int(torch.randint(num, (), generator=rng))
 
 
-def _draw_window(whole: int, wanted: int, rng: torch.Generator) -> slice:
-    start = _draw_index(max(0, whole - wanted) + 1, rng)
-    return slice(start, min(whole, start + wanted))
+def _draw_window(length: int, part: int, rng: torch.Generator) -> slice:
+    start = _draw_index(max(0, length - part) + 1, rng)
+    return slice(start, min(length, start + part))
 
 
 def build_transform(
@@ -215,10 +215,10 @@ def build_transform(
     contrast: float = 0.0,
     saturation: float = 0.0,
 ) -> Compose:
-    """Return resize, crop, flip, then color, leaving out what its settings make idle.
+    """Return resize, crop, flip, then color, without those that would change nothing.
 
     Args:
-        shortest_edges: in pixels, one is drawn; 0 keeps the sample's own size.
+        shortest_edges: in pixels, one is chosen at random; 0 keeps the sample's own size.
         longest_edge: limit of the longest edge after resizing, in pixels.
         crop: (height, width) in pixels; (0, 0) takes the whole image.
         flip: probability of mirroring.

@@ -14,7 +14,6 @@ from pfpn.data.check import check
 from pfpn.data.coco import CocoPanoptic
 from pfpn.data.loader import TOY_SPLITS
 from pfpn.data.street import view
-from pfpn.data.street.view import vote as vote_on
 from pfpn.data.toy import (
     MIN_PIXELS,
     MIN_STUFF_PIXELS,
@@ -181,7 +180,7 @@ def test_truth_is_drawn_where_the_thing_is(monkeypatch):
     original = view.View.lit
 
     def lit(self, color, z, shade=1.0):
-        is_thing = self.canvas.owner >= view.FIRST_THING
+        is_thing = self.canvas.drawn_id >= view.FIRST_THING
         return flat if is_thing else original(self, color, z, shade)
 
     monkeypatch.setattr(view.View, "lit", lit)
@@ -226,30 +225,30 @@ def test_a_larger_image_shows_the_same_scene():
         assert (shrunk - a.image.float()).abs().mean() < 12
 
 
-def test_a_vote_takes_the_majority_and_in_a_tie_the_highest():
-    def vote(*four: int) -> int:
-        return int(vote_on(np.array(four, dtype=np.uint8).reshape(2, 2))[0, 0])
+def test_a_pixel_gets_the_majority_of_its_ids_and_in_a_tie_the_highest():
+    def majority(*four: int) -> int:
+        return int(view.majority_ids(np.array(four, dtype=np.uint8).reshape(2, 2))[0, 0])
 
-    assert vote(7, 7, 7, 7) == 7
-    assert vote(3, 9, 3, 3) == 3
-    assert vote(9, 3, 9, 9) == 9
-    assert vote(3, 3, 9, 4) == 3
-    assert vote(4, 9, 9, 3) == 9
-    assert vote(4, 4, 9, 3) == 4
-    assert vote(3, 9, 3, 9) == 9
-    assert vote(1, 2, 3, 4) == 4
+    assert majority(7, 7, 7, 7) == 7
+    assert majority(3, 9, 3, 3) == 3
+    assert majority(9, 3, 9, 9) == 9
+    assert majority(3, 3, 9, 4) == 3
+    assert majority(4, 9, 9, 3) == 9
+    assert majority(4, 4, 9, 3) == 4
+    assert majority(3, 9, 3, 9) == 9
+    assert majority(1, 2, 3, 4) == 4
 
 
-def test_a_vote_agrees_with_counting():
+def test_the_majority_agrees_with_counting():
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 5, (40, 60), dtype=np.uint8)
-    voted = vote_on(ids)
+    result = view.majority_ids(ids)
     for row in range(20):
         for column in range(30):
             four = ids[2 * row : 2 * row + 2, 2 * column : 2 * column + 2].ravel().tolist()
             counts = Counter(four)
             most = max(counts.values())
-            assert voted[row, column] == max(i for i, n in counts.items() if n == most)
+            assert result[row, column] == max(i for i, n in counts.items() if n == most)
 
 
 def test_on_disk_and_on_the_fly_are_the_same(tmp_path):

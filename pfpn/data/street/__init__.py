@@ -1,1 +1,1 @@
-"""A drawn street: what it looks like and where everything is, without a word on data sets."""
+"""A drawn street: its camera, its things and its layout. It does not depend on data sets."""

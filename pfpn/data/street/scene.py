@@ -1,4 +1,4 @@
-"""A street scene from back to front: sky, horizon, ground, houses, and the places of things."""
+"""A street scene from back to front: sky, horizon, ground, houses, and where the things stand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ from pfpn.data.street.view import (
     SKY,
     Color,
     Patch,
-    Place,
     Point,
+    Projection,
     View,
 )
 from pfpn.structures import VOID
@@ -70,7 +70,7 @@ def draw_street(view: View) -> None:
     view.canvas.texture(view, np.random.Generator(np.random.PCG64(seed)))
     for item in view.items:
         if item.name is None:
-            view.canvas.owner = VOID
+            view.canvas.drawn_id = VOID
         else:
             view.begin(item.name)
         item.draw()
@@ -80,7 +80,7 @@ def draw_street(view: View) -> None:
 
 def _draw_sky(view: View) -> None:
     canvas, dice, mood = view.canvas, view.dice, view.mood
-    canvas.owner = SKY
+    canvas.drawn_id = SKY
     steps, end = 24, view.horizon + FOCAL * view.camera / FARTHEST  # where the ground begins
     for i in range(steps):
         w = i / (steps - 1)
@@ -149,11 +149,11 @@ def _draw_balloons(view: View) -> None:
 
 
 def _draw_skyline(view: View, *, is_town: bool) -> None:
-    """Close the view: houses or hills on the horizon."""
+    """Draw houses or hills on the horizon."""
     canvas, dice = view.canvas, view.dice
     base = view.horizon + FOCAL * view.camera / FARTHEST + 0.5
     if dice.chance(0.75 if is_town else 0.35):
-        canvas.owner = BUILDING
+        canvas.drawn_id = BUILDING
         x = -dice.between(0, 8)
         while x < canvas.width:
             width, height = dice.between(10, 24), dice.between(5, 13)
@@ -172,15 +172,15 @@ def _draw_skyline(view: View, *, is_town: bool) -> None:
                 canvas.rectangle(wx, wy, wx + 0.9, wy + 1.1, pane)
             x += width
     else:
-        canvas.owner = GRASS
+        canvas.drawn_id = GRASS
         for far, rise in ((60, 14), (35, 9)):
             color = view.lit((92, 132, 70), far, 0.95)
             knots = [dice.between(0.15, 1) * rise for _ in range(7)]
             ridge = []
             for i in range(61):
-                place = i / 60 * (len(knots) - 1)
-                k = min(int(place), len(knots) - 2)
-                w = place - k
+                position = i / 60 * (len(knots) - 1)
+                k = min(int(position), len(knots) - 2)
+                w = position - k
                 w = w * w * (3 - 2 * w)
                 top = view.horizon - (1 - w) * knots[k] - w * knots[k + 1]
                 ridge.append((i / 60 * canvas.width, top))
@@ -189,28 +189,28 @@ def _draw_skyline(view: View, *, is_town: bool) -> None:
 
 def _draw_ground(view: View, layout: _Layout) -> None:
     canvas, dice = view.canvas, view.dice
-    canvas.owner = GRASS
+    canvas.drawn_id = GRASS
     top = view.horizon + FOCAL * view.camera / FARTHEST
     grass = dice.pick(((98, 158, 60), (114, 168, 64), (100, 150, 70), (122, 170, 76)))
     canvas.rectangle(-1, top, canvas.width + 1, canvas.height + 1, view.flat(grass))
-    canvas.owner = SIDEWALK
+    canvas.drawn_id = SIDEWALK
     paving = dice.pick(((200, 198, 196), (208, 204, 196), (190, 192, 198)))
     for walk in layout.walks:
         view.quad(walk, view.flat(paving))
         _draw_slabs(view, walk, view.flat(paving, 0.88))
-    canvas.owner = ROAD
+    canvas.drawn_id = ROAD
     asphalt = view.flat(dice.pick(((92, 94, 100), (104, 104, 108), (82, 84, 92))))
     view.quad(layout.road, asphalt)
     _draw_marks(view, layout.road, view.flat((228, 226, 214)), along=layout.along)
     _draw_spots(view, [layout.road], (0.28, 0.36), [view.flat((82, 84, 90))], dice.count(0, 2))
     if view.is_raining:
         puddle = view.flat(view.mood.horizon, 1.05)
-        canvas.owner = ROAD
+        canvas.drawn_id = ROAD
         _draw_spots(view, [layout.road], (0.4, 1.3), [puddle], 7)
-        canvas.owner = SIDEWALK
+        canvas.drawn_id = SIDEWALK
         _draw_spots(view, layout.walks, (0.2, 0.5), [puddle], 5)
     elif dice.chance(0.5):
-        canvas.owner = GRASS
+        canvas.drawn_id = GRASS
         petals = [view.flat(dice.pick(STRIPES)), view.flat(WHITE)]
         _draw_spots(view, layout.lawns, (0.07, 0.14), petals, 40)
 
@@ -222,7 +222,7 @@ def _draw_spots(
     colors: Sequence[Color],
     num: int,
 ) -> None:
-    """Strew flat round spots over the near ground: puddles, manholes, flowers."""
+    """Draw flat round spots on the near ground: puddles, manholes, flowers."""
     dice = view.dice
     for _ in range(num):
         patch: Patch = dice.pick(patches)
@@ -290,7 +290,7 @@ def _draw_marks(view: View, lane: Patch, paint: Color, *, along: bool) -> None:
 
 
 def _lay_avenue(view: View) -> _Layout:
-    """Look along a road: walks, lawns and rows of houses at both sides of it."""
+    """Return a layout that looks along a road with walks, lawns and houses at both sides."""
     dice = view.dice
     middle, half = dice.between(-2.0, 2.0), dice.between(2.8, 3.6)
     road = Patch(middle - half, middle + half, NEAREST, FARTHEST)
@@ -321,7 +321,7 @@ def _lay_avenue(view: View) -> _Layout:
 
 
 def _lay_crossing(view: View) -> _Layout:
-    """Look across a road, at the houses on its other side."""
+    """Return a layout that looks across a road, at the houses on its other side."""
     dice = view.dice
     z = view.closest + dice.between(0.7, 3.0)
     wide = 200.0
@@ -341,14 +341,16 @@ def _lay_crossing(view: View) -> _Layout:
             depth = dice.between(5, 9)
             houses.append((Patch(x, x + width, front, front + depth), height))
         x += width + (dice.between(2, 7) if dice.chance(0.4) else 0.0)
-    houses.sort(key=lambda house: -abs(house[0].x0 + house[0].x1))  # the middle hides the sides
+    houses.sort(
+        key=lambda house: -abs(house[0].x0 + house[0].x1)
+    )  # the middle last: it hides the sides
     return _Layout(False, road, [near, far], lawns, houses)
 
 
 def _draw_house(view: View, patch: Patch, height: float) -> None:
     """Draw the wall that faces the camera, the one that faces the road, and the roof."""
     canvas, dice = view.canvas, view.dice
-    canvas.owner = BUILDING
+    canvas.drawn_id = BUILDING
     wall, roof = dice.pick(WALLS), dice.pick(ROOFS)
     x0, x1, z0, z1 = patch.x0, patch.x1, max(patch.z0, NEAREST), patch.z1
     if z1 <= z0:
@@ -391,7 +393,7 @@ def _draw_house(view: View, patch: Patch, height: float) -> None:
 
 def _draw_facade(
     view: View,
-    on: Place,
+    on: Projection,
     width: float,
     height: float,
     z: float,
@@ -408,7 +410,7 @@ def _draw_facade(
     def quad(u: float, v: float, w: float, h: float, color: Color) -> None:
         canvas.outline(on, ((u, v), (u + w, v), (u + w, v + h), (u, v + h)), color)
 
-    if px > 5:  # single bricks that the kiln left darker or lighter
+    if px > 5:  # single bricks, darker or lighter than the wall
         for _ in range(min(36, int(0.9 * width * height))):
             tone = view.lit(trim, z, shade * dice.between(0.68, 0.86))
             u, v = dice.between(0, width - 0.6), dice.between(0.2, height - 0.4)
@@ -454,10 +456,11 @@ def _find_spot(
     near: float = 0.2,
     margin: float = 3,
 ) -> tuple[float, float] | None:
-    """Find a visible place (x, z) for something of `size` (half width, height in metres).
+    """Return a free, visible position (x, z) for a thing; None if 16 attempts found none.
 
-    It is at least `near` metres behind the nearest ground that is seen, at most `far` ahead of
-    the camera, and at most `margin` units outside the picture.
+    `size` is its half width and its height in metres. The position is at least `near` metres behind
+    the nearest visible ground, at most `far` metres ahead of the camera, and at most `margin` units
+    outside the picture.
     """
     dice, (half, height) = view.dice, size
     for _ in range(16):
@@ -466,7 +469,7 @@ def _find_spot(
         u = dice.between(0, 1)
         if low >= high:
             continue
-        z = low + (high - low) * u * (0.4 + 0.6 * u)  # more of what is near
+        z = low + (high - low) * u * (0.4 + 0.6 * u)  # near positions are more frequent
         left, right = view.across(z, margin)
         left, right = max(left, patch.x0 + 0.35), min(right, patch.x1 - 0.35)
         if left >= right:
@@ -478,7 +481,7 @@ def _find_spot(
 
 
 def _place_things(view: View, layout: _Layout) -> None:
-    """Find places for what stands on the ground; the order decides who has to give way."""
+    """Add what stands on the ground, the largest kinds first: later ones need free ground."""
     dice, walks, lawns = view.dice, layout.walks, layout.lawns
     _place_traffic(view, layout.road, along=layout.along)
     for _ in range(dice.count(0, 3)):

@@ -1,7 +1,7 @@
 """What stands on a street or floats above it: each thing is made of a few flat shapes.
 
-`draw_*` draws at once. `add_*` rolls the dice, casts the shadow and leaves the drawing to the turn
-that the thing's depth gives it. Lengths are metres; `place` or `solid` projects them.
+`draw_*` draws at once. `add_*` makes the random choices, draws the shadow and stores a function
+that draws the thing later, in order of depth. Lengths are metres; `project` or `solid` projects.
 """
 
 from collections.abc import Callable
@@ -99,21 +99,21 @@ def add_tree(view: View, x: float, z: float, height: float) -> None:
     sunny = -1 if view.sun[0] > 0 else 1
 
     def draw() -> None:
-        canvas, place, m = view.canvas, view.local(x, z), FOCAL / z
+        canvas, project, m = view.canvas, view.local(x, z), FOCAL / z
 
         def disk(a: float, b: float, r: float, color: Color) -> None:
-            canvas.ellipse(*place(a, b), r * m, r * m, color)
+            canvas.ellipse(*project(a, b), r * m, r * m, color)
 
         trunk = ((-0.26, 0), (0.26, 0), (0.18, height * 0.5), (-0.18, height * 0.5))
-        canvas.outline(place, trunk, view.lit((104, 74, 50), z))
+        canvas.outline(project, trunk, view.lit((104, 74, 50), z))
         if is_fir:
             tiers = ((0.16, 0.6, 1.0), (0.38, 0.8, 0.8), (0.6, 1.0, 0.58))
             for i, (low, top, wide) in enumerate(tiers):
                 low, tip, reach = low * height, (0, top * height), half * wide
                 color = view.lit(leaf, z, 0.86 + 0.12 * i)
-                canvas.outline(place, ((-reach, low), tip, (reach, low)), color)
+                canvas.outline(project, ((-reach, low), tip, (reach, low)), color)
                 color = view.lit(leaf, z, 1.04 + 0.12 * i)
-                canvas.outline(place, ((0, low), tip, (sunny * reach, low)), color)
+                canvas.outline(project, ((0, low), tip, (sunny * reach, low)), color)
             return
         middle = height * 0.64
         crown = [(0.0, 0.0, 0.33), *puffs]
@@ -133,7 +133,7 @@ def add_tree(view: View, x: float, z: float, height: float) -> None:
 
 
 def add_lamp(view: View, x: float, z: float) -> None:
-    """Add a street lamp, which belongs to no category: some things in the world are unlabelled."""
+    """Add a street lamp, which belongs to no category: some things in a scene are unlabelled."""
     side = 1 if x < 0 else -1
     view.cast(x, z, 0.15, 0.3)
     if view.is_dark:
@@ -141,12 +141,12 @@ def add_lamp(view: View, x: float, z: float) -> None:
         view.glow(view.at(x + side * 0.6, 4.0, z), 2.6 * FOCAL / z, LAMPLIGHT, strength)
 
     def draw() -> None:
-        canvas, place = view.canvas, view.local(x, z, side)
+        canvas, project = view.canvas, view.local(x, z, side)
         iron = view.lit((66, 72, 78), z)
-        canvas.outline(place, ((-0.07, 0), (0.07, 0), (0.05, 4.2), (-0.05, 4.2)), iron)
-        canvas.outline(place, ((0, 4.2), (0.8, 4.25), (0.8, 4.12), (0, 4.05)), iron)
+        canvas.outline(project, ((-0.07, 0), (0.07, 0), (0.05, 4.2), (-0.05, 4.2)), iron)
+        canvas.outline(project, ((0, 4.2), (0.8, 4.25), (0.8, 4.12), (0, 4.05)), iron)
         bulb = view.shining(LAMPLIGHT, z) if view.is_dark else view.lit((226, 226, 214), z)
-        canvas.outline(place, ((0.4, 4.12), (0.85, 4.12), (0.78, 3.94), (0.47, 3.94)), bulb)
+        canvas.outline(project, ((0.4, 4.12), (0.85, 4.12), (0.78, 3.94), (0.47, 3.94)), bulb)
 
     view.stand(z, None, view.footprint(x, z, 0.2), view.box(x, z, 0.2, 4.2), draw)
 
@@ -268,7 +268,7 @@ class _Person:
 
 
 def add_dog(view: View, x: float, z: float, size: float) -> None:
-    """Add a dog, seen from its side; about 1 metre high if `size` is 1: the world likes dogs."""
+    """Add a dog, seen from its side; about 1 metre high if `size` is 1, larger than in life."""
     dice = view.dice
     fur, collar = dice.pick(FURS), dice.pick(STRIPES)
     patch_color = dice.pick((None, (72, 48, 36), (240, 238, 230)))
@@ -279,14 +279,14 @@ def add_dog(view: View, x: float, z: float, size: float) -> None:
         canvas, m = view.canvas, FOCAL / z * size
         base = view.local(x, z, flip)
 
-        def place(a: float, b: float) -> Point:
+        def project(a: float, b: float) -> Point:
             return base(a * size, b * size)
 
         def shape(color: Color, *corners: Point) -> None:
-            canvas.outline(place, corners, color)
+            canvas.outline(project, corners, color)
 
         def disk(a: float, b: float, rx: float, ry: float, color: Color) -> None:
-            canvas.ellipse(*place(a, b), rx * m, ry * m, color)
+            canvas.ellipse(*project(a, b), rx * m, ry * m, color)
 
         coat, back = view.lit(fur, z), view.lit(fur, z, 0.76)
         for a, color in ((-0.3, back), (0.28, back), (-0.42, coat), (0.16, coat)):  # legs
@@ -316,7 +316,7 @@ class _Body:
 
     name: str
     paint: Color
-    outline: tuple[Point, ...]  # from the tail's foot over the roof to the nose's foot
+    outline: tuple[Point, ...]  # from the lower rear corner over the roof to the lower front
     panes: tuple[tuple[Point, ...], ...]
     glass_edges: tuple[int, ...]  # of the outline: rear window and windscreen
     wheels: tuple[float, float]
@@ -385,7 +385,7 @@ def add_vehicle(
         along: whether its road leads away from the camera.
     """
     body = (_build_bus if is_bus else _build_car)(view.dice, length)
-    away = lane > 0 or not along  # who drives on the right is seen from behind
+    away = lane > 0 or not along  # the right lane shows its rear
     if along:
         footprint = Patch(x - width / 2, x + width / 2, z, z + length)
 
@@ -557,9 +557,9 @@ def _draw_end(
 
 
 def draw_hood(view: View) -> None:
-    """Draw the hood of the car that carries the camera, which no category claims."""
+    """Draw the hood of the car that carries the camera, which belongs to no category."""
     canvas, dice = view.canvas, view.dice
-    canvas.owner = VOID
+    canvas.drawn_id = VOID
     x, width = dice.between(0.3, 0.7) * canvas.width, 0.62 * canvas.width
     rise = dice.between(3, 8)
     color = view.flat(dice.pick(PAINTS), 0.6)

@@ -21,11 +21,12 @@ OVERSAMPLING = 2  # drawn pixels per side of a final one
 Color = tuple[int, int, int]
 Point = tuple[float, float]  # x, y in units
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in units
-Place = Callable[[float, float], Point]  # metres right of and above a thing's foot, to x, y
+# Maps metres to the right of a thing's foot, and above it, to x, y in units.
+Projection = Callable[[float, float], Point]
 
 FOCAL = 150.0  # units; the picture of 1 metre at a depth of Z metres is FOCAL / Z units high
 NEAREST = 2.0  # metres; the ground nearer than this is below every picture
-FARTHEST = 150.0  # metres; what is behind is a line on the horizon
+FARTHEST = 150.0  # metres; all that is farther away is a line on the horizon
 
 # Ids while drawing: VOID, the stuff classes, then one for each thing.
 SKY, BUILDING, ROAD, SIDEWALK, GRASS = 1, 2, 3, 4, 5
@@ -36,14 +37,14 @@ FIRST_THING = 6
 class Mood:
     """Weather and time of day: how a scene is lit."""
 
-    weight: float  # share of the scenes
+    weight: float  # relative frequency among the scenes
     zenith: Color
     horizon: Color
-    light: tuple[float, float, float]  # factor on every color that does not shine by itself
-    haze: float  # metres at which half of a color is that of the horizon
-    shadow: float  # share of the light that a shadow takes
-    lit: float  # share of the windows that shine
-    clouds: int  # at most
+    light: tuple[float, float, float]  # factor on every color, except those of lamps
+    haze: float  # metres at which a color is half the horizon's
+    shadow: float  # fraction of the light that a shadow removes
+    lit: float  # fraction of the windows that shine
+    clouds: int  # largest number of them
 
 
 MOODS = {
@@ -70,11 +71,11 @@ class Dice:
     def between(self, low: float, high: float) -> float:
         return low + (high - low) * float(self._rng.random())
 
-    def chance(self, share: float) -> bool:
-        return float(self._rng.random()) < share
+    def chance(self, probability: float) -> bool:
+        return float(self._rng.random()) < probability
 
     def count(self, low: int, high: int) -> int:
-        """A whole number, both ends included."""
+        """Return a whole number from `low` to `high`, both included."""
         return low + int(float(self._rng.random()) * (high - low + 1))
 
     def pick(self, choices: Sequence[Any]) -> Any:
@@ -108,35 +109,35 @@ class Canvas:
         self.shadows = Image.new("L", fine)
         self._draw, self._mark = ImageDraw.Draw(self.image), ImageDraw.Draw(self.ids)
         self._shade = ImageDraw.Draw(self.shadows)
-        self.owner = VOID  # whose pixels are drawn
+        self.drawn_id = VOID  # the id that drawn pixels get
 
     def polygon(self, points: Sequence[Point], color: Color) -> None:
         f = self._factor
         corners = [(x * f, y * f) for x, y in points]
         self._draw.polygon(corners, fill=color)
-        self._mark.polygon(corners, fill=self.owner)
+        self._mark.polygon(corners, fill=self.drawn_id)
 
     def ellipse(self, x: float, y: float, rx: float, ry: float, color: Color) -> None:
         f = self._factor
         box = ((x - rx) * f, (y - ry) * f, (x + rx) * f, (y + ry) * f)
         self._draw.ellipse(box, fill=color)
-        self._mark.ellipse(box, fill=self.owner)
+        self._mark.ellipse(box, fill=self.drawn_id)
 
     def pie(
         self, x: float, y: float, rx: float, ry: float, start: float, end: float, color: Color
     ) -> None:
-        """A part of an ellipse, from `start` to `end` degrees clockwise from the right."""
+        """Draw a part of an ellipse, from `start` to `end` degrees clockwise from the right."""
         f = self._factor
         box = ((x - rx) * f, (y - ry) * f, (x + rx) * f, (y + ry) * f)
         self._draw.pieslice(box, start, end, fill=color)
-        self._mark.pieslice(box, start, end, fill=self.owner)
+        self._mark.pieslice(box, start, end, fill=self.drawn_id)
 
-    def outline(self, place: Place, corners: Sequence[Point], color: Color) -> None:
-        """Draw a polygon whose corners `place` projects."""
-        self.polygon([place(a, b) for a, b in corners], color)
+    def outline(self, project: Projection, corners: Sequence[Point], color: Color) -> None:
+        """Draw a polygon whose corners `project` maps into the picture."""
+        self.polygon([project(a, b) for a, b in corners], color)
 
     def shadow(self, points: Sequence[Point]) -> None:
-        """Draw where the sun does not reach the ground; seen once `texture` has been called."""
+        """Draw where the sun does not reach the ground; visible after `texture` was called."""
         f = self._factor
         self._shade.polygon([(x * f, y * f) for x, y in points], fill=255)
 
@@ -144,7 +145,7 @@ class Canvas:
         self.polygon(((x0, y0), (x1, y0), (x1, y1), (x0, y1)), color)
 
     def texture(self, scene: "View", noise: np.random.Generator) -> None:
-        """Give what was drawn so far its grain, and the ground its haze and shadows."""
+        """Add grain to what was drawn so far, and haze and shadows to the ground."""
         ids = np.asarray(self.ids)
         pixels = np.asarray(self.image).astype(np.int16)
         rows, columns = ids.shape
@@ -183,7 +184,7 @@ class Canvas:
             pixels += self._rain(noise)[:, :, None]
         pixels += noise.integers(-3, 4, (height, width, 3), dtype=np.int16)
         image = np.clip(pixels, 0, 255).astype(np.uint8)
-        return np.ascontiguousarray(image.transpose(2, 0, 1)), vote(np.asarray(self.ids))
+        return np.ascontiguousarray(image.transpose(2, 0, 1)), majority_ids(np.asarray(self.ids))
 
     def _rain(self, noise: np.random.Generator) -> np.ndarray:
         height, width = self.size
@@ -196,7 +197,7 @@ class Canvas:
         return np.asarray(streaks).astype(np.int16)
 
 
-# How much of the noise a class takes, in eighths; by the id of drawing.
+# How strong the noise of a class is, in eighths; the index is the id used while drawing.
 FINE_GRAIN, COARSE_GRAIN = np.zeros(256, np.int16), np.zeros(256, np.int16)
 FINE_GRAIN[[SKY, BUILDING, ROAD, SIDEWALK, GRASS]] = 1, 5, 6, 5, 14
 COARSE_GRAIN[[SKY, BUILDING, ROAD, SIDEWALK, GRASS]] = 1, 2, 3, 2, 8
@@ -224,15 +225,15 @@ def add_glow(
     pixels[top:bottom, left:right] += light.astype(np.int16)
 
 
-def vote(ids: np.ndarray) -> np.ndarray:
-    """Give a pixel the id that most of its four drawn pixels have; in a tie the highest one."""
+def majority_ids(ids: np.ndarray) -> np.ndarray:
+    """Return each pixel's most frequent id among its four drawn pixels; in a tie the highest."""
     four = np.stack([ids[0::2, 0::2], ids[0::2, 1::2], ids[1::2, 0::2], ids[1::2, 1::2]])
     low01, high01 = np.minimum(four[0], four[1]), np.maximum(four[0], four[1])
     low23, high23 = np.minimum(four[2], four[3]), np.maximum(four[2], four[3])
     middle = np.minimum(high01, high23), np.maximum(low01, low23)
     lowest, highest = np.minimum(low01, low23), np.maximum(high01, high23)
     second, third = np.minimum(*middle), np.maximum(*middle)
-    # Sorted, a majority holds the middle; two pairs, or four different ones, go to the highest.
+    # In sorted order a majority is in the middle; two pairs, or four different ids, are ties.
     return np.where(
         second == third, second, np.where((lowest == second) & (third != highest), lowest, highest)
     )
@@ -250,13 +251,13 @@ class Patch:
 
 @dataclass(slots=True)
 class Item:
-    """Something that stands on the ground, to be drawn when its depth comes."""
+    """Something that stands on the ground; items are drawn in order of depth."""
 
     z: float
     name: str | None  # of its thing category; None is void
     draw: Callable[[], None]
     footprint: Patch
-    box: Box  # about what it covers of the picture
+    box: Box  # in the picture, approximately
 
 
 @dataclass
@@ -288,7 +289,7 @@ class View:
         return self.vanish + x * m, self.horizon + (self.camera - y) * m
 
     def across(self, z: float, margin: float = 0.0) -> tuple[float, float]:
-        """Return what is visible at a depth, as metres right of the camera."""
+        """Return the left and right end of the view at a depth, in metres right of the camera."""
         m = FOCAL / z
         return (-margin - self.vanish) / m, (self.canvas.width + margin - self.vanish) / m
 
@@ -315,8 +316,8 @@ class View:
         self.glows.append((at[0], at[1], radius, (r, g, b)))
 
     def begin(self, name: str) -> None:
-        """Let what is drawn from now on belong to a new thing."""
-        self.canvas.owner = FIRST_THING + len(self.names)
+        """Start a new thing: what is drawn from now on gets its id."""
+        self.canvas.drawn_id = FIRST_THING + len(self.names)
         self.names.append(name)
 
     def quad(self, patch: Patch, color: Color) -> None:
@@ -331,7 +332,7 @@ class View:
         )  # fmt: skip
 
     def flat(self, color: Color, shade: float = 1.0) -> Color:
-        """Light without haze, which the ground gets row by row."""
+        """Return a color in the scene's light, without haze: the ground gets haze row by row."""
         r, g, b = (
             min(255, round(c * shade * light))
             for c, light in zip(color, self.mood.light, strict=True)
@@ -339,7 +340,7 @@ class View:
         return r, g, b
 
     def is_free(self, patch: Patch, box: Box, gap: float) -> bool:
-        """Tell whether a place is taken, or what stands there would hide or be hidden too much."""
+        """Return whether `patch` is free, and `box` would neither hide nor be hidden too much."""
         for other in self.items:
             if (
                 patch.x0 - gap < other.footprint.x1
@@ -368,11 +369,11 @@ class View:
     def stand(
         self, z: float, name: str | None, patch: Patch, box: Box, draw: Callable[[], None]
     ) -> None:
-        """Take a place for something, and draw it when its depth comes."""
+        """Add an item that occupies `patch`; `draw` is called in order of depth."""
         self.items.append(Item(z, name, draw, patch, box))
 
     def cast(self, x: float, z: float, half: float, height: float) -> None:
-        """Put a shadow on the ground: dark under the thing, and stretched away from the sun."""
+        """Draw a shadow on the ground: dark under the thing, and stretched away from the sun."""
         for reach, wide in ((0.0, 1.0), (0.5, 0.8)):
             cx, cz = x + self.sun[0] * height * reach, z + self.sun[1] * height * reach
             long_x = half * wide + abs(self.sun[0]) * height * reach
@@ -382,7 +383,7 @@ class View:
             )
 
     def cast_block(self, patch: Patch, height: float) -> None:
-        """Put the shadow of a house on the ground."""
+        """Draw the shadow of a house on the ground."""
         dx, dz = self.sun[0] * height, self.sun[1] * height
         corners = [
             (patch.x0, patch.z0), (patch.x1, patch.z0), (patch.x1, patch.z1), (patch.x0, patch.z1)
@@ -391,7 +392,7 @@ class View:
             strip = ((xa, za), (xb, zb), (xb + dx, zb + dz), (xa + dx, za + dz))
             self.canvas.shadow([self.at(x, 0, max(NEAREST, z)) for x, z in strip])
 
-    def local(self, x: float, z: float, flip: float = 1.0) -> Place:
+    def local(self, x: float, z: float, flip: float = 1.0) -> Projection:
         """Return the projection of an upright plane through (x, z) that faces the camera."""
         foot_x, foot_y = self.at(x, 0, z)
         m = FOCAL / z
