@@ -18,7 +18,16 @@ import torch
 from PIL import Image
 
 from pfpn.data.categories import LabelMap
-from pfpn.data.coco import parse_segments, read_annotations, read_id_map
+from pfpn.data.coco import (
+    Finding,
+    FormatError,
+    image_id_of,
+    parse_segments,
+    png_problem,
+    read_annotations,
+    read_id_map,
+    segment_findings,
+)
 from pfpn.plot.palette import class_colors, instance_color, to_hex
 from pfpn.quality import PanopticQuality, match_segments
 from pfpn.structures import VOID, Category, Panoptic, Sample, Segment
@@ -42,16 +51,23 @@ class Predictions:
     """Predicted maps of a COCO panoptic JSON file and its folder of PNGs, by image id."""
 
     def __init__(self, path: Path, categories: Sequence[Category]):
-        self._folder = path.with_suffix("")
+        self._json, self._folder = str(path), path.with_suffix("")
         self._labels = LabelMap(tuple(categories))
-        content = read_annotations(path)
-        self._annotations = {a.get("image_id"): a for a in content["annotations"]}
+        self._annotations = {image_id_of(a): a for a in read_annotations(path)["annotations"]}
+        if None in self._annotations:
+            found, expected = "an annotation without image_id", "a number or a name"
+            raise FormatError(Finding(self._json, None, None, found, expected))
 
     def get(self, image_id: int | str) -> Panoptic | None:
-        """Read the map of an image; None if there is none."""
+        """Read the map of an image, None if there is none; raise FormatError if it is malformed."""
         annotation = self._annotations.get(image_id)
         if annotation is None:
             return None
+        problem = png_problem(annotation)
+        if problem is not None:
+            raise FormatError(Finding(self._json, image_id, None, *problem))
+        for finding in segment_findings(annotation, self._json, self._labels, is_truth=False):
+            raise FormatError(finding)
         ids = read_id_map(self._folder / annotation["file_name"], image_id=image_id)
         segments = parse_segments(annotation, self._labels)
         return Panoptic(torch.from_numpy(ids.astype(np.int64)), segments)

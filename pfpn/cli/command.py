@@ -2,11 +2,15 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pfpn.files import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,29 @@ def require_within(arguments: argparse.Namespace, least: int, most: int, *names:
         if not least <= value <= most:
             limit = f"{least} or more" if value < least else f"at most {most}"
             raise ValueError(f"--{name}: found {value}, expected {limit}")
+
+
+def folder_name(folder: "Path") -> str:
+    """Return the last part of a path, also of "." and ".."."""
+    return folder.name if folder.name not in ("", "..") else folder.resolve().name
+
+
+def require_elsewhere(option: str, folder: "Path", paths: "Iterable[Path]") -> None:
+    """Raise ValueError if results would be written among a data set's own files.
+
+    Args:
+        option: that names the folder.
+        folder: of the results; a JSON file of its name lies beside it.
+        paths: of the data set.
+    """
+    place = folder.resolve()
+    for path in paths:
+        own = path.resolve()
+        index = place.parent / f"{place.name}.json"
+        if own in (place, index) or own in place.parents:
+            raise ValueError(
+                f"{option} {folder}: found the data set's own {path}, expected a folder of its own"
+            )
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:

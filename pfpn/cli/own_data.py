@@ -2,7 +2,16 @@
 
 import argparse
 
-from pfpn.cli.command import Command, complain, image_bar, say
+from pfpn.cli.command import (
+    MOST,
+    Command,
+    complain,
+    folder_name,
+    image_bar,
+    require_elsewhere,
+    require_within,
+    say,
+)
 
 IMPORT_FORMATS = (
     "coco", "labelme", "cvat", "label-studio", "voc", "cityscapes", "two-channel", "semantic",
@@ -163,6 +172,7 @@ def _browse(arguments: argparse.Namespace) -> int:
     from pfpn.data.coco import CocoPanoptic
     from pfpn.files import claim_file
 
+    require_within(arguments, 0, MOST, "images")
     dataset = CocoPanoptic(arguments.root, arguments.split)
     out = Path(arguments.out or f"{arguments.split}.html")
     number = min(len(dataset), arguments.images or len(dataset))
@@ -216,13 +226,15 @@ def _export_data(arguments: argparse.Namespace) -> int:
     from pfpn.data.coco import CocoPanoptic
     from pfpn.data.formats.exporting import to_coco_instances, to_semantic, to_two_channels
     from pfpn.data.predictions import plain_stem
-    from pfpn.files import claim
+    from pfpn.files import claim, require_distinct
 
     dataset = CocoPanoptic(arguments.root, arguments.split)
     categories = dataset.categories
     names = [plain_stem(image_id) for image_id in dataset.image_ids]
     maps = ((image_id, dataset.panoptic(i)) for i, image_id in enumerate(dataset.image_ids))
+    require_distinct(names, "images")
     index = f"{arguments.split}.json"
+    require_elsewhere("--out", Path(arguments.out) / arguments.split, dataset.paths)
     with claim(Path(arguments.out), "export-data") as output:
         output.require_free([f"{arguments.split}/{name}.png" for name in names] + [index])
         output.remove(index)
@@ -290,50 +302,46 @@ def _add_combine(parser: argparse.ArgumentParser) -> None:
 
 
 def _combine(arguments: argparse.Namespace) -> int:
-    from collections import defaultdict
     from pathlib import Path
-    from typing import Any
 
     from pfpn.data.categories import LabelMap, read_categories, read_json
-    from pfpn.data.formats.exporting import combine
+    from pfpn.data.coco import images_by_id
+    from pfpn.data.formats.exporting import combine, read_results
     from pfpn.data.predictions import PredictionWriter
     from pfpn.files import claim
+    from pfpn.predict import PredictConfig
 
     listing = read_json(Path(arguments.images))
-    images = listing.get("images") if isinstance(listing, dict) else None
-    if not isinstance(images, list):
+    entries = listing.get("images") if isinstance(listing, dict) else None
+    if not isinstance(entries, list):
         raise ValueError(f"{arguments.images}: found no list of images, expected a COCO file")
+    images = images_by_id(entries, Path(arguments.images))
     categories = read_categories(Path(arguments.categories or arguments.images))
     labels = LabelMap(tuple(categories))
-    results: list[dict[Any, list[Any]]] = []
-    for name in (arguments.instances, arguments.stuff):
-        rows, groups = read_json(Path(name)), defaultdict(list)
-        if not isinstance(rows, list):
-            raise ValueError(f"{name}: found {type(rows).__name__}, expected a list of results")
-        for row in rows:
-            if not isinstance(row, dict) or row.get("category_id") not in labels:
-                raise ValueError(f"{name}: found {str(row)[:80]}, expected a result of a category")
-            groups[row.get("image_id")].append(row)
-        results.append(groups)
+    instances = read_results(Path(arguments.instances), images, labels, with_scores=True)
+    stuff = read_results(Path(arguments.stuff), images, labels, with_scores=False)
+    thresholds = {
+        name: getattr(arguments, name) for name in ("min_score", "max_overlap", "min_stuff_area")
+    }
+    PredictConfig(**thresholds)  # raises where one is out of bounds
     folder = Path(arguments.out)
-    index = f"../{folder.name}.json"
     with claim(folder, "combine") as output:
+        index = f"../{folder_name(folder)}.json"
+        output.require_free([index], [arguments.images, arguments.instances, arguments.stuff])
         writer = PredictionWriter(output, categories, index)
-        writer.prepare([image["id"] for image in images])
+        writer.prepare(images)
         with image_bar(len(images)) as on_image:
-            for image in images:
+            for image_id, image in images.items():
                 panoptic = combine(
                     (image["height"], image["width"]),
-                    results[0][image["id"]],
-                    results[1][image["id"]],
+                    instances.get(image_id, []),
+                    stuff.get(image_id, []),
                     labels,
-                    min_score=arguments.min_score,
-                    max_overlap=arguments.max_overlap,
-                    min_stuff_area=arguments.min_stuff_area,
+                    **thresholds,
                 )
-                writer.add(panoptic, image["id"])
+                writer.add(panoptic, image_id)
                 on_image()
-        writer.finish(writer.annotations, images)
+        writer.finish(writer.annotations, entries)
     say(f"{len(images)} images: {folder}")
     return 0
 

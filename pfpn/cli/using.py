@@ -1,7 +1,7 @@
 """Commands that use weights: evaluate, predict, convert."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pfpn.cli.command import (
@@ -10,7 +10,9 @@ from pfpn.cli.command import (
     add_device,
     byte_bar,
     complain,
+    folder_name,
     image_bar,
+    require_elsewhere,
     require_within,
     say,
 )
@@ -160,33 +162,16 @@ def _open_outputs(
             raise ValueError("--save: found no name, expected that of a folder")
         folder = Path(arguments.save)
         if isinstance(dataset, CocoPanoptic):
-            _require_elsewhere(folder, dataset.paths)
+            require_elsewhere("--save", folder, dataset.paths)
         is_there = stack.enter_context(claim(folder, "evaluate")) if is_main else None
         distributed.wait_for_all()
         output = is_there or Output(folder, "evaluate")
-        writer = PredictionWriter(output, dataset.categories, f"../{_name(folder)}.json")
+        writer = PredictionWriter(output, dataset.categories, f"../{folder_name(folder)}.json")
         others = [] if arguments.json is None else [arguments.json]
         image_ids = getattr(dataset, "image_ids", ())[:num_images]
         writer.prepare(image_ids, others, is_main=is_main)
         distributed.wait_for_all()
     return scores, writer
-
-
-def _name(folder: "Path") -> str:
-    """Return the last part of a path, also of "." and ".."."""
-    return folder.name if folder.name not in ("", "..") else folder.resolve().name
-
-
-def _require_elsewhere(folder: "Path", paths: "Iterable[Path]") -> None:
-    """Raise ValueError if predictions would be written among a data set's own files."""
-    place = folder.resolve()
-    for path in paths:
-        own = path.resolve()
-        if place == own or own in place.parents or place.with_name(f"{place.name}.json") == own:
-            raise ValueError(
-                f"--save {folder}: found the data set's own {path}, expected a folder of its own "
-                "for the predictions"
-            )
 
 
 EVALUATE = Command(

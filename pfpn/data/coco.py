@@ -11,6 +11,7 @@ JSON file is a whole data set.
 """
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -63,6 +64,8 @@ __all__ = [  # what reads and writes pixels belongs to the format, though it has
     "find_image",
     "id_map_to_rgb",
     "image_findings",
+    "image_id_of",
+    "images_by_id",
     "make_annotation",
     "named_folders",
     "open_annotations",
@@ -355,7 +358,7 @@ class CocoPanoptic:
         )
         self._labels = LabelMap(tuple(self.categories))
         self._json = json_path
-        images = _by_id(content.get("images"), json_path)
+        images = images_by_id(content.get("images"), json_path)
         self._shared = shared_stems(image["file_name"] for image in images.values())
         self.image_ids: list[Any] = []
         self._files: list[tuple[str, str]] = []  # image, PNG
@@ -533,8 +536,8 @@ def _one_per_image(
         raise FormatError(Finding(file, image_id, None, found, expected))
 
 
-def _by_id(entries: Any, path: Path) -> dict[Any, Mapping[str, Any]]:
-    """Return the entries of "images" by their ids."""
+def images_by_id(entries: Any, path: Path) -> dict[Any, Mapping[str, Any]]:
+    """Return the entries of "images" by their ids; raise FormatError at the first bad one."""
     images: dict[Any, Mapping[str, Any]] = {}
     for entry in entries if isinstance(entries, list) else []:
         for finding in image_findings(entry, str(path), images):
@@ -570,6 +573,11 @@ def image_findings(entry: Any, file: str, before: Mapping[Any, Any]) -> Iterator
         if type(entry.get(key)) is not int or not 1 <= entry[key] <= MAX_PIXELS:
             found = f"an image with {key} {shorten(entry.get(key))}"
             yield Finding(file, number, None, found, f"pixels, 1 to {MAX_PIXELS}")
+    sides = [entry.get("height"), entry.get("width")]
+    if all(type(side) is int and 1 <= side <= MAX_PIXELS for side in sides):
+        if math.prod(sides) > MAX_PIXELS:
+            found = f"an image of {sides[0]} x {sides[1]} pixels"
+            yield Finding(file, number, None, found, f"at most {MAX_PIXELS}")
 
 
 class CocoWriter:

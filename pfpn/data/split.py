@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from pfpn.data.categories import parse_categories
-from pfpn.data.coco import annotation_paths, open_annotations
+from pfpn.data.coco import CocoPanoptic, annotation_paths, open_annotations
 from pfpn.files import Output, claim, name_problem
 
 
@@ -190,6 +190,7 @@ def divide_dataset(
     lists = {name: f"annotations/panoptic_{name}.json" for name in (*names, WHOLE, source)}
     with claim(root, "split") as output:
         again = source in names and output.is_own(lists[WHOLE])
+        CocoPanoptic(root, WHOLE if again else source)  # raises where something is malformed
         content = open_annotations(root, WHOLE if again else source)
         _, truth, images = annotation_paths(root, source)
         plain = {"images": images, "truth": truth}

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,139 @@ def test_settings_and_presets_are_listed(capsys):
 def test_the_installation_can_be_tried(capsys):
     assert run("test-install") == 0
     assert "all works" in capsys.readouterr().out
+
+
+# malformed input: one line, exit code 2, nothing written
+
+
+def set_at(*path_and_value):
+    """Return a function that sets one value of nested JSON; `...` removes it."""
+    *path, last, value = path_and_value
+
+    def change(content):
+        for key in path:
+            content = content[key]
+        if value is ...:
+            del content[last]
+        else:
+            content[last] = value
+
+    return change
+
+
+MALFORMED = {
+    "an image that is a number": set_at("images", [1]),
+    "no images": set_at("images", ...),
+    "an image without id": set_at("images", 0, "id", ...),
+    "an image id that is a list": set_at("images", 0, "id", [1]),
+    "an annotation without image id": set_at("annotations", 0, "image_id", ...),
+    "an annotation with a list as image id": set_at("annotations", 0, "image_id", [1]),
+    "an annotation without file": set_at("annotations", 0, "file_name", ...),
+    "an annotation with a number as file": set_at("annotations", 0, "file_name", 7),
+    "no segments": set_at("annotations", 0, "segments_info", ...),
+    "a segment that is a number": set_at("annotations", 0, "segments_info", [1]),
+    "a segment id that is text": set_at("annotations", 0, "segments_info", 0, "id", "1"),
+    "an unknown category": set_at("annotations", 0, "segments_info", 0, "category_id", 9999),
+    "a category that is a list": set_at("annotations", 0, "segments_info", 0, "category_id", []),
+    "a category id that is text": set_at("categories", 0, "id", "1"),
+}
+COMBINED = {  # of the list of images
+    "a height that is text": set_at("images", 0, "height", "32"),
+    "a negative height": set_at("images", 0, "height", -1),
+    "a height of 31 digits": set_at("images", 0, "height", 10**30),
+    "no width": set_at("images", 0, "width", ...),
+}
+
+
+CASES = [
+    *((command, name) for command in ("split", "browse", "export-data") for name in MALFORMED),
+    *(("browse --pred", name) for name in list(MALFORMED)[4:13]),  # annotations alone are read
+    *(("combine", name) for name in [*list(MALFORMED)[:4], *COMBINED]),  # images alone are read
+]
+
+
+@pytest.mark.parametrize(("command", "name"), CASES)
+def test_malformed_lists_are_refused_in_one_line(command, name, small_world, capsys):
+    path = small_world / "data" / "annotations" / "panoptic_val.json"
+    content = json.loads(path.read_text())
+    (MALFORMED | COMBINED)[name](content)
+    target = small_world / "pred.json" if command == "browse --pred" else path
+    target.write_text(json.dumps(content))
+    before = {p: p.read_bytes() for p in small_world.rglob("*") if p.is_file()}
+    words = {
+        "split": ["split", "data", "--from", "val", "--names", "a,b", "--val", "0.5"],
+        "browse": ["browse", "data", "--split", "val", "--out", "page.html"],
+        "browse --pred": ["browse", "data", "--split", "val", "--pred", "pred.json"],
+        "export-data": ["export-data", "coco", "data", "--out", "out"],
+        "combine": ["combine", "--images", path, "--instances", "none.json", "--stuff",
+                    "none.json", "--out", "out"],
+    }[command]  # fmt: skip
+    assert run(*words) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert {p: p.read_bytes() for p in small_world.rglob("*") if p.is_file()} == before
+
+
+@pytest.fixture
+def small_world(world):
+    shutil.copytree(world / "data" / "annotations" / "panoptic_val", world / "pred")
+    (world / "none.json").write_text("[]")
+    return world
+
+
+CODE = {"size": [32, 48], "counts": [0, 100, 1436]}
+RESULTS = {
+    "image_id": [[1], {}, None, 0.5, True, "x", 77, ...],
+    "category_id": [[1], {}, None, 1.5, True, "1", 10**30, ...],
+    "score": [[1], {}, None, "x", True, -1, 2, float("nan"), float("inf"), ...],
+    "segmentation": [
+        [1], [[0, 0, 5, 0, 5, 5]], {}, None, "x", {"counts": "x"}, {"counts": None},
+        {"counts": ["a"]}, {"counts": [[1], [2]]}, {"counts": [-5, 1541]},
+        {"counts": [0.5, 1535.5]}, CODE | {"size": [48, 32]}, CODE | {"size": None},
+        CODE | {"counts": [1]}, ...,
+    ],
+}  # fmt: skip
+CHANGES = [(key, value) for key, values in RESULTS.items() for value in values]
+
+
+@pytest.mark.parametrize("kind", ["things", "stuff"])
+@pytest.mark.parametrize(("key", "value"), CHANGES)
+def test_malformed_results_are_not_combined(key, value, kind, small_world, capsys):
+    category = next(c for c in TOY_CATEGORIES if c.is_thing == (kind == "things"))
+    result = {"image_id": 0, "category_id": category.id, "score": 0.9, "segmentation": CODE}
+    words = ["combine", "--images", "data/annotations/panoptic_val.json", "--out", "out",
+             "--instances", "none.json", "--stuff", "none.json"]  # fmt: skip
+    words += ["--instances" if kind == "things" else "--stuff", "results.json"]
+    (small_world / "results.json").write_text(json.dumps([result]))
+    assert run(*words, "--min-stuff-area", 1) == 0
+    shutil.rmtree("out")
+    set_at(key, value)(result)
+    (small_world / "results.json").write_text(json.dumps([result]))
+    (small_world / "out.json").unlink()
+    capsys.readouterr()
+    assert run(*words) == (0 if key == "score" and kind == "stuff" else 2)
+    assert len(capsys.readouterr().err.splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    "option", [("--min-score", "nan"), ("--max-overlap", 2), ("--min-stuff-area", -1)]
+)
+def test_thresholds_of_combining_have_bounds(option, small_world, capsys):
+    words = ["--images", "data/annotations/panoptic_val.json", "--out", "out"]
+    words += ["--instances", "none.json", "--stuff", "none.json", *option]
+    assert run("combine", *words) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_combination_does_not_replace_its_inputs(small_world, capsys):
+    words = ["--instances", "none.json", "--stuff", "none.json", "--out", "out"]
+    assert run("combine", "--images", "data/annotations/panoptic_val.json", *words) == 0
+    before = (small_world / "out.json").read_bytes()
+    assert run("combine", "--images", "out.json", *words) == 2
+    assert "found an input" in capsys.readouterr().err
+    assert (small_world / "out.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("out", ["data", "./data/../data"])
+def test_nothing_is_exported_among_a_data_sets_photographs(out, small_world, capsys):
+    assert run("export-data", "semantic", "data", "--out", out) == 2
+    assert "the data set's own" in capsys.readouterr().err

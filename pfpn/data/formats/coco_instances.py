@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pfpn.data.categories import read_json
+from pfpn.data.categories import read_json, shorten
 from pfpn.data.formats.label_images import category_names, read_label_image
 from pfpn.data.formats.regions import Picture, Region, decode_mask, polygon_mask
 from pfpn.data.formats.source import ImageFinder, Options, stem_of
@@ -223,9 +223,19 @@ def _region(
 
 
 def decode_rle(code: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
-    """Decode a run-length code of COCO, compressed or not, as bool (h, w)."""
-    counts = code["counts"]
+    """Decode a run-length code of COCO, compressed or not, as bool (h, w).
+
+    Raises:
+        ValueError: it is no run-length code of so many pixels.
+    """
+    counts, stated = code.get("counts"), code.get("size", list(size))
+    if stated != list(size):
+        raise ValueError(f"found a mask of size {stated}, expected {list(size)} as the image")
+    if not isinstance(counts, list | str):
+        raise ValueError(f"found counts {shorten(counts)}, expected a run-length code")
     if isinstance(counts, list):
+        if any(type(number) is not int for number in counts):
+            raise ValueError(f"found counts {shorten(counts)}, expected whole numbers")
         if sum(counts) != size[0] * size[1] or min(counts, default=0) < 0:
             raise ValueError(f"found a run-length code of {sum(counts)} pixels, expected {size}")
         flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)

@@ -5,13 +5,14 @@ generator gives to segments. Source: [PS] 5 and the COCO panoptic API.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from pfpn.data.categories import LabelMap
+from pfpn.data.categories import LabelMap, read_json, shorten
 from pfpn.data.formats.coco_instances import decode_rle
 from pfpn.merge import MAX_OVERLAP, MIN_SCORE, paste_instances
 from pfpn.structures import VOID, Category, Panoptic, Segment
@@ -101,6 +102,48 @@ def to_two_channels(panoptic: Panoptic, categories: Sequence[Category]) -> np.nd
     ids = panoptic.id_map.numpy()
     channels = [_translate(ids, red), _translate(ids, green), np.zeros_like(ids)]
     return np.stack(channels, axis=-1).astype(np.uint8)
+
+
+def read_results(
+    path: Path, images: Container[int | str], labels: LabelMap, *, with_scores: bool
+) -> dict[int | str, list[Mapping[str, Any]]]:
+    """Return the COCO results of a file, each with a run-length code, by image id.
+
+    Args:
+        path: of the JSON file, a list of results.
+        images: ids of the images.
+        labels: of the categories.
+        with_scores: whether each result needs a score.
+
+    Raises:
+        ValueError: a result cannot be used.
+    """
+    rows = read_json(path)
+    if not isinstance(rows, list):
+        raise ValueError(f"{path}: found {type(rows).__name__}, expected a list of results")
+    groups: dict[int | str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        problem = _result_problem(row, images, labels, with_scores=with_scores)
+        if problem:
+            raise ValueError(f"{path}: found {shorten(row)}, expected a result with {problem}")
+        groups[row["image_id"]].append(row)
+    return groups
+
+
+def _result_problem(
+    row: Any, images: Container[int | str], labels: LabelMap, *, with_scores: bool
+) -> str:
+    """Return what a result should have and has not; "" if nothing is missing."""
+    if not isinstance(row, dict):
+        return "image_id, category_id and segmentation"
+    image_id, score = row.get("image_id"), row.get("score")
+    if type(image_id) not in (int, str) or image_id not in images:
+        return "the image_id of one of the images"
+    if type(row.get("category_id")) is not int or row["category_id"] not in labels:
+        return "the category_id of one of the categories"
+    if with_scores and not (type(score) in (int, float) and 0 <= score <= 1):
+        return "a score from 0 to 1"
+    return "" if isinstance(row.get("segmentation"), dict) else "a run-length code"
 
 
 def combine(
