@@ -574,10 +574,10 @@ def image_findings(entry: Any, file: str, before: Mapping[Any, Any]) -> Iterator
             found = f"an image with {key} {shorten(entry.get(key))}"
             yield Finding(file, number, None, found, f"pixels, 1 to {MAX_PIXELS}")
     sides = [entry.get("height"), entry.get("width")]
-    if all(type(side) is int and 1 <= side <= MAX_PIXELS for side in sides):
-        if math.prod(sides) > MAX_PIXELS:
-            found = f"an image of {sides[0]} x {sides[1]} pixels"
-            yield Finding(file, number, None, found, f"at most {MAX_PIXELS}")
+    are_good = all(type(side) is int and 1 <= side <= MAX_PIXELS for side in sides)
+    if are_good and math.prod(sides) > MAX_PIXELS:
+        found = f"an image of {sides[0]} x {sides[1]} pixels"
+        yield Finding(file, number, None, found, f"at most {MAX_PIXELS}")
 
 
 class CocoWriter:

@@ -248,7 +248,7 @@ CODE = {"size": [32, 48], "counts": [0, 100, 1436]}
 RESULTS = {
     "image_id": [[1], {}, None, 0.5, True, "x", 77, ...],
     "category_id": [[1], {}, None, 1.5, True, "1", 10**30, ...],
-    "score": [[1], {}, None, "x", True, -1, 2, float("nan"), float("inf"), ...],
+    "score": [[1], {}, None, "x", -1, 2, float("nan"), float("inf"), ...],
     "segmentation": [
         [1], [[0, 0, 5, 0, 5, 5]], {}, None, "x", {"counts": "x"}, {"counts": None},
         {"counts": ["a"]}, {"counts": [[1], [2]]}, {"counts": [-5, 1541]},

@@ -14,7 +14,7 @@ import numpy as np
 
 from pfpn.data.categories import read_json, shorten
 from pfpn.data.formats.label_images import category_names, read_label_image
-from pfpn.data.formats.regions import Picture, Region, decode_mask, polygon_mask
+from pfpn.data.formats.regions import Picture, Region, polygon_mask
 from pfpn.data.formats.source import ImageFinder, Options, stem_of
 
 OTHER_STUFF = 183  # COCO's "other" in stuff PNGs: every thing
@@ -233,14 +233,40 @@ def decode_rle(code: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
         raise ValueError(f"found a mask of size {stated}, expected {list(size)} as the image")
     if not isinstance(counts, list | str):
         raise ValueError(f"found counts {shorten(counts)}, expected a run-length code")
-    if isinstance(counts, list):
-        if any(type(number) is not int for number in counts):
-            raise ValueError(f"found counts {shorten(counts)}, expected whole numbers")
-        if sum(counts) != size[0] * size[1] or min(counts, default=0) < 0:
-            raise ValueError(f"found a run-length code of {sum(counts)} pixels, expected {size}")
-        flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-        return flat.reshape(size[1], size[0]).T
-    return decode_mask({"size": list(size), "counts": counts.encode()})
+    if isinstance(counts, str):
+        counts = decode_counts(counts)
+    if any(type(number) is not int for number in counts):
+        raise ValueError(f"found counts {shorten(counts)}, expected whole numbers")
+    if sum(counts) != size[0] * size[1] or min(counts, default=0) < 0:
+        raise ValueError(f"found a run-length code of {sum(counts)} pixels, expected {size}")
+    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    return flat.reshape(size[1], size[0]).T
+
+
+def decode_counts(text: str) -> list[int]:
+    """Return the lengths of the runs in a compressed code of COCO.
+
+    Five bits a character, the sixth tells that the number goes on; from the fourth number on, the
+    difference to the last but one is stored. (pycocotools does not say when a code is too short.)
+
+    Raises:
+        ValueError: it has other characters, or ends within a number.
+    """
+    values = np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int64) - 48
+    is_last = (values & 32) == 0
+    if not text or values.min() < 0 or values.max() > 63 or not is_last[-1]:
+        raise ValueError(f"found counts {shorten(text)}, expected a compressed run-length code")
+    first = np.concatenate([[0], np.flatnonzero(is_last)[:-1] + 1])
+    lengths = np.diff(first, append=len(values))
+    if lengths.max() > 8:
+        raise ValueError(f"found counts {shorten(text)}, expected lengths of runs")
+    shifts = 5 * (np.arange(len(values)) - np.repeat(first, lengths))
+    numbers = np.add.reduceat((values & 31) << shifts, first)
+    is_negative = (values[is_last] & 16) != 0
+    numbers -= np.where(is_negative, 1 << (5 * lengths), 0)
+    for start in (1, 2):
+        numbers[start::2] = np.cumsum(numbers[start::2])
+    return numbers.tolist()
 
 
 def _folders(finder: ImageFinder) -> str:

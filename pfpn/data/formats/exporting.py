@@ -136,12 +136,12 @@ def _result_problem(
     """Return what a result should have and has not; "" if nothing is missing."""
     if not isinstance(row, dict):
         return "image_id, category_id and segmentation"
-    image_id, score = row.get("image_id"), row.get("score")
+    image_id, score = row.get("image_id"), row.get("score", "none")
     if type(image_id) not in (int, str) or image_id not in images:
         return "the image_id of one of the images"
     if type(row.get("category_id")) is not int or row["category_id"] not in labels:
         return "the category_id of one of the categories"
-    if with_scores and not (type(score) in (int, float) and 0 <= score <= 1):
+    if with_scores and not (isinstance(score, int | float) and 0 <= score <= 1):
         return "a score from 0 to 1"
     return "" if isinstance(row.get("segmentation"), dict) else "a run-length code"
 

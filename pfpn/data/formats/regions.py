@@ -18,6 +18,7 @@ from pfpn.data.categories import LabelMap
 from pfpn.structures import VOID, Panoptic, Segment
 
 ORDERS = ("file", "area")
+MAX_CORNER = 10**6  # pixels; pycocotools takes memory for the way there
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,15 +223,24 @@ def polygon_mask(
     from pycocotools import mask as coco_mask
 
     height, width = size
-    whole = [list(map(float, p)) for p in polygons if len(p) >= 6 and len(p) % 2 == 0]
-    if not all(np.isfinite(p).all() for p in whole):
-        raise ValueError("found a corner that is no finite number, expected pixels")
+    whole = [_numbers(p) for p in polygons if len(p) >= 6 and len(p) % 2 == 0]
     if not whole:
         return np.zeros(size, dtype=bool), 0
     corners = np.concatenate([np.reshape(p, (-1, 2)) for p in whole])
     outside = bool((corners < 0).any() or (corners > [width, height]).any())
     codes = coco_mask.frPyObjects(whole, height, width)
     return decode_mask(coco_mask.merge(codes)), int(outside)
+
+
+def _numbers(corners: Sequence[float]) -> list[float]:
+    """Return coordinates as floats; raise ValueError where one is no number, or far outside."""
+    try:
+        numbers = [float(number) for number in corners]
+    except (TypeError, OverflowError):
+        numbers = [float("nan")]
+    if not all(abs(number) <= MAX_CORNER for number in numbers):  # NaN is not
+        raise ValueError(f"found a corner that is no number up to {MAX_CORNER}, expected pixels")
+    return numbers
 
 
 def decode_mask(code: Mapping[str, Any]) -> np.ndarray:
