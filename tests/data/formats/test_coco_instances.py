@@ -29,7 +29,7 @@ def test_compressed_codes_are_read_as_pycocotools_writes_them():
     "counts", ["", "x", "P", "é", "\x01", "PPPPPPPPPPPPPPP0", "0000", "2", " 1"]
 )
 def test_a_broken_compressed_code_is_refused(counts):
-    with pytest.raises(ValueError, match="found (counts|a run-length code)"):
+    with pytest.raises(ValueError, match=r"found (counts|a run-length code)"):
         decode_rle({"counts": counts}, (2, 3))
 
 

@@ -117,5 +117,5 @@ def test_a_square_polygon_covers_its_pixels():
     assert outside == 0
     assert polygon_mask([[-3, 0, 2, 0, 2, 2, -3, 2]], (5, 6))[1] == 1
     assert not polygon_mask([[0, 0, 1, 1]], (5, 6))[0].any()
-    with pytest.raises(ValueError, match="no finite number"):
+    with pytest.raises(ValueError, match="no number up to"):
         polygon_mask([[0, 0, float("nan"), 1, 1, 1]], (5, 6))
