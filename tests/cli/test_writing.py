@@ -87,6 +87,37 @@ COMMANDS = {
         "convert", ("convert", "w.pkl", "--out", "m.safetensors"), ("m.safetensors",),
         (".", "m.safetensors"),
     ),
+    "import": Writing(
+        "import", ("import", "masks", "masks", "--images", "photos", "--out", "out"),
+        (
+            "out/classes.toml", "out/annotations/panoptic_train.json", "out/train/p0.png",
+            "out/annotations/panoptic_train/p0.png",
+        ),
+        ("out", ""),
+    ),
+    "split": Writing(
+        "split", ("split", "data", "--from", "val", "--names", "fit,holdout"),
+        ("data/annotations/panoptic_fit.json", "data/annotations/panoptic_holdout.json"),
+        ("data", ""),
+    ),
+    "browse": Writing(
+        "browse", ("browse", "data", "--split", "val", "--out", "page.html"), ("page.html",),
+        (".", "page.html"),
+    ),
+    "export-data": Writing(
+        "export-data", ("export-data", "semantic", "data", "--split", "val", "--out", "out"),
+        ("out/val.json", "out/val/000000000000.png"),
+        ("out", ""),
+    ),
+    "combine": Writing(
+        "combine",
+        (
+            "combine", "--images", "data/annotations/panoptic_val.json",
+            "--instances", "none.json", "--stuff", "none.json", "--out", "out",
+        ),
+        ("out.json", "out/000000000000.png"),
+        ("out", ""),
+    ),
 }  # fmt: skip
 SLOW = {
     "demo": Writing(
@@ -120,6 +151,9 @@ def more_files(template):
     (template / "jpegs").mkdir(exist_ok=True)
     Image.new("RGB", (20, 12)).save(template / "jpegs" / "q.jpg")
     Image.new("RGB", (12, 9)).save(template / "jpegs" / "r.jpg")
+    (template / "masks" / "p0").mkdir(parents=True, exist_ok=True)
+    Image.new("L", (20, 12), 255).save(template / "masks" / "p0" / "cat_1.png")
+    (template / "none.json").write_text("[]")
 
 
 def snapshot(root: Path) -> dict[str, bytes]:
