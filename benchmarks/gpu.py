@@ -444,7 +444,7 @@ def compiled(setting: Setting) -> Iterator[Row]:
     model = model.to(device).train()
     batch = draw_batch(size, num, device)
     few = {"most": 1} if setting.small else {}
-    for precision in ("bf16", "TF32"):
+    for precision in ("bf16",) if setting.small else ("bf16", "TF32"):
         own = copy.deepcopy(model)
         job = our_step(own, batch, precision, device)
         row: Row = {"images": num, "precision": precision}
@@ -643,11 +643,11 @@ def _through(setting: Setting) -> tuple[float, float]:
 PARTS = [
     Part("machine", 5, machine),
     Part("equal", 35, equal, "Results on the device against the CPU: relative differences."),
-    Part("training", 130, training, "One step of R-50, forward, backward and update."),
+    Part("training", 140, training, "One step of R-50, forward, backward and update."),
     Part("inference", 30, inference, "One image."),
     Part("lovasz", 45, lovasz, "Forward and backward, each method from the same logits."),
     Part("round trips", 10, round_trips, "Does a loss wait for the device? Does a graph hold it?"),
-    Part("toy", 90, toy_run, "The drawn world, trained from scratch; scores in percent."),
+    Part("toy", 110, toy_run, "The drawn world, trained from scratch; scores in percent."),
     Part("repeat", 20, repeat, "One seed, two runs: relative difference of all weights."),
     Part("resume", 25, resume, "The same with a stop: relative difference of all weights."),
     Part("one process", 15, one_process, "Distributed training, as a group of one process."),
