@@ -133,6 +133,15 @@ def test_losses_by_hand():
     assert_close(box_loss, torch.tensor((0.5 + 0.25 + 0 + 1) / 2))  # over both rois
 
 
+def test_losses_of_a_single_roi_are_its_own():
+    rois, truth = torch.tensor([[0.0, 0, 10, 20]]), torch.tensor([[1.0, 0, 10, 20]])
+    logits = torch.tensor([[1.0, 0.0, 0.0]])
+    deltas = torch.zeros(1, 2, 4)
+    class_loss, box_loss = box_losses(logits, deltas, rois, torch.tensor([1]), truth)
+    assert_close(class_loss.item(), math.log(math.e + 2))
+    assert_close(box_loss, encode(truth, rois, BOX_WEIGHTS).abs().sum())
+
+
 def test_losses_of_no_rois_are_zero_with_gradients():
     logits = torch.zeros(0, 4, requires_grad=True)
     deltas = torch.zeros(0, 3, 4, requires_grad=True)

@@ -134,6 +134,13 @@ def test_clip_by_hand_with_height_before_width():
     assert clip(box, (30, 40)).tolist() == [[0, 0, 40, 30], [40, 5, 40, 9]]
 
 
+def test_clip_takes_boxes_of_any_leading_axes(rng):
+    boxes = 100 * torch.rand((3, 5, 4), generator=rng) - 20
+    clipped = clip(boxes, (40, 60))
+    assert_close(clipped[2], clip(boxes[2], (40, 60)))
+    assert_close(clipped[1, 4], clip(boxes[1, 4:5], (40, 60))[0])
+
+
 def test_clip_is_idempotent_and_leaves_what_lies_inside(rng):
     boxes = random_boxes(50, rng, size=(64, 96))
     assert torch.equal(clip(boxes, (64, 96)), boxes)

@@ -155,9 +155,9 @@ def list_rows(
     rows = []
     for group in groups:
         flat = codes[group.start : group.stop].flatten()
-        counts = flat.bincount(minlength=num_classes + 2).tolist()
-        if sum(counts[:-1]) == 0:
-            continue  # no pixel counts
+        if not len(flat):
+            continue
+        counts = flat.bincount(minlength=num_classes).tolist()
         averaged = [c for c in chosen if class_weights[c] and (counts[c] or not present)]
         total = len(groups) * sum(class_weights[c] for c in averaged)
         rows += [Row(group, c, counts[c], class_weights[c] / total) for c in averaged]

@@ -4,6 +4,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from pfpn.boxes import masks_to_boxes
+from pfpn.data import transforms
 from pfpn.data.transforms import (
     Compose,
     Photometric,
@@ -186,19 +187,43 @@ def test_brightness_scales_every_value_alike(rng):
     assert 116 < max(values) <= 120
 
 
-def test_full_loss_of_saturation_leaves_gray():
-    from pfpn.data import transforms
+def photometric(image: list[list[int]], factors: list[float], monkeypatch) -> list[list[int]]:
+    """Change one row of pixels, (3, w), by given factors of brightness, contrast, saturation."""
+    draws = iter(factors)
+    monkeypatch.setattr(transforms, "_draw", lambda low, high, rng: next(draws))
+    pixels = torch.tensor(image, dtype=torch.uint8)[:, None]
+    sample = sample_of([[1] * len(image[0])], [Segment(1, 1, False)], pixels)
+    return Photometric(1.0, 1.0, 1.0)(sample, torch.Generator()).image[:, 0].tolist()
 
-    image = torch.tensor([255, 0, 0], dtype=torch.uint8).view(3, 1, 1)
-    sample = sample_of([[1]], [Segment(1, 1, False)], image)
-    draws = iter([1.0, 1.0, 0.0])
-    original = transforms._draw
-    transforms._draw = lambda low, high, rng: next(draws)
-    try:
-        gray = Photometric(saturation=1.0)(sample, torch.Generator()).image
-    finally:
-        transforms._draw = original
-    assert gray.flatten().tolist() == [76, 76, 76]  # 0.299 * 255
+
+def test_full_loss_of_saturation_leaves_the_gray_of_each_pixel(monkeypatch):
+    image = [[255, 0], [0, 255], [0, 0]]  # red and green
+    gray = photometric(image, [1, 1, 0], monkeypatch)
+    assert gray == [[76, 150]] * 3  # 0.299 * 255 = 76.2, 0.587 * 255 = 149.7
+
+
+def test_contrast_stretches_from_the_images_mean_gray(monkeypatch):
+    image = [[10, 30]] * 3  # mean 20, far from the middle of the range
+    assert photometric(image, [1, 2, 1], monkeypatch) == [[0, 40]] * 3
+    assert photometric(image, [1, 0, 1], monkeypatch) == [[20, 20]] * 3
+
+
+def test_brightness_comes_before_contrast_and_contrast_before_saturation(monkeypatch):
+    assert photometric([[10, 30]] * 3, [2, 0, 1], monkeypatch) == [[40, 40]] * 3
+    # Contrast 0.5 around the mean gray 19.06 of (30, 10, 30) and (10, 30, 10), then gray
+    image = [[30, 10], [10, 30], [30, 10]]
+    gray = [0.299 * 30 + 0.587 * 10 + 0.114 * 30, 0.299 * 10 + 0.587 * 30 + 0.114 * 10]
+    mean = sum(gray) / 2
+    expected = [round(mean + 0.5 * (value - mean)) for value in gray]
+    assert photometric(image, [1, 0.5, 0], monkeypatch) == [expected] * 3
+
+
+def test_colors_are_rounded_not_cut(monkeypatch):
+    assert photometric([[3, 5]] * 3, [1.25, 1, 1], monkeypatch) == [[4, 6]] * 3  # 3.75, 6.25
+
+
+def test_colors_are_left_alone_unless_asked(street, rng):
+    assert torch.equal(Photometric()(street, rng).image, street.image)
 
 
 def test_the_same_seed_gives_the_same_picture(street):
@@ -216,6 +241,39 @@ def test_a_transform_leaves_its_input_as_it_was(street):
     transform(street, torch.Generator().manual_seed(0))
     assert_close(street.image, image)
     assert_close(street.panoptic.id_map, id_map)
+
+
+def test_a_probability_of_0_never_flips_and_of_1_always(street, monkeypatch):
+    flipped = street.image.flip(2)
+    for draw, probability, expected in (
+        (0.0, 0.0, street.image),
+        (0.0, 0.5, flipped),
+        (0.5, 0.5, street.image),
+        (1 - 2**-24, 1.0, flipped),
+    ):
+        monkeypatch.setattr(transforms, "_draw", lambda low, high, rng, draw=draw: draw)
+        assert torch.equal(RandomFlip(probability)(street, None).image, expected)
+
+
+def test_settings_build_their_steps_in_order():
+    steps = build_transform(
+        shortest_edges=(512, 1024), longest_edge=4096, crop=(512, 1024), flip=0.25,
+        brightness=0.1, contrast=0.2, saturation=0.3,
+    )  # fmt: skip
+    assert steps == Compose(
+        (
+            ResizeShortestEdge((512, 1024), 4096),
+            RandomCrop((512, 1024)),
+            RandomFlip(0.25),
+            Photometric(0.1, 0.2, 0.3),
+        )
+    )
+    assert build_transform() == Compose((RandomFlip(0.5),))
+    assert build_transform(shortest_edges=(800,), flip=0) == Compose(
+        (ResizeShortestEdge((800,), 1333),)
+    )
+    for color in ("brightness", "contrast", "saturation"):
+        assert build_transform(flip=0, **{color: 0.1}) == Compose((Photometric(**{color: 0.1}),))
 
 
 def test_idle_settings_build_no_transform(street, rng):

@@ -250,6 +250,20 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
 
+@pytest.mark.parametrize(
+    ("device", "stored", "expected"),
+    [("cuda:1", True, True), ("cuda:1", False, False), ("cpu", True, False)],
+)
+def test_a_gpus_generator_continues_where_there_is_one_and_it_was_stored(
+    device, stored, expected, monkeypatch
+):
+    calls = []
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *call: calls.append(call))
+    state = rng_state(CPU) | ({"cuda": torch.ones(3)} if stored else {})
+    set_rng_state(state, torch.device(device))
+    assert calls == ([(state["cuda"], torch.device(device))] if expected else [])
+
+
 def test_every_global_generator_continues_from_its_saved_state(tmp_path):
     def draw():
         return random.random(), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002

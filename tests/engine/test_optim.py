@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,11 +7,12 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from pfpn.engine.config import OptimConfig
+from pfpn.engine.config import OptimConfig, TrainConfig
 from pfpn.engine.optim import (
     WeightAverage,
     build_optimizer,
     clip_gradients,
+    describe_factor,
     learning_rate,
     param_groups,
     set_learning_rate,
@@ -48,6 +50,26 @@ def test_the_fall_begins_where_it_is_told_and_ends_at_its_share(schedule, expect
     )
     rates = [learning_rate(config, 10, progress) for progress in (0, 0.25, 0.5, 0.75, 1)]
     assert rates == pytest.approx(expected)
+
+
+def test_a_fall_that_begins_at_the_end_never_begins():
+    config = OptimConfig(lr=1.0, warmup_steps=0, schedule="linear", decay_start=1.0)
+    assert learning_rate(config, 10, 1.0) == 1.0
+
+
+def test_a_scaled_rate_is_described_with_the_schedule_of_as_many_images():
+    optim = OptimConfig(lr=0.02, reference_batch=16, warmup_steps=1000, milestones=(60, 80))
+    config = TrainConfig(optim=optim, batch_size=4, max_steps=90)
+    text = describe_factor(config)
+    assert "0.005 instead of 0.02" in text
+    assert "max_steps=360 optim.milestones=240,320 optim.warmup_steps=4000" in text
+    same = replace(config, batch_size=16)
+    assert describe_factor(same) == ""
+    fall = replace(optim, schedule="cosine", warmup_steps=0)
+    text = describe_factor(replace(config, optim=fall))
+    assert "max_steps=360" in text
+    assert "milestones" not in text
+    assert "warmup_steps" not in text
 
 
 def test_milestones_multiply():

@@ -483,6 +483,12 @@ def test_counts_beyond_float32_are_kept_in_float64(rng, monkeypatch):
     assert not torch.equal(wide_gradient, gradient)  # so the other way was taken
 
 
+def test_float32_counts_exactly_up_to_its_limit():
+    limit = fast.FLOAT32_COUNTS
+    assert np.float32(limit - 1) + np.float32(1) == limit
+    assert np.float32(limit) + np.float32(1) == limit  # the next integer is lost
+
+
 @pytest.mark.slow
 def test_ten_million_pixels_lose_no_precision(rng):
     logits = torch.randn(1, 2500, 4000, generator=rng)
@@ -624,6 +630,22 @@ def test_an_absent_class_costs_its_largest_error(dtype):
     everything = lovasz_softmax(probs, labels, classes="all")
     present = lovasz_softmax(probs, labels, classes="present")
     assert_close(everything, (present + errors.max()) / 2)
+
+
+@BINS
+@EACH_DTYPE
+def test_an_absent_class_without_any_error_gets_no_gradient(bins, dtype):
+    probs, labels = two_classes(torch.zeros(1, 3, dtype=dtype), torch.zeros(1, 3).bool())
+    value, gradient = value_and_gradient(lovasz_softmax, probs, labels, classes="all", bins=bins)
+    assert value.item() == 0
+    assert not gradient.any()
+
+
+@EACH_DTYPE
+def test_an_ignored_pixel_of_a_single_class_is_left_out(dtype):
+    probs = torch.tensor([0.25, 0.5], dtype=dtype).reshape(1, 1, 1, 2)
+    labels = torch.tensor([[[0, IGNORE]]])
+    assert_close(lovasz_softmax(probs, labels, ignore=IGNORE).item(), 0.75)
 
 
 @EACH_DTYPE
