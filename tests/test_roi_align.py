@@ -13,9 +13,10 @@ EXACT = {"rtol": 1e-13, "atol": 1e-13}
 
 
 def random_rois(num: int, rng: torch.Generator, images: int = 3) -> Tensor:
-    """Rois of any image in any order, some of which lie partly or wholly outside the map."""
+    """Rois of any image in any order: inside the map, partly or wholly outside, a few tiny ones."""
     boxes = random_boxes(num, rng, size=(60, 80), dtype=torch.float64)
     boxes = 1.5 * boxes - 20 + torch.tensor([0.0, 0.0, 10.0, 10.0])
+    boxes[: num // 4, 2:] = boxes[: num // 4, :2] + 1.5  # pixels: less than a cell
     image = torch.randint(0, images, (num, 1), generator=rng)
     return torch.cat([image.double(), boxes], dim=1)
 

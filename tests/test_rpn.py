@@ -321,7 +321,10 @@ def test_stage_proposes_with_the_limits_of_inference_and_trains_with_those_of_tr
 
 
 def test_stage_gives_the_losses_of_its_head_on_its_anchors(rng):
-    stage = stage_of(anchor_rounding=True, anchor_ratios=(0.5, 2.0), rpn_low=0.01, rpn_high=0.4)
+    changes = {"rpn_samples": 10_000}  # all anchors
+    stage = stage_of(
+        **changes, anchor_rounding=True, anchor_ratios=(0.5, 2.0), rpn_low=0.01, rpn_high=0.4
+    )
     sizes = [(64, 96), (50, 70)]
     pyramid, truths = pyramid_of((64, 96)), random_batch(sizes, rng).instances
     losses, _ = stage.losses(pyramid, sizes, truths, torch.Generator().manual_seed(5))
