@@ -7,6 +7,31 @@ from pfpn.semantic import MIN_GROUP
 from pfpn.structures import IGNORE
 
 
+# What each number may be. The upper ends only keep a slip of the pen from filling the memory.
+COUNT, PROPOSALS, FRACTION, WEIGHT = (1, 10**6), (0, 10**6), (0, 1), (0, 1e6)
+CHANNELS, PIXELS = (1, 2**16), (1e-3, 1e6)
+# fmt: off
+RANGES: dict[str, tuple[float, float]] = {
+    "num_things": (0, 10**5),
+    "pixel_mean": (-1e6, 1e6), "pixel_std": (1e-6, 1e6),
+    "width": (1 / 64, 16), "frozen_stages": (0, 5),
+    "pyramid_channels": CHANNELS, "semantic_channels": CHANNELS,
+    "anchor_sides": PIXELS, "anchor_ratios": (1e-3, 1e3),
+    "rpn_low": FRACTION, "rpn_high": FRACTION, "rpn_samples": COUNT,
+    "rpn_positive_fraction": FRACTION, "rpn_nms_threshold": FRACTION,
+    "train_proposals_per_level": PROPOSALS, "train_proposals": PROPOSALS,
+    "test_proposals_per_level": PROPOSALS, "test_proposals": PROPOSALS,
+    "roi_canonical_size": PIXELS, "roi_sampling_ratio": (0, 64),
+    "box_bins": (1, 64), "box_hidden": CHANNELS, "box_threshold": FRACTION,
+    "box_samples": COUNT, "box_positive_fraction": FRACTION, "min_score": FRACTION,
+    "box_nms_threshold": FRACTION, "max_detections": COUNT,
+    "mask_bins": (1, 128), "mask_channels": CHANNELS, "mask_convs": (0, 64),
+    "cross_entropy_weight": WEIGHT, "lovasz_weight": WEIGHT, "lovasz_bins": (0, 10**6),
+    "instance_weight": WEIGHT, "semantic_weight": WEIGHT,
+}
+# fmt: on
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
     """Every number of the model; the defaults are those of the published COCO weights."""
@@ -86,22 +111,20 @@ class ModelConfig:
                 raise ValueError(f"ModelConfig.{field}: found {value!r}, expected {expected}")
 
         branches = self.instance_branch or self.semantic_branch
-        groups = self.semantic_channels > 0 and self.semantic_channels % MIN_GROUP == 0
         require(branches, "semantic_branch", "at least one branch")
         require(self.num_things >= 1 or not self.instance_branch, "num_things", "1 or more")
         limit = f"1..{IGNORE} ({IGNORE} is IGNORE)"
         require(1 <= self.num_semantic <= IGNORE, "num_semantic", limit)
         require(self.channel_order in ("BGR", "RGB"), "channel_order", "'BGR' or 'RGB'")
-        require(all(s > 0 for s in self.pixel_std), "pixel_std", "three positive numbers")
         require(self.depth in LAYOUTS, "depth", f"one of {list(LAYOUTS)}")
-        require(self.width > 0, "width", "a positive number")
         require(self.norm in NORMS, "norm", f"one of {list(NORMS)}")
-        require(0 <= self.frozen_stages <= 5, "frozen_stages", "0..5")
-        require(groups, "semantic_channels", f"a positive multiple of {MIN_GROUP}")
+        for field, (low, high) in RANGES.items():
+            value = getattr(self, field)
+            numbers = value if isinstance(value, tuple | list) else (value,)
+            within = all(low <= number <= high for number in numbers)  # NaN is not
+            require(within, field, f"a number in [{low:g}, {high:g}]")
+        groups = self.semantic_channels % MIN_GROUP == 0
+        require(groups, "semantic_channels", f"a multiple of {MIN_GROUP}")
         require(len(self.anchor_sides) == 5, "anchor_sides", "five sides, for p2..p6")
-        require(len(self.anchor_ratios) >= 1, "anchor_ratios", "at least one ratio")
-        require(0 <= self.rpn_low <= self.rpn_high <= 1, "rpn_low", "0 <= rpn_low <= rpn_high <= 1")
-        for field in ("cross_entropy_weight", "lovasz_weight", "lovasz_bins"):
-            require(getattr(self, field) >= 0, field, "0 or more")
-        for field in ("rpn_positive_fraction", "box_positive_fraction", "box_threshold"):
-            require(0 <= getattr(self, field) <= 1, field, "a fraction in [0, 1]")
+        require(1 <= len(self.anchor_ratios) <= 100, "anchor_ratios", "1 to 100 ratios")
+        require(self.rpn_low <= self.rpn_high, "rpn_low", "rpn_low <= rpn_high")

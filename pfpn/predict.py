@@ -33,15 +33,14 @@ class PredictConfig:
     margin: float = 0.0  # by which stuff has to be more confident; softer only
 
     def __post_init__(self) -> None:
-        for field in ("shortest_edge", "longest_edge", "min_stuff_area"):
-            if getattr(self, field) < 0:
+        ranges = dict.fromkeys(("min_score", "max_overlap", "margin"), (0, 1))
+        ranges |= {"shortest_edge": (0, 10**5), "longest_edge": (1, 10**5)}
+        ranges |= {"min_stuff_area": (0, 10**10)}
+        for field, (low, high) in ranges.items():
+            if not low <= getattr(self, field) <= high:  # NaN is not
                 raise ValueError(
-                    f"PredictConfig.{field}: found {getattr(self, field)}, expected 0 up"
-                )
-        for field in ("min_score", "max_overlap", "margin"):
-            if not 0 <= getattr(self, field) <= 1:
-                raise ValueError(
-                    f"PredictConfig.{field}: found {getattr(self, field)}, expected 0..1"
+                    f"PredictConfig.{field}: found {getattr(self, field)}, expected a number in "
+                    f"[{low}, {high}]"
                 )
 
 

@@ -141,6 +141,56 @@ def test_nonsense_is_refused_and_named(assignment):
         override(TrainConfig(), [assignment])
 
 
+NO_NUMBER = {str, bool}
+
+
+def numeric_keys() -> list[str]:
+    """Every setting that is a number or several, by its dotted key."""
+    names = []
+    for key in keys(TrainConfig):
+        value = TrainConfig()
+        for name in key.split("."):
+            value = getattr(value, name)
+        value = value[0] if isinstance(value, tuple) else value
+        if type(value) not in NO_NUMBER and key != "model.depth":
+            names.append(key)
+    return names
+
+
+@pytest.mark.parametrize("key", numeric_keys())
+@pytest.mark.parametrize("odd", ["nan", "inf", "-inf", "-1", "1e30", str(10**30), "-" + "9" * 30])
+def test_no_number_is_taken_that_no_run_could_use(key, odd):
+    """Whatever it is, one line names the setting; -1 is fine for the mean of pixels alone."""
+    value = TrainConfig()
+    for name in key.split("."):
+        value = getattr(value, name)
+    text = ",".join([odd] * len(value)) if isinstance(value, tuple) else odd
+    if (key, odd) == ("model.pixel_mean", "-1"):
+        assert override(TrainConfig(), [f"{key}={text}"]).model.pixel_mean == (-1, -1, -1)
+        return
+    with pytest.raises(ValueError, match=re.escape(key.split(".")[-1])) as error:
+        override(TrainConfig(), [f"{key}={text}"])
+    assert len(str(error.value).splitlines()) == 1
+    assert "expected" in str(error.value)
+
+
+@pytest.mark.parametrize("key", keys(TrainConfig))
+@pytest.mark.parametrize("odd", ["", "x y", "\x1b[31m", "1;2", "[]", "None", "0x10", "1,2,3,4,5,6"])
+def test_text_where_it_does_not_belong_is_refused_in_one_line(key, odd):
+    """Only names of folders and files, and of presets, may be any text."""
+    text_keys = ("root", "train_split", "val_split", "init", "preset")
+    if key.split(".")[-1] in text_keys and (odd or key != "data.root"):
+        return
+    try:
+        config = override(TrainConfig(), [f"{key}={odd}"])
+    except ValueError as error:
+        assert len(str(error).splitlines()) == 1
+        assert key.split(".")[-1] in str(error)
+    else:  # several numbers may be none or six
+        assert isinstance(config, TrainConfig)
+        assert key in ("optim.milestones", "data.shortest_edges", "model.anchor_ratios")
+
+
 def test_keys_reach_every_nested_field():
     names = keys(TrainConfig)
     assert {"seed", "data.crop", "model.depth", "optim.lr", "predict.min_score"} <= set(names)
