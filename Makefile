@@ -4,6 +4,8 @@
 #   JOBS=4                  processes that the tests are spread over (default: 2)
 #   PUBLISHED_FLAGS="--data /mnt/coco"   options of benchmarks/published.py
 #   LAB_FLAGS=--no-browser  what JupyterLab is started with
+#   FILES="A.py B.py"       whose mutants are tested (default: the core; see tests/mutants.py), of seed SEED=0
+#   MINUTES=10              how long the readers are fuzzed
 #   TORCH_INDEX=ADDRESS     a further package index, for torch's smaller builds without GPU support
 #                           (PyTorch's own install page names the address). pip's variables work too,
 #                           for instance PIP_CONSTRAINT=.ci/oldest.txt for the oldest supported versions.
@@ -13,6 +15,8 @@ PY := $(ENV)/bin/python
 READY := $(ENV)/.ready
 LOG := $(ENV)/install.log
 JOBS ?= 2
+SEED ?= 0
+MINUTES ?= 10
 FITS = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,\
 	$(shell $(p) -c '$(FITS)' 2>/dev/null && echo $(p))) python3)
@@ -31,7 +35,8 @@ unexport PYTHONPATH PYTHONHOME MPLBACKEND
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format package-tests notebook-tests lab notebooks bench published clean distclean FORCE
+.PHONY: help setup demo test lint lint-web format package-tests notebook-tests lab notebooks bench published \
+	mutants fuzz clean distclean FORCE
 
 help:  ## show what can be made
 	@echo "Panoptic FPN and the Lovász losses. Usage: make TARGET"
@@ -54,12 +59,25 @@ bench: $(READY)  ## measure speed, each claim beside its peer
 published: $(READY)  ## score the published weights on COCO val2017 (fetches 2.3 GB; a GPU is advised)
 	@$(PY) benchmarks/published.py $(PUBLISHED_FLAGS)
 
-lint: $(READY)  ## check style, spelling and types
+mutants: $(READY)  ## change the code in small ways and count the changes that a test notices
+	@OMP_NUM_THREADS=1 $(PY) tests/mutants.py --seed $(SEED) $(FILES)
+
+fuzz: $(READY)  ## feed the readers of files with damaged ones for MINUTES
+	@PFPN_FUZZ_MINUTES=$(MINUTES) OMP_NUM_THREADS=1 $(PY) -m pytest -q -m fuzz -p no:xdist tests
+
+lint: $(READY) lint-web  ## check style, spelling and types
 	@$(PY) -m ruff format --check --quiet . || { echo "make: 'make format' mends this"; exit 1; }
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m codespell_lib
 	@$(PY) -m mypy --no-error-summary
 	@echo "lint: style, spelling and types are fine"
+
+# The pages that run in a browser; where node is missing, pytest skips their tests and says so.
+lint-web: $(READY)
+	@if command -v node > /dev/null; then \
+		for file in $$(git ls-files 'web/*.js' 'web/*.mjs'); do node --check "$$file" || exit 1; done; \
+	fi
+	@if test -f web/build.py; then $(PY) web/build.py --check; fi
 
 format: $(READY)  ## mend the style where it can be mended by itself
 	@$(PY) -m ruff check --quiet --fix-only .

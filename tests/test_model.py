@@ -323,7 +323,10 @@ def test_a_branch_left_out_does_not_change_the_other(rng):
         ({"anchor_sides": (8.0, 16.0)}, r"anchor_sides: found \(8.0, 16.0\), expected five"),
         ({"anchor_ratios": ()}, r"anchor_ratios: found \(\), expected 1 to 100 ratios"),
         ({"rpn_low": 0.8}, r"rpn_low: found 0.8, expected rpn_low <= rpn_high"),
-        ({"box_positive_fraction": 1.5}, r"box_positive_fraction: found 1.5, expected a number in "),
+        (
+            {"box_positive_fraction": 1.5},
+            r"box_positive_fraction: found 1.5, expected a number in ",
+        ),
     ],
 )
 def test_invalid_settings_are_refused_with_field_found_and_expected(changes, message):

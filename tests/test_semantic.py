@@ -152,3 +152,14 @@ def test_gradient_of_the_loss(rng, weights):
         ),
         logits,
     )
+
+
+def test_lovasz_looks_at_the_classes_of_the_batch_alone():
+    """An absent class has no intersection: its Jaccard loss would be its largest probability."""
+    probs = torch.tensor([0.5, 0.2, 0.3])
+    logits = probs.log().view(1, 3, 1, 1).expand(1, 3, 1, 2)
+    labels = torch.tensor([[[0, 1]]])
+    loss = semantic_loss(logits, labels, cross_entropy_weight=0.0, lovasz_weight=1.0)
+    # Class 0: errors 0.5 (its own pixel) and 0.5, so 0.5. Class 1: errors 0.8 (its own) and 0.2,
+    # the first alone costs the whole intersection, so 0.8.
+    assert_close(loss, torch.tensor((0.5 + 0.8) / 2))

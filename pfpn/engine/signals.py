@@ -51,7 +51,8 @@ def stop_signals() -> Iterator[Stop]:
     before = {}
     try:
         for number in SIGNALS:
-            before[number] = signal.signal(number, note)
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
+                before[number] = signal.signal(number, note)
     except ValueError:  # not the main thread
         pass
     try:

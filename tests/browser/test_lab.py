@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 from playwright.sync_api import Error, expect
@@ -63,6 +65,9 @@ guess = ask("What happens to the line?", ["it gets steeper", "it gets flatter"])
 """
 
 
+TOKEN = secrets.token_hex(24)  # else whoever reaches the port could run code here
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> Iterator[tuple[str, Path]]:
     """The address of a running JupyterLab, and the folder it serves."""
@@ -73,13 +78,14 @@ def lab(tmp_path_factory) -> Iterator[tuple[str, Path]]:
     environment = {k: v for k, v in os.environ.items() if k != "PFPN_STATIC"}
     settings = {"JUPYTER_CONFIG_DIR": folder / ".config", "JUPYTER_DATA_DIR": folder / ".data"}
     environment |= {name: str(path) for name, path in settings.items()}
+    environment["JUPYTER_TOKEN"] = TOKEN  # not among the arguments, which every user can list
     log = (folder / "lab.log").open("wb")
     server = subprocess.Popen(
         [
             sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
-            "--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--notebook-dir={folder}",
+            "--ServerApp.port_retries=0", f"--notebook-dir={folder}",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-            "--LabApp.expose_app_in_browser=True", "--ServerApp.disable_check_xsrf=True",
+            "--LabApp.expose_app_in_browser=True",
         ],
         env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
@@ -107,7 +113,7 @@ def start_kernel(address: str, name: str) -> None:
     started = urllib.request.Request(
         f"{address}/api/sessions",
         json.dumps(session).encode(),
-        {"Content-Type": "application/json"},
+        {"Content-Type": "application/json", "Authorization": f"token {TOKEN}"},
     )
     urllib.request.urlopen(started, timeout=PATIENCE / 1000).close()
 
@@ -123,12 +129,13 @@ def run_all(lab, browser, request):
     def run(name: str, content: str):
         (folder / name).write_text(content)
         start_kernel(address, name)
-        page.goto(f"{address}/lab/workspaces/{Path(name).stem}/tree/{name}")  # nothing else open
+        # A workspace of its own, so that nothing else is open
+        page.goto(f"{address}/lab/workspaces/{Path(name).stem}/tree/{name}?token={TOKEN}")
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
         page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
         untouched = page.locator(".jp-InputPrompt", has_text=re.compile(r"\[ +\]"))
         deadline = time.monotonic() + PATIENCE / 1000
-        while untouched.count() and time.monotonic() < deadline:  # a kernel that starts is deaf
+        while untouched.count() and time.monotonic() < deadline:  # a kernel that starts loses it
             # By command: menus close by themselves on a busy machine. The promise may stay open.
             page.evaluate("() => void window.jupyterapp.commands.execute('notebook:run-all-cells')")
             page.wait_for_timeout(4000)
@@ -155,6 +162,12 @@ def eventually(run_all, content: str, look) -> None:
     return None
 
 
+def test_the_server_refuses_whoever_lacks_its_token(lab):
+    address, _ = lab
+    with pytest.raises(HTTPError, match="403"):
+        urllib.request.urlopen(f"{address}/api/sessions", timeout=PATIENCE / 1000)
+
+
 def test_moving_a_slider_changes_the_picture(run_all):
     def look(page):
         picture = page.locator(
@@ -174,7 +187,7 @@ def test_a_question_is_asked_with_nothing_chosen(run_all):
     def look(page):
         page.locator(".widget-radio label:visible", has_text="it gets steeper").wait_for()
         assert page.locator(".widget-radio input:checked").count() == 0
-        verdict = page.locator(".jp-OutputArea-output.jp-RenderedMarkdown:visible")
-        verdict.filter(has_text="no prediction").first.wait_for()
+        answer = page.locator(".jp-OutputArea-output.jp-RenderedMarkdown:visible")
+        answer.filter(has_text="no prediction").first.wait_for()
 
     eventually(run_all, notebook(EXPLORER, "guess.reveal('it gets steeper')"), look)

@@ -6,6 +6,7 @@ import signal
 from dataclasses import replace
 
 import pytest
+import torch
 
 from pfpn.cli import main
 from pfpn.data.coco import write_coco_panoptic
@@ -17,8 +18,10 @@ from pfpn.engine.batches import (
     ReadableImages,
     add_line,
     read_lines,
+    training_batches,
 )
 from pfpn.engine.checkpoint import LAST, load_checkpoint
+from pfpn.engine.distributed import Process
 from pfpn.engine.train import log_rows, read_rows, train
 from tests.engine.conftest import Blocks
 
@@ -185,6 +188,33 @@ def test_the_command_ends_with_one_line_and_code_2(cached, tmp_path, capsys):
     assert (tmp_path / "run" / LAST).exists() is not cached  # a cache is filled before the start
     assert main([*words, "data.skip_broken=true", "--out", str(tmp_path / "other")]) == 0
     assert str(image) in (tmp_path / "other" / BROKEN_IMAGES).read_text()
+
+
+def test_every_setting_of_the_data_reaches_the_batches(tiny, blocks):
+    """A longest edge that is fixed somewhere would shrink large pictures unnoticed."""
+    process = Process(0, 1, torch.device("cpu"))
+
+    def batch(**changes):
+        return next(iter(training_batches(tiny(**changes), blocks[0], process, 2, 0)))
+
+    assert batch(flip=0.0).images[0].shape == (3, 64, 96)
+    assert batch(shortest_edges=(1600,), longest_edge=4096).images[0].shape == (3, 1600, 2400)
+    assert batch(shortest_edges=(1600,), longest_edge=120).images[0].shape == (3, 80, 120)
+    assert batch(crop=(40, 50)).images[0].shape == (3, 40, 50)
+    plain, flipped = batch(flip=0.0).images[0], batch(flip=1.0).images[0]
+    assert torch.equal(flipped.flip(2), plain)
+    for name in ("brightness", "contrast", "saturation"):
+        assert not torch.equal(batch(flip=0.0, **{name: 1.0}).images[0], plain)
+    assert batch().image_ids == batch(workers=1).image_ids
+    whole = [tuple(ids) for ids in batches_of(tiny(), blocks[0], 6)]
+    assert whole[2:] == [tuple(ids) for ids in batches_of(tiny(), blocks[0], 4, first=2)]
+    assert whole != [tuple(ids) for ids in batches_of(tiny(seed=1), blocks[0], 6)]
+
+
+def batches_of(config, dataset, num, first=0):
+    process = Process(0, 1, torch.device("cpu"))
+    loading = iter(training_batches(config, dataset, process, 2, first))
+    return [next(loading).image_ids for _ in range(num)]
 
 
 def test_a_stop_leaves_a_due_evaluation_to_the_resumed_run(tiny, blocks, tmp_path):

@@ -44,7 +44,7 @@ def test_warm_up_rises_linearly_to_the_full_rate():
         ("cosine", [1, 1, 1, 0.2 + 0.8 * (1 + math.cos(math.pi / 2)) / 2, 0.2]),
     ],
 )
-def test_the_fall_begins_where_it_is_told_and_ends_at_its_share(schedule, expected):
+def test_the_fall_begins_at_its_fraction_of_the_run_and_ends_at_its_factor(schedule, expected):
     config = OptimConfig(
         lr=1.0, warmup_steps=0, schedule=schedule, decay_start=0.5, final_factor=0.2
     )
@@ -85,7 +85,7 @@ def build_net() -> nn.Sequential:
 
 
 @pytest.mark.parametrize(("decay_biases", "num_decayed"), [(True, 4), (False, 2)])
-def test_norms_never_decay_and_biases_as_told(decay_biases, num_decayed):
+def test_norms_never_decay_and_biases_as_set(decay_biases, num_decayed):
     net = build_net()
     decayed, free = param_groups(net, OptimConfig(decay_biases=decay_biases, weight_decay=0.3))
     assert decayed["weight_decay"] == 0.3
@@ -137,6 +137,43 @@ def test_sgd_step_is_the_one_on_paper():
             assert weight.weight.item() == pytest.approx(expected)
     # second: v = 0.5 * 1.5 + (1 + 0.25 * 1.85)
     assert weight.weight.item() == pytest.approx(1.85 - 0.1 * (0.75 + 1.4625))
+
+
+def test_adamw_steps_are_those_on_paper():
+    """Loshchilov and Hutter 2019, Algorithm 2: the decay is no part of the gradient."""
+    lr, decay, (beta1, beta2) = 0.1, 0.25, (0.5, 0.8)
+    layer = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(layer.weight, 2.0)
+    config = OptimConfig(optimizer="adamw", lr=lr, betas=(beta1, beta2), weight_decay=decay)
+    moving = build_optimizer(layer, config)
+    weight, first, second = 2.0, 0.0, 0.0
+    for step, gradient in enumerate((1.0, -3.0, 0.5), start=1):
+        layer.weight.grad = torch.full((1, 1), gradient)
+        moving.step()
+        first = beta1 * first + (1 - beta1) * gradient
+        second = beta2 * second + (1 - beta2) * gradient**2
+        mean, square = first / (1 - beta1**step), second / (1 - beta2**step)
+        weight -= lr * (mean / (math.sqrt(square) + 1e-8) + decay * weight)
+        assert layer.weight.item() == pytest.approx(weight, rel=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_an_optimizer_has_the_groups_of_param_groups(optimizer):
+    net = build_net()
+    config = OptimConfig(optimizer=optimizer, weight_decay=0.3, lr=0.02, decay_biases=False)
+    moving = build_optimizer(net, config)
+    expected = param_groups(net, config)
+    for group, pure in zip(moving.param_groups, expected, strict=True):
+        assert [id(p) for p in group["params"]] == [id(p) for p in pure["params"]]
+        assert group["weight_decay"] == pure["weight_decay"]
+        assert group["lr"] == 0.02
+        if optimizer == "adamw":
+            assert group["betas"] == config.betas
+        else:
+            assert group["momentum"] == config.momentum
+    assert {id(p) for p in net.parameters()} == {
+        id(p) for group in moving.param_groups for p in group["params"]
+    }
 
 
 def test_clipping_shortens_a_long_gradient_and_reports_its_length():

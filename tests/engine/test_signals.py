@@ -26,6 +26,18 @@ def test_a_terminal_that_closes_is_among_the_signals():
     assert signal.SIGHUP in SIGNALS
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_is_ignored_stays_ignored(number):
+    """nohup lets a run go on after its terminal has closed."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with stop_signals() as stop:
+            os.kill(os.getpid(), number)
+            assert not stop()
+    finally:
+        signal.signal(number, before)
+
+
 def test_the_second_interrupt_ends_the_block_at_once():
     with stop_signals():
         os.kill(os.getpid(), signal.SIGINT)
