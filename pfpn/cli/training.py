@@ -35,7 +35,18 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _wait_without_spinning() -> None:
+    """Let threads that wait for each other sleep; only before torch is imported has it an effect.
+
+    On a machine with other work, two threads that spin take the processor from whom they wait for:
+    measured on two cores with 14 busy neighbors, 0.3 images/s against 4.1 of threads that sleep.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")  # of GNU's OpenMP
+    os.environ.setdefault("KMP_BLOCKTIME", "0")  # of LLVM's and Intel's
+
+
 def _train(arguments: argparse.Namespace) -> int:
+    _wait_without_spinning()
     from pfpn.engine.config import override
     from pfpn.engine.distributed import LostProcessError
     from pfpn.engine.signals import stop_signals
@@ -221,19 +232,22 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    _wait_without_spinning()
     from pathlib import Path
 
     from pfpn.engine.checkpoint import load_weights
     from pfpn.engine.config import override
     from pfpn.engine.evaluate import evaluate
     from pfpn.engine.presets import PRESETS
+    from pfpn.engine.run import has_bf16_units
     from pfpn.engine.signals import stop_signals
     from pfpn.engine.train import log_rows, train, validation_set
     from pfpn.files import claim
     from pfpn.report import REPORT_FILES, report_run
 
     run = Path(arguments.out) / "run"
-    config = override(PRESETS["toy"](), ["max_minutes=5", *arguments.settings])
+    precision = ["optim.precision=bf16"] if has_bf16_units() else []
+    config = override(PRESETS["toy"](), ["max_minutes=5", *precision, *arguments.settings])
     with claim(arguments.out, "demo") as output:
         output.require_free(REPORT_FILES)
         _remove_run(output, run)

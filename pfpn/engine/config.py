@@ -141,7 +141,7 @@ class TrainConfig:
     init: str = ""  # weights to begin with: a .safetensors file or a run folder
     lovasz_start: float = 0.0  # fraction of the run without model.lovasz_weight
     device: str = "auto"  # "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps"
-    threads: int = 0  # of the CPU, per process; 0: as many as it has cores to itself
+    threads: int = 0  # of the CPU, per process; 0 leaves torch's own choice
     gradient_checkpointing: bool = False  # less memory, a third more time, the same gradients
     compile: bool = False  # by torch.compile: minutes at the start, then less time a step on GPUs
 
