@@ -6,7 +6,6 @@ from pfpn.backbone import LAYOUTS, NORMS, Depth, Norm
 from pfpn.semantic import MIN_GROUP
 from pfpn.structures import IGNORE
 
-
 # What each number may be. The upper ends only keep a slip of the pen from filling the memory.
 COUNT, PROPOSALS, FRACTION, WEIGHT = (1, 10**6), (0, 10**6), (0, 1), (0, 1e6)
 CHANNELS, PIXELS = (1, 2**16), (1e-3, 1e6)
