@@ -391,8 +391,8 @@ class Output:
             path.parent.mkdir(parents=True, exist_ok=True)
             kept = self.folder / KEPT
             is_one_disk = path.parent.stat().st_dev == kept.stat().st_dev
-            place = kept if is_one_disk else path.parent
-            temporary = place / f"{self._id}-{next(_numbers)}.tmp"
+            folder = kept if is_one_disk else path.parent
+            temporary = folder / f"{self._id}-{next(_numbers)}.tmp"
             try:
                 _create(temporary)
                 yield temporary
@@ -457,7 +457,7 @@ def _signature(status: os.stat_result) -> Signature:
 
 
 def _statuses(paths: Iterable[Path | str]) -> Iterator[tuple[Path | str, os.stat_result]]:
-    """Yield what the system knows of each path, of those that are there."""
+    """Yield each path that is there, with its status."""
     for path in paths:
         try:
             yield path, os.stat(path)

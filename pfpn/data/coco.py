@@ -339,8 +339,8 @@ def shared_stems(file_names: Iterable[str]) -> frozenset[str]:
 class CocoPanoptic:
     """A data set in COCO panoptic format: `data[i]` reads image number i with its truth.
 
-    What it knows of the segments is held in a few flat arrays, for the real COCO has 1.3 million of
-    them and every worker process has its own copy.
+    What the JSON says of the segments is held in a few flat arrays, for the real COCO has 1.3
+    million of them and every worker process has its own copy.
     """
 
     def __init__(self, root: Path | str, split: str):

@@ -120,6 +120,12 @@ COMMANDS = {
     ),
 }  # fmt: skip
 SLOW = {
+    "train": Writing(
+        "train",
+        ("train", "toy", *TINY, "--out", "out"),
+        ("out/config.json", "out/last.pt", "out/model.safetensors"),
+        ("out", ""),
+    ),
     "demo": Writing(
         "demo",
         ("demo", *TINY, "--out", "out"),
