@@ -1,14 +1,15 @@
-"""Weights from elsewhere, under our names: detectron2's Panoptic FPN, torchvision's Mask R-CNN.
+"""Read published weights under our names: detectron2's Panoptic FPN, torchvision's Mask R-CNN.
 
-Files are read without executing anything in them (see `unpickle`). Every tensor must find its
-place and every place its tensor, of the right shape; buffers that repeat what our config says are
-compared with it. Then the models compute what their authors' code computes.
+Files are read without executing anything in them (see `unpickle`). The tensors must be exactly the
+model's, with the right shapes; buffers that repeat a setting are compared with our config. Then the
+models compute what their authors' code computes, and the config, stored in the header of converted
+files, holds the arithmetic that the weights were trained with.
 
 detectron2's models use the defaults of ModelConfig. What torchvision's does otherwise is in
 TORCHVISION: RGB scaled by mean and deviation, the stride in the 3x3, anchors rounded to whole
 pixels, RoIAlign without the half-pixel shift and with two samples per bin and axis. Background is
-its first class and our last. Not switched are its ways before and after the network: it resizes
-without smoothing and pastes masks into boxes of whole pixels, we do both as detectron2.
+its first class and our last. Two steps outside the network differ from torchvision's: images are
+resized with smoothing and masks pasted into boxes of fractional pixels, as in detectron2.
 """
 
 import re
@@ -44,7 +45,7 @@ TORCHVISION = ModelConfig(
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A file of weights that somebody published, and what is said of it."""
+    """A file of published weights, and its published figures."""
 
     url: str
     config: ModelConfig
@@ -56,9 +57,9 @@ class Published:
 
 _DETECTRON2_HOST = "https://dl.fbaipublicfiles.com/detectron2/COCO-PanopticSegmentation"
 
-# The six digits in detectron2's file names begin the file's MD5, says its MODEL_ZOO.md; they are
-# held against accidents. No SHA-256 is published: the one of the first download is kept beside the
-# file and checked from then on.
+# The six digits in detectron2's file names are the first of the MD5 (see its MODEL_ZOO.md), which
+# detects accidents. No SHA-256 is published: the one of the first download is kept beside the file
+# and checked from then on.
 MODELS = {
     "coco_panoptic_fpn_r50_1x": Published(
         f"{_DETECTRON2_HOST}/panoptic_fpn_R_50_1x/139514544/model_final_dbfeb4.pkl",
@@ -141,7 +142,7 @@ def weights_path(name: str) -> Path:
 
 
 def fetch_weights(name: str, *, progress: Progress | None = None) -> Path:
-    """Return a published file's place in the cache folder, downloaded if it is not there."""
+    """Return a published file's path in the cache folder; download it if it is not there."""
     published = find(name)
     return fetch(
         published.url,
@@ -251,7 +252,7 @@ _DETECTRON2_NAMES: list[tuple[str, str]] = [
     (r"sem_seg_head\.predictor\.(.+)", r"semantic_head.classify.\1"),
 ]
 
-# Buffers of 2019 and 2020 that say again what the config says.
+# Buffers of 2019 and 2020 that repeat settings of the config.
 _ANCHOR_BUFFER = re.compile(r"proposal_generator\.anchor_generator\.cell_anchors\.([0-4])")
 _PIXEL_BUFFERS = ("pixel_mean", "pixel_std")
 
@@ -398,9 +399,9 @@ def from_torchvision(
 
 
 def _rows(state: dict[str, Tensor], bias: str, otherwise: int) -> int:
-    """Return how many classes a layer has; `otherwise` where it is missing, which is told later."""
-    found = state.get(bias)
-    return len(found) if found is not None and found.ndim == 1 else otherwise
+    """Return how many classes a layer has; `otherwise` where it is missing (see `_checked`)."""
+    values = state.get(bias)
+    return len(values) if values is not None and values.ndim == 1 else otherwise
 
 
 def _rename(
@@ -414,25 +415,25 @@ def _rename(
         )
     renamed: dict[str, Tensor] = {}
     for key, value in state.items():
-        place = str(name_of(key))
-        if place in renamed:
-            raise ValueError(f"checkpoint: found {key!r} and, by an old name, another {place}")
-        renamed[place] = value
+        ours = str(name_of(key))
+        if ours in renamed:
+            raise ValueError(f"checkpoint: found {key!r} and, by an old name, another {ours}")
+        renamed[ours] = value
     return renamed
 
 
 def _checked(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """Return the state dict in the model's order and float32, if it is exactly the model's."""
     with torch.device("meta"):  # shapes only
-        wanted = {key: value.shape for key, value in PanopticFPN(config).state_dict().items()}
-    missing, surplus = wanted.keys() - state.keys(), state.keys() - wanted.keys()
+        expected = {key: value.shape for key, value in PanopticFPN(config).state_dict().items()}
+    missing, surplus = expected.keys() - state.keys(), state.keys() - expected.keys()
     if missing or surplus:
         raise ValueError(
-            f"checkpoint: of {len(wanted)} tensors of a ResNet-{config.depth} model found "
+            f"checkpoint: of {len(expected)} tensors of a ResNet-{config.depth} model found "
             f"{len(missing)} missing {sorted(missing)[:3]} and {len(surplus)} surplus "
             f"{sorted(surplus)[:3]} (our names). Is the file of another model?"
         )
-    for key, shape in wanted.items():
+    for key, shape in expected.items():
         value = state[key]
         if value.shape != shape:
             raise ValueError(
@@ -444,7 +445,7 @@ def _checked(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]
                 f"checkpoint: {key} (our name): found {value.dtype} values that are not all finite "
                 "numbers, expected weights. Is the file damaged?"
             )
-    return {key: state[key].float().contiguous() for key in wanted}
+    return {key: state[key].float().contiguous() for key in expected}
 
 
 def _differences(found: ModelConfig, expected: ModelConfig) -> str:

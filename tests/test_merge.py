@@ -124,6 +124,25 @@ def test_labels_of_any_integer_type_are_filled():
         )
 
 
+def test_a_label_map_of_32_bits_is_left_as_it_was():
+    labels = torch.tensor([[1, 2]], dtype=torch.int32)
+    fill_stuff(torch.tensor([[7, 0]]), labels, [Segment(7, 0, is_thing=True)], min_area=1)
+    assert labels.tolist() == [[1, 2]]
+
+
+def test_stuff_that_is_any_surer_keeps_its_pixel_by_default():
+    stuff = torch.tensor([[0.5, 0.75, 0.0]])
+    id_map, _ = paste_instances(
+        rows("###"), torch.tensor([0.5]), torch.tensor([0]), (1, 3), stuff_probs=stuff
+    )
+    assert id_map.tolist() == [[1, 0, 1]]
+
+
+def test_without_things_every_label_is_stuff():
+    panoptic = segments_from_labels(torch.tensor([[0, 1]]))
+    assert [(s.label, s.is_thing) for s in panoptic.segments] == [(1, False), (2, False)]
+
+
 def test_stuff_is_filled_alike_across_strips(rng):
     """The map is taller than one strip, and its last strip is shorter than the others."""
     size = (2 * STRIP + 7, 11)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.merge import grid_sample_everywhere
 
+from pfpn import paste
 from pfpn.paste import paste_masks, paste_windows, tight_window
 
 FIGURES = Path(__file__).parent / "data_files" / "detectron2"
@@ -177,6 +178,23 @@ def test_tight_windows_of_full_masks_are_their_true_pixels_as_views(rng):
         bottom, right = rows.max() + 1, columns.max() + 1
         assert torch.equal(window.mask, mask[window.top : bottom, window.left : right])
         assert window.mask.untyped_storage().data_ptr() == masks.untyped_storage().data_ptr()
+
+
+def test_a_window_reaches_one_pixel_beyond_its_box():
+    box = torch.tensor([[4.3, 5.0, 7.6, 9.2]])
+    (window,) = paste_windows(torch.ones(1, 2, 2), box, (20, 20))
+    assert (window.top, window.left) == (4, 3)
+    assert window.mask.shape == (7, 6)  # rows 4 to 10, columns 3 to 8
+
+
+def test_grids_are_read_in_float32_as_grid_sample_does():
+    rows = paste._grid_rows(0, 5, np.float32(0.3), np.float32(4.1), 30)
+    assert rows.dtype == np.float32
+
+
+def test_a_tight_window_of_no_pixel_is_empty_at_the_origin():
+    window = tight_window(torch.zeros(6, 7, dtype=torch.bool))
+    assert (window.top, window.left, window.mask.shape) == (0, 0, (0, 0))
 
 
 def test_a_tight_window_around_one_pixel_is_that_pixel():

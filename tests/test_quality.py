@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from oracles.quality import count_pairs, mean_iou, panoptic_quality
 
 from pfpn.quality import (
+    ClassQuality,
     PanopticQuality,
     SemanticQuality,
     count_overlaps,
@@ -372,9 +373,29 @@ def test_merging_shards_is_scoring_all_at_once():
     assert merged.result() == quality_of(*images).result()
 
 
+def test_images_are_counted():
+    gt = panoptic("aab", a="c", b="s")
+    quality = quality_of((gt, gt), (gt, gt))
+    assert quality.result().num_images == 2
+    quality.merge(quality_of((gt, gt)))
+    assert quality.result().num_images == 3
+
+
 def test_merging_other_categories_is_refused():
     with pytest.raises(ValueError, match="found 1 categories that differ from the expected 4"):
         quality_of().merge(PanopticQuality([CAR]))
+
+
+def test_a_class_without_segments_has_a_quality_of_zero():
+    empty = ClassQuality(CAR, 0, 0, 0, 0.0)
+    assert (empty.counts, empty.pq, empty.sq, empty.rq) == (False, 0, 0, 0)
+
+
+def test_quality_of_a_class_by_hand():
+    cars = ClassQuality(CAR, tp=4, fp=3, fn=1, iou_sum=3.0)
+    assert (cars.counts, cars.pq, cars.sq, cars.rq) == (True, 3 / 6, 3 / 4, 4 / 6)
+    for tp, fp, fn in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
+        assert ClassQuality(CAR, tp, fp, fn, 0.0).counts
 
 
 def test_results_are_classes_in_the_order_given_by_the_caller():

@@ -255,12 +255,12 @@ def _count(work: Work, blocks: Iterable[Block], bins: int, steps: Array) -> Arra
         for r in block.rows:
             channel = work.rows[r].channel
             if work.offset:
-                found = work.grad[block.image, channel, block.pixels]
+                errors = work.grad[block.image, channel, block.pixels]
                 np.equal(work.codes[block.image, block.pixels], channel, out=is_fg)
             else:
-                found = scaled
+                errors = scaled
                 _errors(work, channel, block.image, block.pixels, scaled, is_fg)
-            np.multiply(found, steps[r], out=scaled)
+            np.multiply(errors, steps[r], out=scaled)
             np.ceil(scaled, out=scaled)
             np.fmin(scaled, bins, out=scaled)  # nan too goes into a bin, and from there to the loss
             scaled += np.multiply(is_fg, bins + 1, dtype=np.float32)

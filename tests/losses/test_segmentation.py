@@ -1,6 +1,7 @@
 """Cross-entropy and the soft set losses."""
 
 import math
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -105,6 +106,13 @@ def test_apples_gpus_are_the_devices_without_float64():
     assert not segmentation._lacks_float64(torch.device("cuda:1"))
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_values_of_a_device_without_float64_come_to_the_cpu():
+    there = Mock(device=torch.device("mps"))
+    there.cpu.return_value = torch.tensor([0.5])
+    assert_close(as_float64(there), torch.tensor([0.5], dtype=torch.float64))
+
+
 @pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float16, torch.float64])
 def test_values_become_float64(dtype):
     values = torch.tensor([0, 1], dtype=dtype)
@@ -124,6 +132,15 @@ def test_soft_losses_at_corners_count_pixels():
     # class 0: 1 of 2 found, nothing else; class 1: 2 of 2 found and 1 too many.
     assert_close(dice_loss(probs, labels).item(), ((1 - 2 / 3) + (1 - 4 / 5)) / 2)
     assert_close(soft_jaccard_loss(probs, labels).item(), ((1 - 1 / 2) + (1 - 2 / 3)) / 2)
+
+
+def test_one_pixel_of_one_class_has_its_own_loss():
+    labels = torch.tensor([[[1, IGNORE]]])
+    logits = torch.tensor([0.0, 2.0]).view(1, 2, 1, 1).expand(1, 2, 1, 2)
+    assert_close(pixel_cross_entropy(logits, labels).item(), math.log(1 + math.exp(-2)))
+    probs = torch.tensor([0.2, 0.8]).view(1, 2, 1, 1).expand(1, 2, 1, 2)
+    assert_close(dice_loss(probs, labels).item(), 1 - 2 * 0.8 / (0.8 + 1))
+    assert_close(soft_jaccard_loss(probs, labels).item(), 1 - 0.8)
 
 
 @pytest.mark.parametrize("loss", SOFT)
