@@ -1,4 +1,4 @@
-"""What every test can ask for."""
+"""Fixtures that all tests can use."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ import tests.shapes  # noqa: F401  it has to be loaded when --jaxtyping-packages
 
 ROOT = Path(__file__).resolve().parents[1]
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core: more threads only fight each other
+if "PYTEST_XDIST_WORKER" in os.environ:  # one worker per core: more threads would compete for it
     torch.set_num_threads(1)
 
 
@@ -36,7 +36,7 @@ def shared() -> Path:
 
 @pytest.fixture
 def unchecked() -> Iterator[None]:
-    """No shape check (`make test` has one): for tests of what the package itself refuses."""
+    """Switch off the shape check of `make test`, for tests of the package's own errors."""
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)

@@ -1,4 +1,4 @@
-"""Small things that many tests are made of: boxes, images, truths, models that cost nothing."""
+"""Small inputs for many tests: boxes, images, truths, and models that run fast."""
 
 import io
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ def random_batch(
 
 
 def tiny_config(**changes: object) -> ModelConfig:
-    """A model of 0.2 million weights, nothing frozen, that sees small things."""
+    """A model of 0.2 million weights, nothing frozen, with anchors for small things."""
     settings: dict = {
         "depth": 18,
         "width": 0.125,
@@ -95,7 +95,7 @@ def tiny_model(seed: int = 0, **changes: object) -> PanopticFPN:
 
 
 def confident_model(seed: int = 0, **changes: object) -> PanopticFPN:
-    """A tiny model whose last layers are spread so wide that it detects things with confidence."""
+    """A tiny model with large weights in its last layers, so that its scores are high."""
     model = tiny_model(seed, **changes)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
@@ -130,7 +130,7 @@ def assert_uniform(weight: Tensor, bound: float) -> None:
 
 
 def to_png(figure: Figure) -> bytes:
-    """The picture of a figure, small: that it can be drawn at all."""
+    """Return a figure as a small PNG; fails if the figure cannot be drawn."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=50)
     return buffer.getvalue()

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "pfpn"
 # Bottom first: a module imports only those before it. A package's __init__ comes right after
 # its last module (it may re-export their names), pfpn's own after the core.
 # Each chapter has a folder with its numbers, figures and exercises; none imports another's.
-ROOMS = [
+CHAPTERS = [
     "course.ch00_overview",
     "course.ch01_fpn",
     "course.ch02_semantic",
@@ -63,7 +63,7 @@ AROUND = [
     "unpickle", "zoo",
     "plot.style", "plot.palette", "plot.panoptic", "plot.boxes", "plot.scores", "plot.mistakes",
     "plot.surface", "plot.landscape", "plot.curves", "plot",
-    "course.check", "course.show", "course.ask", "course.explore", *ROOMS, "course",
+    "course.check", "course.show", "course.ask", "course.explore", *CHAPTERS, "course",
     "report", "browse",
     "demo",
     "cli",
@@ -74,9 +74,9 @@ ORDER = [*CORE, "__init__", *AROUND]
 MAX_CORE_LINES = 3000  # one sitting: a third of them are words; without the faster twins
 BESIDE = ("roi_align", "inputs", "losses._lovasz_rows", "losses._lovasz_fast")
 
-# Who alone may import what, as prefixes of module names. Light modules make `import pfpn` fast;
-# pictures and sliders stay at the rim; images are read under data/. predict resizes with PIL, whose
-# rounding the published weights have seen.
+# The only modules that may import a library, as prefixes of their names. Light modules make
+# `import pfpn` fast; figures and sliders are outside of the core; images are read under data/.
+# predict resizes with PIL, with whose rounding the published weights were trained.
 ALLOWED = {
     "matplotlib": ("plot", "course"),
     "ipywidgets": ("course",),
@@ -198,27 +198,30 @@ def test_may_import_by_example():
     assert not may_import("course.ch01_fpn.one", "cli")
 
 
-def room(name: str) -> str:
-    """The room of a module, "course.ch01_fpn" of "course.ch01_fpn.numbers"; "" outside of rooms."""
-    return next((room for room in ROOMS if name == room or name.startswith(f"{room}.")), "")
+def chapter_folder(name: str) -> str:
+    """The chapter's folder of a module, such as "course.ch01_fpn"; "" outside of chapters."""
+    return next((c for c in CHAPTERS if name == c or name.startswith(f"{c}.")), "")
 
 
-def test_no_room_imports_another():
+def test_no_chapter_imports_another():
     crossings = [
         f"{location(name, node)}: {source}"
         for name in FILES
         for node, source in imports(name)
-        if room(name) and room(source.removeprefix("pfpn.")) not in ("", room(name))
+        if chapter_folder(name)
+        and chapter_folder(source.removeprefix("pfpn.")) not in ("", chapter_folder(name))
     ]
-    assert_none(crossings, "What two chapters use belongs to pfpn/plot, not to one of their rooms:")
+    assert_none(
+        crossings, "What two chapters use belongs to pfpn/plot, not to one of their folders:"
+    )
 
 
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "notebooks").rglob("[01]*.ipynb")), ids=lambda p: p.name
 )
-def test_a_notebook_imports_no_other_chapters_room(path):
-    rooms = set(re.findall(r"pfpn\.course\.ch(\d\d)_", path.read_text(encoding="utf-8")))
-    assert rooms <= {path.name[:2]}
+def test_a_notebook_imports_no_other_chapters_folder(path):
+    chapters = set(re.findall(r"pfpn\.course\.ch(\d\d)_", path.read_text(encoding="utf-8")))
+    assert chapters <= {path.name[:2]}
 
 
 def test_numbers_are_computed_without_matplotlib():
@@ -226,7 +229,9 @@ def test_numbers_are_computed_without_matplotlib():
         f"{location(name, node)}: {source}"
         for name in FILES
         for node, source in imports(name)
-        if room(name) and name.endswith(".numbers") and source.split(".")[0] == "matplotlib"
+        if chapter_folder(name)
+        and name.endswith(".numbers")
+        and source.split(".")[0] == "matplotlib"
     ]
     assert_none(drawing, "numbers.py computes; figures.py beside it paints:")
 
@@ -267,7 +272,7 @@ def test_library_code_does_not_print():
         for name in FILES
         for call, function in calls(name)
         if name not in may_print and not name.startswith("cli.")
-        # printing to a stream that the caller handed in is no surprise
+        # printing to a stream that the caller passes is allowed
         if function == "print" and not any(k.arg == "file" for k in call.keywords)
     ]
     assert_none(violations, "Only the command line prints; a library returns, yields or logs:")

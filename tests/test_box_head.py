@@ -108,7 +108,7 @@ def test_without_objects_every_box_is_background(rng):
     assert not matched.any()
 
 
-def test_without_proposals_the_truth_is_left(rng):
+def test_without_proposals_the_rois_are_the_true_boxes(rng):
     truth = truth_of([[0.0, 0, 10, 10]], [1])
     rois, labels, _ = box_targets(torch.zeros(0, 4), truth, rng=rng, **SAMPLING)
     assert rois.tolist() == [[0, 0, 10, 10]]
@@ -164,7 +164,7 @@ def test_background_alone_has_a_class_loss_but_no_box_loss(rng):
     assert not deltas.grad.any()
 
 
-def test_only_the_own_class_learns_its_box(rng):
+def test_only_the_true_class_learns_its_box(rng):
     deltas = torch.randn((2, 3, 4), generator=rng, requires_grad=True)
     labels = torch.tensor([2, 0])
     _, loss = box_losses(

@@ -127,23 +127,23 @@ def row(arm: str, compare: str, held_out: str, seed: int, miou: float) -> dict[s
         "pq_stuff": 1.0,
         "iou": {"car": miou, "b": None},
     }
-    place = {"world": "toy", "held_out": held_out, "seed": seed}
-    return {"kind": "run", **place, "arm": arm, "compare": compare, "scores": {"x": scores}}
+    part = {"world": "toy", "held_out": held_out, "seed": seed}
+    return {"kind": "run", **part, "arm": arm, "compare": compare, "scores": {"x": scores}}
 
 
 def test_gains_are_differences_within_a_repeat(bench: Any) -> None:
-    # Two places of two seeds: the control differs by 10 between places, by 2 between seeds.
+    # Two held-out parts, two seeds: the control differs by 10 between parts, by 2 between seeds.
     control = {("p", 0): 50.0, ("p", 1): 52.0, ("q", 0): 60.0, ("q", 1): 62.0}
     gains = {("p", 0): 3.0, ("p", 1): 4.0, ("q", 0): 5.0, ("q", 1): 4.0}
-    rows = [row("ce", "steps", *place, value) for place, value in control.items()]
-    rows += [row("sum", "steps", *place, control[place] + gains[place]) for place in control]
+    rows = [row("ce", "steps", *part, value) for part, value in control.items()]
+    rows += [row("sum", "steps", *part, control[part] + gains[part]) for part in control]
     table = {(line["arm"], line["compare"]): line for line in bench.summarize(rows)}
     line = table["sum", "steps"]
     assert line["num"] == 4
     assert line["gains"] == [3, 4, 5, 4]
     assert line["gain"] == 4
     assert line["spread"] == pytest.approx((2 / 3) ** 0.5)  # deviations -1 0 1 0, three free
-    assert line["noise"] == pytest.approx(2**0.5)  # deviations of 1 within places, two free
+    assert line["noise"] == pytest.approx(2**0.5)  # deviations of 1 within parts, two free
     assert line["miou"] == 60
     assert line["image_miou"] == 61
     assert line["iou"] == {"car": 60, "b": None}

@@ -56,7 +56,7 @@ def test_matching_equals_the_slow_version(rng, keep_best):
 
 
 def _as_double(*values: float) -> list[float]:
-    """The thresholds as float32 sees them."""
+    """The thresholds, rounded to float32."""
     return torch.tensor(values).double().tolist()
 
 
@@ -81,7 +81,7 @@ def test_draw_gives_every_candidate_the_same_chance(rng):
 def test_draw_depends_on_the_generator_alone():
     candidates = torch.arange(50)
     first = draw(candidates, 10, torch.Generator().manual_seed(7))
-    torch.rand(3)  # torch's own generator is another matter
+    torch.rand(3)  # torch's own generator is not used
     assert torch.equal(draw(candidates, 10, torch.Generator().manual_seed(7)), first)
     assert not torch.equal(draw(candidates, 10, torch.Generator().manual_seed(8)), first)
 

@@ -92,7 +92,7 @@ def test_empty_and_fully_hidden_masks_get_no_id():
 
 
 def test_equal_scores_keep_their_order():
-    n = 200  # an unstable sort keeps short lists in order by luck
+    n = 200  # an unstable sort can keep short lists in order by chance
     masks = torch.ones((n, 1, 1), dtype=torch.bool)
     scores = torch.full((n,), 0.75)
     scores[n // 2] = 0.5
@@ -340,7 +340,7 @@ def scenes(draw):
 
 @settings(deadline=None, max_examples=300)
 @given(scenes())
-def test_merging_equals_the_rules_said_pixel_by_pixel(scene):
+def test_merging_equals_the_rules_applied_pixel_by_pixel(scene):
     masks, scores, labels, label_map, options = scene
     expected, segments = merge_pixel_by_pixel(
         masks, scores.tolist(), labels.tolist(), label_map, **options
@@ -352,7 +352,7 @@ def test_merging_equals_the_rules_said_pixel_by_pixel(scene):
 
 @settings(deadline=None, max_examples=50)
 @given(scenes())
-def test_every_segment_owns_a_pixel_and_every_pixel_names_a_segment_or_void(scene):
+def test_every_segment_has_a_pixel_and_every_pixel_is_of_a_segment_or_void(scene):
     masks, scores, labels, label_map, options = scene
     panoptic = merge(masks, scores, labels, label_map, **options)
     ids = [segment.id for segment in panoptic.segments]
@@ -362,7 +362,7 @@ def test_every_segment_owns_a_pixel_and_every_pixel_names_a_segment_or_void(scen
 
 @settings(deadline=None, max_examples=50)
 @given(scenes(), st.randoms())
-def test_the_order_of_instances_with_different_scores_is_of_no_account(scene, random):
+def test_the_order_of_instances_with_different_scores_does_not_matter(scene, random):
     masks, _, labels, label_map, options = scene
     scores = torch.linspace(0.4, 0.9, len(masks))
     order = torch.tensor(random.sample(range(len(masks)), len(masks)), dtype=torch.int64)
@@ -404,7 +404,7 @@ def test_an_image_of_one_pixel():
     assert merge_row((0.4, "#"), stuff="1") == [1]
 
 
-def test_masks_and_inputs_are_left_as_they_were(rng):
+def test_masks_and_inputs_are_not_changed(rng):
     masks = torch.rand(4, 8, 8, generator=rng) < 0.5
     label_map = torch.randint(0, 3, (8, 8), generator=rng)
     before = masks.clone(), label_map.clone()
@@ -417,7 +417,7 @@ def test_masks_and_inputs_are_left_as_they_were(rng):
 # -- semantic labels alone
 
 
-def test_segments_from_labels_tell_things_from_stuff():
+def test_segments_from_labels_separate_things_and_stuff():
     # Two things (labels 0, 1), then stuff: 2 is stuff label 1, 4 is stuff label 3.
     panoptic = segments_from_labels(torch.tensor([[1, 1, 4], [2, IGNORE, 0]]), num_things=2)
     assert kinds(panoptic) == [(1, 0, True), (2, 1, True), (3, 1, False), (4, 3, False)]

@@ -109,7 +109,7 @@ def test_total_is_the_weighted_sum_of_both_branches():
     assert total_loss({"loss_semantic": torch.tensor(3.0)}, config) == 0.75
 
 
-def test_no_weight_no_gradient(rng):
+def test_a_loss_without_weight_has_no_gradient(rng):
     model = tiny_model(semantic_weight=0.0)
     step(model, random_batch([(32, 32)], rng))
     assert not any(p.grad.any() for p in model.semantic_head.parameters())

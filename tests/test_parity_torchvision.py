@@ -108,7 +108,7 @@ def test_iou(rng):
 
 def test_boxes_of_masks_but_for_the_last_pixel(rng):
     masks = torch.rand((10, 20, 30), generator=rng) < 0.02
-    masks[:, 5, 5] = True  # torchvision wants no empty mask
+    masks[:, 5, 5] = True  # torchvision fails on an empty mask
     inclusive = torchvision.ops.masks_to_boxes(masks)
     assert_close(masks_to_boxes(masks), inclusive + torch.tensor([0.0, 0.0, 1.0, 1.0]))
 

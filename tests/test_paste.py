@@ -37,7 +37,7 @@ def assert_same_as_grid_sample(
     )
 
 
-def test_a_full_grid_loses_the_rim_where_its_share_falls_below_half():
+def test_a_full_grid_loses_border_pixels_whose_value_falls_below_half():
     # Box 0..8, grid of 2 bins of 4 pixels with centers at 2 and 6. Pixel centers 0.5 and 1.5 lie
     # (0.5 + 2) / 4 = 0.625 and 0.875 of a bin in from the zeros beyond. In a corner both axes
     # count: 0.625^2 = 0.39 < 0.5, but 0.625 * 0.875 = 0.55.

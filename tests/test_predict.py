@@ -71,7 +71,7 @@ def test_resizing_keeps_channels_apart(rng):
 # --- to the frame of the image -----------------------------------------------------------------
 
 
-def found(boxes: list[list[float]]) -> Detections:
+def detections_of(boxes: list[list[float]]) -> Detections:
     n = len(boxes)
     return Detections(
         torch.tensor(boxes), torch.full((n,), 0.9), torch.arange(n), torch.rand(n, 28, 28)
@@ -80,7 +80,7 @@ def found(boxes: list[list[float]]) -> Detections:
 
 def test_boxes_are_stretched_clipped_and_dropped_where_nothing_is_left():
     moved = to_output(
-        found([[10.0, 20, 30, 60], [0, 0, 100, 80], [5, 5, 5, 9]]), (80, 100), (40, 200)
+        detections_of([[10.0, 20, 30, 60], [0, 0, 100, 80], [5, 5, 5, 9]]), (80, 100), (40, 200)
     )
     assert moved.boxes.tolist() == [[20, 10, 60, 30], [0, 0, 200, 40]]
     assert moved.labels.tolist() == [0, 1]
@@ -169,11 +169,11 @@ def test_memory_does_not_grow_with_classes_times_pixels():
     assert many - few < 32 << 20
 
 
-# --- the whole way -----------------------------------------------------------------------------
+# --- image to map ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [(64, 96), (100, 70), (1, 1), (1, 7), (33, 65)])
-def test_a_prediction_speaks_about_the_image_as_it_is(size, rng):
+def test_a_prediction_has_the_size_and_coordinates_of_its_image(size, rng):
     (prediction,) = predict(confident_model(), [random_image(size, rng)], SMALL)
     panoptic = prediction.panoptic
     assert panoptic.id_map.shape == prediction.label_map.shape == size
@@ -311,7 +311,7 @@ def test_one_image_instead_of_a_list_is_refused_with_what_to_do(rng):
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_what_the_messages_say_works(rng):
+def test_the_remedies_in_the_messages_work(rng):
     """Every remedy leads to the same prediction."""
     model, image = confident_model(), random_image((32, 40), rng)
     array = image.permute(1, 2, 0).contiguous().numpy()
@@ -334,6 +334,6 @@ def test_what_the_messages_say_works(rng):
         ({"margin": -0.1}, r"margin: found -0.1, expected a number in"),
     ],
 )
-def test_nonsense_is_refused(changes, message):
+def test_invalid_settings_are_refused(changes, message):
     with pytest.raises(ValueError, match=r"^PredictConfig\." + message):
         PredictConfig(**changes)

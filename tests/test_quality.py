@@ -37,13 +37,15 @@ def panoptic(text: str, **kinds: str) -> Panoptic:
 
 def quality_of(*images: tuple[Panoptic, Panoptic]) -> PanopticQuality:
     quality = PanopticQuality(CATEGORIES)
-    for gt, found in images:
-        quality.update(gt, found)
+    for gt, prediction in images:
+        quality.update(gt, prediction)
     return quality
 
 
-def counts_of(gt: Panoptic, found: Panoptic, category: Category) -> tuple[int, int, int, float]:
-    entries = quality_of((gt, found)).result().per_class
+def counts_of(
+    gt: Panoptic, prediction: Panoptic, category: Category
+) -> tuple[int, int, int, float]:
+    entries = quality_of((gt, prediction)).result().per_class
     entry = next(entry for entry in entries if entry.category == category)
     return entry.tp, entry.fp, entry.fn, entry.iou_sum
 
@@ -59,41 +61,43 @@ def test_a_map_against_itself_is_perfect():
 
 def test_ids_need_not_agree_only_classes_and_pixels():
     gt = panoptic("aab", a="c", b="s")
-    found = Panoptic(torch.tensor([[900, 900, 7]]), (Segment(7, 1, False), Segment(900, 0, True)))
-    assert quality_of((gt, found)).result().all.pq == 1
+    prediction = Panoptic(
+        torch.tensor([[900, 900, 7]]), (Segment(7, 1, False), Segment(900, 0, True))
+    )
+    assert quality_of((gt, prediction)).result().all.pq == 1
 
 
 def test_iou_of_a_matched_pair_by_hand():
-    gt, found = panoptic("aaabb", a="c", b="s"), panoptic("aabbb", a="c", b="s")
-    assert counts_of(gt, found, CAR) == (1, 0, 0, 2 / 3)
-    assert counts_of(gt, found, SKY) == (1, 0, 0, 2 / 3)
+    gt, prediction = panoptic("aaabb", a="c", b="s"), panoptic("aabbb", a="c", b="s")
+    assert counts_of(gt, prediction, CAR) == (1, 0, 0, 2 / 3)
+    assert counts_of(gt, prediction, SKY) == (1, 0, 0, 2 / 3)
 
 
 def test_an_iou_of_exactly_a_half_does_not_match():
-    gt, found = panoptic("aabb", a="c", b="s"), panoptic("abbb", a="c", b="s")
-    assert counts_of(gt, found, CAR) == (0, 1, 1, 0)
-    assert counts_of(gt, found, SKY) == (1, 0, 0, 2 / 3)
+    gt, prediction = panoptic("aabb", a="c", b="s"), panoptic("abbb", a="c", b="s")
+    assert counts_of(gt, prediction, CAR) == (0, 1, 1, 0)
+    assert counts_of(gt, prediction, SKY) == (1, 0, 0, 2 / 3)
 
 
-def test_another_class_on_the_same_pixels_is_a_miss_and_a_false_find():
-    gt, found = panoptic("aa", a="c"), panoptic("aa", a="m")
-    assert counts_of(gt, found, CAR) == (0, 0, 1, 0)
-    assert counts_of(gt, found, MAN) == (0, 1, 0, 0)
+def test_another_class_on_the_same_pixels_is_a_false_negative_and_a_false_positive():
+    gt, prediction = panoptic("aa", a="c"), panoptic("aa", a="m")
+    assert counts_of(gt, prediction, CAR) == (0, 0, 1, 0)
+    assert counts_of(gt, prediction, MAN) == (0, 1, 0, 0)
 
 
 def test_a_thing_and_stuff_of_the_same_label_number_are_different_classes():
-    gt, found = panoptic("aa", a="m"), panoptic("aa", a="s")  # both have label 1
-    assert quality_of((gt, found)).result().all.pq == 0
+    gt, prediction = panoptic("aa", a="m"), panoptic("aa", a="s")  # both have label 1
+    assert quality_of((gt, prediction)).result().all.pq == 0
 
 
 def test_void_pixels_of_the_truth_leave_the_union():
-    gt, found = panoptic("aa..", a="c"), panoptic("aaaa", a="c")
-    assert counts_of(gt, found, CAR) == (1, 0, 0, 1.0)
+    gt, prediction = panoptic("aa..", a="c"), panoptic("aaaa", a="c")
+    assert counts_of(gt, prediction, CAR) == (1, 0, 0, 1.0)
 
 
 def test_void_pixels_of_the_prediction_stay_in_the_union():
-    gt, found = panoptic("aaaa", a="c"), panoptic("aaa.", a="c")
-    assert counts_of(gt, found, CAR) == (1, 0, 0, 0.75)
+    gt, prediction = panoptic("aaaa", a="c"), panoptic("aaa.", a="c")
+    assert counts_of(gt, prediction, CAR) == (1, 0, 0, 0.75)
 
 
 def test_half_on_void_counts_as_false_and_more_than_half_is_ignored():
@@ -127,16 +131,16 @@ def test_void_and_crowd_together_can_be_more_than_half():
 
 
 def test_of_two_crowds_of_one_class_only_the_last_listed_counts():
-    gt, found = panoptic("aabbss", a="C", b="C", s="s"), panoptic("xx....", x="c")
-    assert counts_of(gt, found, CAR)[1] == 1
+    gt, prediction = panoptic("aabbss", a="C", b="C", s="s"), panoptic("xx....", x="c")
+    assert counts_of(gt, prediction, CAR)[1] == 1
     turned = Panoptic(gt.id_map, (gt.segments[1], gt.segments[0], gt.segments[2]))
-    assert counts_of(turned, found, CAR)[1] == 0
+    assert counts_of(turned, prediction, CAR)[1] == 0
 
 
 def test_matches_name_every_segment_once():
     gt = panoptic("aabbbc..", a="c", b="s", c="M")
-    found = panoptic("xxyzzwv.", x="c", y="m", z="s", w="m", v="c")
-    matches = match_segments(gt, found)
+    prediction = panoptic("xxyzzwv.", x="c", y="m", z="s", w="m", v="c")
+    matches = match_segments(gt, prediction)
     assert [(t.id, f.id, iou) for t, f, iou in matches.pairs] == [(1, 1, 1.0), (2, 3, 2 / 3)]
     assert [s.id for s in matches.false_positives] == [2]
     assert matches.false_negatives == ()
@@ -160,7 +164,7 @@ def test_maps_of_two_sizes_are_refused_with_both():
         Panoptic(torch.tensor([[1, 7]]), (Segment(1, 0, True), *2 * [Segment(7, 0, True)])),
     ],
 )
-def test_segments_that_are_not_those_painted_are_refused_with_their_ids(whose, wrong):
+def test_segments_that_differ_from_the_painted_ids_are_refused(whose, wrong):
     right = panoptic("aa", a="c")
     images = (wrong, right) if whose == "truth" else (right, wrong)
     with pytest.raises(ValueError, match=rf"{whose}: segment ids \[7\]"):
@@ -250,21 +254,23 @@ def random_map(rng: np.random.Generator, ids: np.ndarray, size=(9, 13)) -> torch
 def test_overlaps_equal_those_counted_pixel_by_pixel(seed):
     rng = np.random.default_rng(seed)
     ids = np.concatenate([[0], rng.integers(1, 2**31, size=rng.integers(1, 60))])
-    gt, found = random_map(rng, ids), random_map(rng, ids[: rng.integers(1, len(ids) + 1)])
-    overlaps = count_overlaps(gt, found)
-    assert overlaps.pairs == count_pairs(gt, found)
+    gt, prediction = random_map(rng, ids), random_map(rng, ids[: rng.integers(1, len(ids) + 1)])
+    overlaps = count_overlaps(gt, prediction)
+    assert overlaps.pairs == count_pairs(gt, prediction)
     assert list(overlaps.pairs) == sorted(overlaps.pairs)
     assert overlaps.gt_areas == {int(i): int((gt == i).sum()) for i in gt.unique()}
-    assert overlaps.pred_areas == {int(i): int((found == i).sum()) for i in found.unique()}
+    assert overlaps.pred_areas == {
+        int(i): int((prediction == i).sum()) for i in prediction.unique()
+    }
 
 
 def test_overlaps_do_not_depend_on_the_kind_of_array():
-    gt, found = torch.tensor([[1, 1, 0], [2, 2, 2]]), torch.tensor([[3, 0, 0], [3, 3, 4]])
-    expected = count_overlaps(gt, found)
+    gt, prediction = torch.tensor([[1, 1, 0], [2, 2, 2]]), torch.tensor([[3, 0, 0], [3, 3, 4]])
+    expected = count_overlaps(gt, prediction)
     assert expected.pairs == {(0, 0): 1, (1, 0): 1, (1, 3): 1, (2, 3): 2, (2, 4): 1}
-    assert count_overlaps(gt.numpy(), found.numpy().astype(np.uint8)) == expected
-    assert count_overlaps(gt.int(), found.short()) == expected
-    assert count_overlaps(gt.T.contiguous().T, found) == expected
+    assert count_overlaps(gt.numpy(), prediction.numpy().astype(np.uint8)) == expected
+    assert count_overlaps(gt.int(), prediction.short()) == expected
+    assert count_overlaps(gt.T.contiguous().T, prediction) == expected
 
 
 def test_a_run_does_not_go_on_where_only_one_of_the_maps_does():
@@ -286,20 +292,20 @@ def scene(seed: int, lost: float, wrong: float, size=(4, 6)) -> tuple[Panoptic, 
     rng = np.random.default_rng(seed)
     num = rng.integers(1, 7)
     gt_map = rng.integers(0, num + 1, size=size)
-    found_map = np.where(rng.random(size) < lost, 0, gt_map)
+    pred_map = np.where(rng.random(size) < lost, 0, gt_map)
     noise = rng.random(size) < wrong
-    found_map = np.where(noise, rng.integers(0, num + 1, size=size), found_map)
+    pred_map = np.where(noise, rng.integers(0, num + 1, size=size), pred_map)
     kinds = [list(KINDS.values())[i] for i in rng.integers(0, 4, size=num + 1)]
     other = [list(KINDS.values())[i] for i in rng.integers(0, 4, size=num + 1)]
     is_crowd = rng.random(num + 1) < 0.25
     is_wrong = rng.random(num + 1) < 0.2
     gt = [Segment(int(i), *kinds[i], is_crowd=bool(is_crowd[i])) for i in set(gt_map.flat) - {0}]
-    found = [
-        Segment(int(i), *(other if is_wrong[i] else kinds)[i]) for i in set(found_map.flat) - {0}
+    prediction = [
+        Segment(int(i), *(other if is_wrong[i] else kinds)[i]) for i in set(pred_map.flat) - {0}
     ]
     return (
         Panoptic(torch.from_numpy(gt_map), tuple(gt)),
-        Panoptic(torch.from_numpy(found_map), tuple(found)),
+        Panoptic(torch.from_numpy(pred_map), tuple(prediction)),
     )
 
 
@@ -324,18 +330,18 @@ def test_quality_does_not_change_when_the_image_is_turned(seed):
     def turned(side: Panoptic) -> Panoptic:
         return Panoptic(side.id_map.T, side.segments)
 
-    gt, found = scene(seed, 0.2, 0.2)
-    result = quality_of((gt, found)).result()
-    other = quality_of((turned(gt), turned(found))).result()
+    gt, prediction = scene(seed, 0.2, 0.2)
+    result = quality_of((gt, prediction)).result()
+    other = quality_of((turned(gt), turned(prediction))).result()
     assert result.as_dict() == other.as_dict()
 
 
 # -- collecting
 
 
-def test_means_leave_out_classes_that_never_came_up():
-    gt, found = panoptic("aabb", a="c", b="s"), panoptic("aa..", a="c")
-    result = quality_of((gt, found)).result()
+def test_means_leave_out_classes_without_a_segment():
+    gt, prediction = panoptic("aabb", a="c", b="s"), panoptic("aa..", a="c")
+    result = quality_of((gt, prediction)).result()
     assert result.all.num_classes == 2
     assert (result.all.pq, result.things.pq, result.stuff.pq) == (0.5, 1, 0)
     assert [entry.counts for entry in result.per_class] == [False, False, True, True]
@@ -350,8 +356,8 @@ def test_pq_is_over_the_data_set_not_the_mean_of_images():
 
 def test_pq_is_sq_times_rq():
     gt = panoptic("aaab/bbbb/cccc", a="c", b="s", c="c")
-    found = panoptic("aabb/bbbb/c...", a="c", b="s", c="c")
-    for entry in quality_of((gt, found)).result().per_class:
+    prediction = panoptic("aabb/bbbb/c...", a="c", b="s", c="c")
+    for entry in quality_of((gt, prediction)).result().per_class:
         assert entry.pq == pytest.approx(entry.sq * entry.rq)
 
 
@@ -403,8 +409,8 @@ def test_results_are_classes_in_the_order_given_by_the_caller():
 
 
 def test_a_result_as_a_dict_is_json_in_percent_by_category_id():
-    gt, found = panoptic("aaab", a="c", b="s"), panoptic("aabb", a="c", b="s")
-    content = json.loads(json.dumps(quality_of((gt, found)).result().as_dict()))
+    gt, prediction = panoptic("aaab", a="c", b="s"), panoptic("aabb", a="c", b="s")
+    content = json.loads(json.dumps(quality_of((gt, prediction)).result().as_dict()))
     assert content["stuff"] == {"pq": 0.0, "sq": 0.0, "rq": 0.0, "n": 1}
     assert content["things"]["pq"] == pytest.approx(200 / 3)
     assert content["per_class"]["5"] == {
@@ -421,8 +427,8 @@ def test_a_result_as_a_dict_is_json_in_percent_by_category_id():
 
 
 def test_the_table_shows_percent_and_a_dash_where_nothing_counts():
-    gt, found = panoptic("aaab", a="c", b="m"), panoptic("aabb", a="c", b="m")
-    result = quality_of((gt, found)).result()
+    gt, prediction = panoptic("aaab", a="c", b="m"), panoptic("aabb", a="c", b="m")
+    result = quality_of((gt, prediction)).result()
     assert format_table(result).splitlines() == [
         "          PQ    SQ    RQ  N",
         "all     33.3  33.3  50.0  2",
@@ -461,7 +467,7 @@ def test_ignored_truth_is_left_out_and_an_empty_prediction_is_a_miss():
     assert quality.confusion.tolist() == [[1, 0, 1], [0, 0, 0]]
 
 
-def test_a_class_found_where_it_is_not_has_an_iou_of_zero():
+def test_a_class_predicted_where_it_is_not_has_an_iou_of_zero():
     quality = SemanticQuality(["a", "b"])
     quality.update(labels("00"), labels("01"))
     assert quality.result().per_class == {"a": 1 / 2, "b": 0.0}
@@ -472,8 +478,8 @@ def test_mean_iou_equals_that_counted_pixel_by_pixel_and_shards_merge(seed):
     rng = np.random.default_rng(seed)
     maps = [[random_map(rng, np.array([0, 1, 2, 4, IGNORE])) for _ in range(2)] for _ in range(3)]
     whole, shard = SemanticQuality("abcde"), SemanticQuality("abcde")
-    for gt, found in maps:
-        whole.update(gt, found)
+    for gt, prediction in maps:
+        whole.update(gt, prediction)
     shard.update(*maps[0])
     rest = SemanticQuality("abcde")
     rest.update(*maps[1])

@@ -24,7 +24,7 @@ class Guess:
         self.unit = unit
         self.answer: Answer | None = None
         self.truth: Answer | None = None
-        self.right: bool | None = None  # None: no prediction was made before it was revealed
+        self.right: bool | None = None  # None: no prediction before the result was shown
         self.control: Any = None  # the live widget
 
     def reveal(self, truth: Answer, because: str = "", tolerance: float = 0.0) -> None:
@@ -43,7 +43,7 @@ class Guess:
                 f"reveal: the result {truth!r} is none of the options {self.options} of the "
                 f"question {self.question!r}"
             )
-        if self.truth is None:  # to reveal again changes nothing
+        if self.truth is None:  # a second call changes nothing
             self._close(truth, tolerance)
         guess = "no prediction" if self.answer is None else self._with_unit(self.answer)
         mark = {True: " Right.", False: " Not this time.", None: ""}[self.right]

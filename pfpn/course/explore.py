@@ -1,6 +1,6 @@
-"""Explorers: sliders for a reader in JupyterLab, chosen frames side by side everywhere else.
+"""Explorers: sliders in JupyterLab; elsewhere some chosen settings (frames) side by side.
 
-A widget shows nothing on GitHub, on paper or to a test, so a stored notebook has pictures of the
+A widget is invisible on GitHub, on paper and in tests, so a stored notebook has pictures of the
 settings that its text discusses.
 """
 
@@ -32,7 +32,7 @@ GAP = 14  # pixels of the page between two frames
 
 
 class Explorer:
-    """Sliders over a drawing function; each move redraws the one picture.
+    """Sliders for the arguments of a drawing function; each move redraws the picture.
 
     Attributes:
         controls: one ipywidget a knob, by the knob's name.
@@ -65,7 +65,7 @@ class Explorer:
         self.picture.value = to_png(to_image(self.draw(**self.settings()), PAGE_DPI), small=False)
 
 
-_LEFT = {"align_items": "flex-start"}  # else the picture is stretched to the page
+_LEFT = {"align_items": "flex-start"}  # else the picture is stretched to the page's width
 _WRAP = {"display": "flex", "flex_flow": "row wrap"}
 
 

@@ -1,7 +1,7 @@
 """Show a figure once, sharp on any screen, with a description for readers who cannot see it.
 
-The description is the output's plain text too: by it stored notebooks are compared, because nbval
-does not compare pictures.
+The description is also the output's plain text, by which tests compare stored notebooks: nbval does
+not compare pictures.
 """
 
 import base64
@@ -13,14 +13,14 @@ from IPython.display import publish_display_data
 from matplotlib.figure import Figure
 from PIL import Image
 
-SHARPNESS = 1.5  # pixels of the picture for one of the page, in each direction
-PAGE_DPI = 96  # pixels of a web page in an inch
-MAX_WIDTH = 9.6  # inches: what a notebook shows without shrinking it
-MIN_WORDS = 40  # characters: less says nothing about a figure
+SHARPNESS = 1.5  # pixels of the picture for each pixel of the page, in each direction
+PAGE_DPI = 96  # pixels of a web page per inch
+MAX_WIDTH = 9.6  # inches: a notebook shrinks wider figures
+MIN_WORDS = 40  # characters; a shorter text cannot describe a figure
 
 
 def is_static() -> bool:
-    """Return whether no reader can move sliders: outside of a notebook, or if PFPN_STATIC is 1."""
+    """Return whether sliders cannot work: outside of a notebook, or where PFPN_STATIC is 1."""
     shell = get_ipython()
     live = shell is not None and getattr(shell, "kernel", None) is not None
     return os.environ.get("PFPN_STATIC", "") == "1" or not live
@@ -65,13 +65,13 @@ def to_image(figure: Figure, dpi: float) -> Image.Image:
 
 
 def to_png(image: Image.Image, small: bool = True, colors: int = 256) -> bytes:
-    """Return a picture as PNG; a small one has at most `colors` colors, and takes longer.
+    """Return a picture as PNG; `small` gives a smaller file of at most `colors` colors, slowly.
 
-    Fewer than 256 are chosen by area: the hues of a diagram stay, its edges have fewer steps.
+    Fewer than 256 are chosen by area: a diagram keeps its hues, its edges get fewer steps.
     """
     buffer = io.BytesIO()
     if small:
-        # Coverage keeps the colors of small areas; the means move all of them to where pixels are.
+        # Maximum coverage keeps the colors of small areas; k-means moves them to the pixels'.
         method = Image.Quantize.MAXCOVERAGE if colors == 256 else Image.Quantize.MEDIANCUT
         image = image.quantize(colors, method=method, kmeans=2, dither=Image.Dither.NONE)
     image.save(buffer, format="png", optimize=small)

@@ -62,7 +62,7 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], smoothing: float = 0.8) -> Fi
 def draw_curve(
     axes: Any, rows: Sequence[Mapping[str, Any]], name: str, smoothing: float, color: str
 ) -> None:
-    """Draw one value over steps, pale as it is and bold as its running mean."""
+    """Draw one value over the steps: the logged values pale, their running mean bold."""
     logged = [row for row in rows if name in row]
     steps = [row["step"] for row in logged]
     values = [row[name] for row in logged]
@@ -78,7 +78,7 @@ def loss_label(name: str) -> str:
 
 
 def running_mean(values: Sequence[float], keep: float) -> list[float]:
-    """Return the mean of all values so far, each row back counting `keep` times as much."""
+    """Return the running mean: each step back, a value's weight is multiplied by `keep`."""
     mean, weight, means = 0.0, 0.0, []
     for value in values:
         mean = keep * mean + (1 - keep) * value

@@ -1,22 +1,22 @@
 """Loss landscapes: the loss of a trained network on a plane through its weights.
 
-The surfaces of `plot.surface` are over the scores of two pixels. Here the same losses are over the
-weights of the network that makes the scores: from the trained weights, a step along one random
-direction and along another, and the loss of the semantic branch on one fixed batch at each point.
+`plot.surface` draws losses over the scores of two pixels. Here the same losses are drawn over the
+weights of the network that computes the scores: each point is the trained weights plus a step along
+each of two random directions, and its height is the semantic branch's loss on one fixed batch.
 
-Fair directions. A network does not change when the weights before a norm layer are scaled, so the
-length of a plain random direction means nothing. Each filter of a direction is therefore given the
-length of the filter of the network that it is added to; biases and the weights of norm layers do
-not move. Then 1 on an axis is "every filter is moved by its own length".
+Comparable directions. The output of a network does not change when the weights before a norm layer
+are scaled, so the length of a plain random direction has no meaning. Each filter of a direction is
+therefore given the length of the filter of the network that it is added to; biases and the weights
+of norm layers do not move. Then 1 on an axis is "every filter is moved by its own length".
 
 Batch norm. "kept": the running statistics stay those of the trained network, as in inference and in
-the published code, so the middle is the loss of the network as shipped. "batch": each point
+the published code, so the middle is the loss of the trained network itself. "batch": each point
 computes its statistics from the batch, as training does; scaled weights then make no difference.
 
-What such a picture shows: how fast the loss grows around the weights, how one loss looks beside
-another on the same plane. What it does not: these are two directions of millions. A random
-direction is almost surely not the one that training takes, a plane can look convex where the loss
-is not, and a bump outside of the plane is not in the picture.
+What such a picture shows: how fast the loss grows around the weights, how two losses compare on the
+same plane. What it cannot show: these are two directions of millions. A random direction is almost
+surely not the one that training takes, a plane can look convex where the loss is not, and a bump
+outside of the plane is not in the picture.
 
 Source: Li, Xu, Taylor, Studer, Goldstein, "Visualizing the loss landscape of neural nets",
 NeurIPS 2018, section 4.
@@ -151,7 +151,7 @@ def moved(
 
 
 def semantic_batch(model: PanopticFPN, samples: Sequence[Sample]) -> SemanticBatch:
-    """Return samples of a data set as `semantic_losses` takes them."""
+    """Return samples of a data set as the batch that `semantic_losses` expects."""
     images, _ = model.stack([sample.image for sample in samples])
     maps = [to_label_map(sample.panoptic, model.config.num_things) for sample in samples]
     return SemanticBatch(images, stack_label_maps(maps, (images.shape[2], images.shape[3])))
@@ -177,7 +177,7 @@ def semantic_losses(model: PanopticFPN, batch: SemanticBatch) -> dict[str, float
 
 @contextmanager
 def _norms(model: nn.Module, statistics: Statistics) -> Iterator[None]:
-    """Let norm layers use the running or the batch's statistics; leave nothing behind."""
+    """Let norm layers use the running or the batch's statistics; restore the model afterwards."""
     training = {name: module.training for name, module in model.named_modules()}
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model.eval()
@@ -256,7 +256,7 @@ def evaluate_landscape(
 
 
 def load_landscape(path: Path | str) -> Landscape:
-    """Read a landscape that `evaluate_landscape` wrote; refuse one that is not finished."""
+    """Return a landscape from its file; ValueError if the file is not complete."""
     header, *rows = _read_lines(Path(path))
     if header.get("format") != FORMAT or len(rows) != len(header.get("axis", ())):
         raise ValueError(
@@ -343,7 +343,7 @@ def plot_landscapes(landscape: Landscape) -> Figure:
 
 
 def describe_landscapes(landscape: Landscape) -> str:
-    """Say in words what `plot_landscapes` shows."""
+    """Return in words what `plot_landscapes` shows."""
     middle = len(landscape.axis) // 2
     words = []
     for loss, (title, _) in LANDSCAPE_LOSSES.items():
@@ -366,7 +366,7 @@ MOVED_WORDS = "the weights of backbone, pyramid and semantic head"
 
 
 def count_basins(values: Float[np.ndarray, "k k"]) -> int:
-    """Return the number of grid points below all of their neighbors: bottoms, at this step."""
+    """Return the number of grid points below all of their neighbors: minima at this resolution."""
     padded = np.pad(values, 1, constant_values=np.inf)
     around = [
         padded[1 + dy : 1 + dy + values.shape[0], 1 + dx : 1 + dx + values.shape[1]]

@@ -1,7 +1,7 @@
 """One color for each class, the same in every figure, and a shade of it for each instance.
 
-The colors of the drawn world stay apart for colour-blind readers; classes of the same meaning in
-other data sets get the same colors. Labels are never left to color alone: figures have legends.
+Color-blind readers can distinguish the colors of the drawn world; classes of the same meaning in
+other data sets get the same colors. Figures have legends, so no label depends on color alone.
 """
 
 import re
@@ -16,10 +16,10 @@ from pfpn.structures import Category, Panoptic, Segment, stuff, things
 
 Color = tuple[int, int, int]  # RGB, 0..255
 
-VOID_COLOR: Color = (40, 40, 44)  # what belongs to no segment
+VOID_COLOR: Color = (40, 40, 44)  # of pixels without a segment
 UNSET_COLOR = Category(0, "", is_thing=False).color  # of a category without a color of its own
 
-# Other names of what the drawn world has too, and colors for what else stands in streets.
+# Other names for classes of the drawn world, and colors for further classes of street scenes.
 SAME = {
     "pedestrian": "person",
     "pavement": "sidewalk",
@@ -43,15 +43,15 @@ SPARE_COLORS: tuple[Color, ...] = (
     (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0),
     (240, 228, 66), (102, 51, 120), (120, 120, 126), (160, 90, 60), (20, 70, 90), (170, 200, 120),
 )  # fmt: skip
-# How far an instance's color moves from its class's: towards white (+) or black (-).
+# How much the color of an instance differs from its class's: towards white (+) or black (-).
 SHADES = (0.0, 0.3, -0.28, 0.52, -0.48, 0.16, -0.14, 0.42)
 
 
 def class_colors(categories: Sequence[Category]) -> dict[int, Color]:
     """Return the color of each category by its category id.
 
-    A class of streets has the same color in every data set. Others keep the color that their data
-    set gives them; where it gives none, they get one of SPARE_COLORS.
+    A class of street scenes has the same color in every data set. Others keep the color of their
+    data set; a class without one gets one of SPARE_COLORS.
     """
     colors: dict[int, Color] = {}
     spare = 0
@@ -62,7 +62,7 @@ def class_colors(categories: Sequence[Category]) -> dict[int, Color]:
         elif category.color != UNSET_COLOR:
             colors[category.id] = category.color
         else:
-            # Beyond the list, its colors come again, paler or darker.
+            # After the end of the list its colors are repeated, paler or darker.
             turn, index = divmod(spare, len(SPARE_COLORS))
             colors[category.id] = _mix(SPARE_COLORS[index], SHADES[turn % len(SHADES)])
             spare += 1

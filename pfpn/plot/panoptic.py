@@ -24,7 +24,7 @@ from pfpn.quality import PanopticQuality
 from pfpn.structures import Category, Panoptic, Sample, stuff, things
 
 BORDER_WIDTH = 0.8  # points
-MIN_LABEL_AREA = 0.006  # part of the image: a smaller segment has no room for its name
+MIN_LABEL_AREA = 0.006  # fraction of the image; a smaller segment has no room for its name
 PLURALS = {"person": "people", "bus": "buses", "sheep": "sheep", "skis": "skis"}
 
 
@@ -36,7 +36,7 @@ def paint_panoptic(
     *,
     outlines: bool = True,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Lay the colors of the segments over the image, borders in white; return RGB pixels.
+    """Return RGB pixels: the image under the colors of the segments, borders in white.
 
     Args:
         image: RGB.
@@ -167,7 +167,7 @@ def image_quality(gt: Panoptic, prediction: Panoptic, categories: Sequence[Categ
 
 
 def segment_names(panoptic: Panoptic, categories: Sequence[Category]) -> dict[int, str]:
-    """Return the name of each segment by its id: its class, numbered where that comes twice."""
+    """Return the name of each segment by its id: its class, with a number if it occurs twice."""
     names = {s.id: category_of(s, categories).name for s in panoptic.segments}
     every = list(names.values())
     seen = dict[str, int]()
@@ -226,7 +226,7 @@ def _counted(count: int, name: str) -> str:
 def border_lines(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return x and y of lines that run between pixels of different ids, a NaN after each line.
 
-    Drawn as lines and not as pixels, borders hide nothing and stay thin however small the image.
+    Borders drawn as lines, not as pixels, hide nothing and stay thin in small images.
     """
     rows, columns = np.nonzero(ids[:, 1:] != ids[:, :-1])  # x is fixed, y from row to row + 1
     gap = np.full(len(rows), np.nan)
@@ -241,7 +241,7 @@ def border_lines(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_outline(axes: Any, ids: np.ndarray, **options: Any) -> None:
-    """Draw the borders of an id map or a mask (h, w) and leave the limits of the axes as they are.
+    """Draw the borders of an id map or a mask (h, w) and keep the limits of the axes.
 
     Args:
         axes: matplotlib axes.
@@ -252,14 +252,14 @@ def draw_outline(axes: Any, ids: np.ndarray, **options: Any) -> None:
 
 
 def write_inside(axes: Any, mask: np.ndarray, text: str, **options: Any) -> None:
-    """Write a text on a mask (h, w), centered far inside of it."""
+    """Write a text on a mask (h, w), centered at a pixel far from the mask's border."""
     row, column = inner_point(mask)
     center_text(axes, column + 0.5, row + 0.5, text, **options)
 
 
 def inner_point(mask: np.ndarray) -> tuple[float, float]:
-    """Return row and column of a pixel far inside a mask, where a name fits best."""
-    step = max(1, max(mask.shape) // 192)  # a coarser mask will do for placing a word
+    """Return row and column of a pixel far from a mask's border, where a name fits best."""
+    step = max(1, max(mask.shape) // 192)  # a coarser mask is precise enough and faster
     inner = np.pad(mask[::step, ::step], 1)
     while True:
         core = inner.copy()
@@ -271,7 +271,7 @@ def inner_point(mask: np.ndarray) -> tuple[float, float]:
             break
         inner = core
     rows, columns = np.nonzero(inner)
-    if len(rows) == 0:  # every pixel fell between those of the coarser mask
+    if len(rows) == 0:  # the coarser mask has none of the mask's pixels
         rows, columns = (indices + 1 for indices in np.nonzero(mask))
         step = 1
     middle = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
@@ -288,7 +288,7 @@ def class_swatches(maps: Sequence[Panoptic], categories: Sequence[Category]) -> 
 
 
 def _add_legend(figure: Figure, maps: Sequence[Panoptic], categories: Sequence[Category]) -> None:
-    """Name the classes that are in any of the maps, below the figure."""
+    """Draw a legend of the classes in any of the maps, below the figure."""
     handles = class_swatches(maps, categories)
     if any(bool((panoptic.id_map == 0).any()) for panoptic in maps):
         handles += swatches({"unlabelled": to_hex(VOID_COLOR)}, linewidth=0.5)

@@ -1,7 +1,7 @@
 """Loss surfaces of two pixels: a loss for every pair of scores, its gradient, and how to draw both.
 
-Two pixels are the most that one can draw, and enough to see steps, slopes and kinks. The losses are
-those of LOSSES, or a function of your own::
+Two scores and a loss fill the three dimensions of a plot, enough to see steps, slopes and kinks.
+The losses are those of LOSSES, or a function of your own::
 
     def focal(points, truth):
         agreement = (2 * torch.tensor(truth) - 1) * points
@@ -56,10 +56,10 @@ SURFACE_COLORS = "viridis"
 PALE_COLORS = "Blues"
 CONTOUR_COLOR = "#4a6a8a"  # of the lines on pale colors
 HALO = halo(2.5)
-NEAR = 1e-9  # grid lines this far beside 0, where the discrete loss steps
+NEAR = 1e-9  # distance from 0 of two extra grid lines, between which the discrete loss jumps
 SOLID: dict[str, Any] = {  # of axes for `draw_surface`
     "projection": "3d",
-    "computed_zorder": False,  # painted in the order given: dots in the surface stay visible
+    "computed_zorder": False,  # drawn in the order of the calls: dots on a surface are visible
 }
 
 
@@ -96,9 +96,9 @@ def loss_at(
 ) -> Float[Tensor, "*n"]:
     """Return a loss of the foreground class at many points; differentiable but for "jaccard".
 
-    Of any number of pixels. Over errors only "lovasz_softmax" makes sense. Where the truth has no
-    foreground, soft Jaccard and Dice are 1 everywhere, as their formulas give. For the discrete
-    loss a logit of 0 counts as wrong.
+    A point can have any number of pixels. Over errors only "lovasz_softmax" makes sense. Where the
+    truth has no foreground, soft Jaccard and Dice are 1 everywhere, as their formulas give. For the
+    discrete loss a logit of 0 counts as wrong.
 
     Args:
         loss: a key of LOSSES, or a function of logits and truth.
@@ -117,7 +117,7 @@ def loss_at(
     is_fg = torch.tensor(truth, dtype=points.dtype)
     sign = 2 * is_fg - 1
     margins = points if over == "margins" else 1 - sign * points
-    agreement = 1 - margins  # y * d: above 0 the pixel is right
+    agreement = 1 - margins  # y * d: positive where the pixel is right
     if not isinstance(loss, str):
         return loss(sign * agreement if over == "margins" else points, truth)
     if loss == "jaccard":
@@ -157,7 +157,7 @@ def make_surface(
 ) -> Surface:
     """Compute a loss and its gradient on a square grid, in float64.
 
-    The discrete Jaccard loss gets two more grid lines beside 0, so that its steps stand upright;
+    The discrete Jaccard loss gets two extra grid lines close to 0, so that its steps are vertical;
     its gradient is 0, which is why a network cannot be trained with it.
     """
     axis = torch.linspace(low, high, steps, dtype=torch.float64)
@@ -188,20 +188,21 @@ def draw_surface(axes: Any, surface: Surface, top: float) -> None:
         linewidth=0.4, edgecolor=(1, 1, 1, 0.35), antialiased=False, zorder=1,
     )  # fmt: skip
     axes.set(zlim=(0, top))
-    axes.set_zlabel("loss", labelpad=0)  # close, lest it be read as that of the panel beside
-    # Logits are seen from the corner where both pixels are right, or slopes hide behind plateaus.
+    axes.set_zlabel("loss", labelpad=0)  # close, or it seems to belong to the next panel
+    # Logits: viewed from the corner where both pixels are right, else plateaus hide the slopes.
     turns = {(0, 0): 0, (0, 1): -90, (1, 0): 90, (1, 1): 180}
     axes.view_init(elev=27, azim=-122 + (turns[surface.truth] if surface.over == "logits" else 0))
-    axes.patch.set_visible(False)  # it would cover the labels of the panel beside it
+    axes.patch.set_visible(False)  # it would cover labels of the next panel
     axes.set_box_aspect((1, 1, 0.75), zoom=0.95)
     axes.tick_params(labelsize=8, pad=0)
 
 
 def draw_contours(axes: Any, surface: Surface, top: float, colors: str = SURFACE_COLORS) -> Any:
-    """Draw filled contours from 0 to `top`, lines between; return what a colorbar needs."""
+    """Draw filled contours from 0 to `top`, and lines; return the artist for a colorbar."""
     levels = np.linspace(0, top, 11)
-    end = top if colors == SURFACE_COLORS else 1.6 * top  # what lies on pale colors has to show
-    # Rounding may leave a value just outside of the outer levels, which would stay unpainted.
+    # Other colors are pale: what is drawn over them must be visible.
+    end = top if colors == SURFACE_COLORS else 1.6 * top
+    # Rounding can put a value just outside the outermost levels; it would not be filled.
     value = np.clip(surface.value, 0, top)
     drawn = axes.contourf(surface.axis, surface.axis, value, levels, cmap=colors, vmin=0, vmax=end)
     if np.ptp(value) > 1e-9 and surface.loss != "jaccard":

@@ -62,7 +62,7 @@ def test_a_label_leads_back_to_its_category():
         assert labels.category_id(labels.segment(1, category.id)) == category.id
 
 
-def test_a_label_map_knows_which_categories_there_are():
+def test_a_label_map_contains_its_categories():
     assert 5 in LabelMap(CATEGORIES)
     assert 6 not in LabelMap(CATEGORIES)
 
@@ -100,7 +100,7 @@ def test_a_broken_list_is_refused_with_what_was_found(entries, message):
         parse_categories(entries, "some.json")
 
 
-def test_broken_json_is_told_with_file_and_line(tmp_path):
+def test_broken_json_is_reported_with_file_and_line(tmp_path):
     path = tmp_path / "c.json"
     path.write_text('[{"id": 4,\n')
     with pytest.raises(ValueError, match=r"c\.json: found broken JSON .*line 2"):

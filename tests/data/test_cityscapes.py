@@ -1,4 +1,4 @@
-"""Cityscapes is read as its own converter writes it: cityscapesscripts, or its format by heart."""
+"""Cityscapes is read as its own converter writes it: by cityscapesscripts, or by a copy of it."""
 
 import json
 import subprocess
@@ -63,7 +63,7 @@ def convert_with_the_package(root: Path) -> None:
     subprocess.run([sys.executable, "-m", module, *words], check=True, capture_output=True)
 
 
-def convert_by_heart(root: Path) -> None:
+def convert_by_copy(root: Path) -> None:
     """Write what createPanopticImgs 2.3.0 writes, which the test below compares where it can."""
     classes = {category.id: category for category in cityscapes_categories()}
     for split in NAMES:
@@ -115,7 +115,7 @@ def converted(folder) -> Path:
     if find_spec("cityscapesscripts"):
         convert_with_the_package(folder)
     else:
-        convert_by_heart(folder)
+        convert_by_copy(folder)
     return folder
 
 
@@ -158,12 +158,12 @@ def test_check_finds_nothing_wrong_with_it(converted, capsys):
     assert main(["check", str(converted), "--split", "train"]) == 0, capsys.readouterr().out
 
 
-def test_a_split_that_was_not_converted_is_told_with_those_that_were(converted):
+def test_a_split_that_was_not_converted_is_reported_with_those_that_were(converted):
     with pytest.raises(ValueError, match=r"cityscapes_panoptic_test\.json: .*splits train, val"):
         CocoPanoptic(converted, "test")
 
 
-def test_an_image_that_is_missing_is_told_with_its_city(converted):
+def test_an_image_that_is_missing_is_reported_with_its_city(converted):
     path = converted / "leftImg8bit/val/lindau/lindau_000000_000019_leftImg8bit.png"
     content = path.read_bytes()
     path.unlink()

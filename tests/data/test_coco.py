@@ -177,14 +177,14 @@ def test_16_bits_per_channel_are_refused(tmp_path):
         read_id_map(path)
 
 
-def test_every_cut_of_a_png_is_told(tmp_path):
+def test_every_cut_of_a_png_is_reported(tmp_path):
     content = encode(COLORS)
     for length in [*range(0, len(content), 11), *range(len(content) - 13, len(content))]:
         with pytest.raises(FormatError, match=r"a\.png: found"):
             read_id_map(png_of(tmp_path / "a.png", content[:length]))
 
 
-def test_every_flipped_byte_of_a_png_is_told(tmp_path):
+def test_every_flipped_byte_of_a_png_is_reported(tmp_path):
     content = encode(COLORS)
     chooser = random.Random(0)
     for place in chooser.sample(range(8, len(content)), 60):
@@ -195,7 +195,7 @@ def test_every_flipped_byte_of_a_png_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [b"", bytes(10), bytes(13) + b"\x09" + bytes(40)])
-def test_pixels_that_do_not_unpack_are_told_in_one_line(tmp_path, rows):
+def test_pixels_that_do_not_unpack_are_reported_in_one_line(tmp_path, rows):
     path = png_of(tmp_path / "a.png", png((4, 4, 8, 2, 0, 0, 0), rows))  # too few, a wrong filter
     with pytest.raises(FormatError, match="found pixels that cannot be read") as caught:
         read_id_map(path)
@@ -205,12 +205,12 @@ def test_pixels_that_do_not_unpack_are_told_in_one_line(tmp_path, rows):
 @pytest.mark.parametrize(
     ("content", "found"), [(b"", "an empty file"), (b"GIF89a", "a file that is no PNG")]
 )
-def test_what_is_no_png_is_told(tmp_path, content, found):
+def test_what_is_no_png_is_reported(tmp_path, content, found):
     with pytest.raises(FormatError, match=found):
         read_id_map(png_of(tmp_path / "a.png", content))
 
 
-def test_a_missing_png_is_told(tmp_path):
+def test_a_missing_png_is_reported(tmp_path):
     with pytest.raises(FormatError, match=r"a\.png: found no such file, expected an id PNG"):
         read_id_map(tmp_path / "a.png")
 
@@ -265,7 +265,7 @@ def test_a_photograph_of_any_mode_becomes_rgb(tmp_path, mode):
     assert (image.int() - 120).abs().max() <= 2
 
 
-def test_a_broken_photograph_is_told(tmp_path):
+def test_a_broken_photograph_is_reported(tmp_path):
     content = encode(COLORS)
     png_of(tmp_path / "a.jpg", content[: len(content) // 2])
     with pytest.raises(FormatError, match=r"a\.jpg: found an image that cannot be read"):

@@ -1,4 +1,4 @@
-"""Downloads, against a server of our own that cuts off, damages, stalls, resumes and forgets."""
+"""Downloads from a test server that cuts, stalls, damages and resumes transfers."""
 
 import hashlib
 import http.server
@@ -46,12 +46,12 @@ class Site:
     tag: str | None = '"one"'
     modified: str | None = None
     ranges: bool = True
-    sizes: bool = True  # tell the length
+    sizes: bool = True  # send the length
     cuts: list[int] = field(default_factory=list)  # close the connection after so many bytes
-    stalls: list[int] = field(default_factory=list)  # fall silent after so many bytes
+    stalls: list[int] = field(default_factory=list)  # send nothing more after so many bytes
     damages: int = 0  # how many answers have a wrong byte
-    statuses: list[int] = field(default_factory=list)  # answer these first
-    wrong_place: int = 0  # how many partial answers begin elsewhere than asked
+    statuses: list[int] = field(default_factory=list)  # these statuses come first
+    wrong_position: int = 0  # how many partial responses begin elsewhere than requested
     requests: list[dict[str, str]] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
 
@@ -68,15 +68,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if site.statuses or content is None:
             self.send_error(site.statuses.pop(0) if site.statuses else 404)
             return
-        start = self._asked_start()
+        start = self._requested_start()
         if start >= len(content) > 0 and start:
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(content)}")
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        if start and site.wrong_place:
-            site.wrong_place -= 1
+        if start and site.wrong_position:
+            site.wrong_position -= 1
             start -= 1
         self.send_response(206 if start else 200)
         if start:
@@ -101,12 +101,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         self.wfile.write(body)
 
-    def _asked_start(self) -> int:
-        asked, condition = self.headers.get("Range"), self.headers.get("If-Range")
+    def _requested_start(self) -> int:
+        requested, condition = self.headers.get("Range"), self.headers.get("If-Range")
         same = condition is None or condition in (self.site.tag, self.site.modified)
-        if asked is None or not self.site.ranges or not same:
+        if requested is None or not self.site.ranges or not same:
             return 0
-        return int(asked.removeprefix("bytes=").removesuffix("-"))
+        return int(requested.removeprefix("bytes=").removesuffix("-"))
 
     def log_message(self, *args):
         pass
@@ -160,7 +160,7 @@ def test_a_file_arrives_whole_and_alone(site, target):
     assert ranges(site) == [None]
 
 
-def test_what_is_there_is_not_asked_for_again(site, target):
+def test_a_file_that_is_there_is_not_requested_again(site, target):
     get(site, target)
     get(site, target)
     assert len(site.requests) == 1
@@ -171,14 +171,14 @@ def test_the_beginning_of_a_sum_is_enough(site, target):
     assert_alone(target)
 
 
-def test_progress_tells_bytes_there_and_in_all(site, target):
+def test_progress_gives_stored_and_total_bytes(site, target):
     seen = []
     get(site, target, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (len(CONTENT), len(CONTENT))
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
 
 
-def test_a_server_that_tells_no_length(site, target):
+def test_a_server_that_sends_no_length(site, target):
     site.sizes = False
     totals = set()
     get(site, target, progress=lambda done, total: totals.add(total))
@@ -320,9 +320,9 @@ def test_a_broken_note_means_starting_again(note, site, target):
     assert_alone(target)
 
 
-def test_a_part_from_the_wrong_place_is_not_glued_on(site, target):
+def test_a_part_from_another_position_is_not_appended(site, target):
     site.cuts = [10_000]
-    site.wrong_place = 1
+    site.wrong_position = 1
     get(site, target)
     assert_alone(target)
     assert ranges(site) == [None, "bytes=10000-", None]
@@ -365,13 +365,13 @@ def test_damage_in_what_an_earlier_run_left_is_found(site, target):
     assert_alone(target)
 
 
-def test_a_login_page_is_told_by_its_size(site, target):
+def test_a_login_page_is_recognized_by_its_size(site, target):
     with pytest.raises(ValueError, match=r"64000 bytes, expected 12345.*login page"):
         get(site, target, size=12345)
     assert not target.exists()
 
 
-def test_a_file_that_was_changed_on_disk_is_told(site, target):
+def test_a_file_that_was_changed_on_disk_is_reported(site, target):
     get(site, target)
     target.write_bytes(b"other")
     with pytest.raises(ValueError, match="delete it, and it will be fetched again"):
@@ -385,27 +385,27 @@ def test_a_file_that_was_changed_on_disk_is_told(site, target):
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_an_answer_that_will_not_change_is_not_asked_for_again(status, site, target):
+def test_a_final_status_is_not_requested_again(status, site, target):
     site.statuses = [status] * 5
     with pytest.raises(ValueError, match=f"answered {status} .*by hand and put it at"):
         get(site, target)
     assert len(site.requests) == 1
 
 
-def test_a_server_in_trouble_is_asked_again(site, target):
+def test_a_request_is_repeated_after_a_server_error(site, target):
     site.statuses = [503, 500]
     get(site, target)
     assert_alone(target)
 
 
-def test_a_server_in_lasting_trouble_ends_in_a_clear_error(site, target):
+def test_a_server_that_keeps_failing_ends_in_a_clear_error(site, target):
     site.statuses = [503] * 10
     with pytest.raises(ValueError, match="answered 503"):
         get(site, target)
     assert len(site.requests) == QUICK["attempts"]
 
 
-def test_nobody_at_the_address(target):
+def test_no_server_at_the_address(target):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/file.bin"
@@ -418,11 +418,11 @@ def test_nobody_at_the_address(target):
 def test_offline_the_message_comes_at_once_and_says_what_to_do(target, monkeypatch):
     calls = []
 
-    def nobody(*args, **kwargs):
+    def no_address(*args, **kwargs):
         calls.append(args)
         raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    monkeypatch.setattr(socket, "getaddrinfo", no_address)
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waited"))
     url = "http://nowhere.example/file.bin"
     with pytest.raises(ValueError, match="Name or service not known") as caught:
@@ -437,7 +437,7 @@ def test_only_http_is_followed(url, target):
         fetch(url, target)
 
 
-def test_a_full_disk_is_told_before_anything_is_fetched(site, target, monkeypatch):
+def test_a_full_disk_is_reported_before_anything_is_fetched(site, target, monkeypatch):
     usage = type("Usage", (), {"free": download.SPARE + 63_999})
     monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(OSError, match=r"0\.3 GB free.*another disk"):
@@ -451,7 +451,7 @@ def test_the_disk_of_a_folder_that_is_not_there_yet(tmp_path):
         require_disk(tmp_path / "a" / "b", 10**18, "test")
 
 
-def test_two_processes_that_want_one_file_fetch_it_once(site, target):
+def test_two_processes_that_need_one_file_fetch_it_once(site, target):
     program = textwrap.dedent(
         """
         import sys
@@ -590,14 +590,14 @@ def test_a_second_call_fetches_nothing_and_repairs_what_is_missing(coco, site, t
 def test_a_folder_has_its_name_only_when_all_of_it_is_there(coco, tmp_path, monkeypatch):
     real, count = download._copy_member, 0
 
-    def dies(packed, member, path):
+    def interrupt(packed, member, path):
         nonlocal count
         count += 1
         if count == 2:
             raise KeyboardInterrupt
         real(packed, member, path)
 
-    monkeypatch.setattr(download, "_copy_member", dies)
+    monkeypatch.setattr(download, "_copy_member", interrupt)
     with pytest.raises(KeyboardInterrupt):
         download_coco(tmp_path, ("val2017",), **coco)
     assert not (tmp_path / "val2017").exists()
@@ -630,14 +630,14 @@ def test_a_data_set_is_fetched_by_one_process_at_a_time(coco, tmp_path):
     download_coco(tmp_path, ("val2017",), **coco)
 
 
-def test_an_unknown_split_is_told(coco, tmp_path):
+def test_an_unknown_split_is_refused(coco, tmp_path):
     with pytest.raises(
         ValueError, match=r"'test2017', expected some of \['train2017', 'val2017'\]"
     ):
         download_coco(tmp_path, ("test2017",), **coco)
 
 
-def test_coco_asks_the_disk_first(tmp_path, site, monkeypatch):
+def test_coco_checks_the_free_disk_space_first(tmp_path, site, monkeypatch):
     usage = type("Usage", (), {"free": 40 * 10**9})
     monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(OSError, match=r"COCO: found 40\.0 GB free, expected 42\.3 GB"):
@@ -663,7 +663,7 @@ def test_no_member_of_an_archive_is_written_elsewhere(tmp_path):
     assert listing(tmp_path) == {"in/a.zip", "in/val2017/good.jpg"}
 
 
-def test_an_archive_of_something_else_is_told(tmp_path, site):
+def test_an_archive_of_something_else_is_refused(tmp_path, site):
     path = tmp_path / "a.zip"
     path.write_bytes(zip_of({"other/x.jpg": b""}))
     with zipfile.ZipFile(path) as packed, pytest.raises(ValueError, match="found no file val2017"):

@@ -213,6 +213,6 @@ def test_an_error_survives_the_way_out_of_a_process():
     assert (str(again), again.finding) == (str(error), error.finding)
 
 
-def test_a_folder_instead_of_a_photograph_is_told(tmp_path):
+def test_a_folder_instead_of_a_photograph_is_reported(tmp_path):
     with pytest.raises(FormatError, match="cannot be read"):
         read_image(Path(tmp_path))

@@ -139,7 +139,7 @@ def test_a_prediction_of_another_image_is_not_even_read(pair):
     assert score(pair)["all"]["pq"] == 100
 
 
-def test_area_and_crowds_of_a_prediction_mean_nothing(pair):
+def test_area_and_crowds_of_a_prediction_are_ignored(pair):
     def add(content):
         for annotation in content["annotations"]:
             for segment in annotation["segments_info"]:

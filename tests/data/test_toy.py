@@ -270,7 +270,7 @@ def test_splits_share_no_scene(tmp_path):
     assert not any(torch.equal(a.image, b.image) for a in train for b in val)
 
 
-def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path, capsys):
+def test_a_folder_with_something_else_in_it_is_not_changed(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("precious")
     assert main(["toy", str(tmp_path), "--num", "1"]) == 2
     assert "'thesis.txt'" in capsys.readouterr().err
@@ -297,7 +297,7 @@ def test_a_written_split_is_not_overwritten_but_another_one_can_join(tmp_path, c
         (["--seed", "-1"], "seed -1"),
     ],
 )
-def test_the_command_tells_bad_input_in_one_line(tmp_path, capsys, arguments, said):
+def test_the_command_reports_bad_input_in_one_line(tmp_path, capsys, arguments, said):
     assert main(["toy", str(tmp_path / "a"), "--num", "1", *arguments]) == 2
     error = capsys.readouterr().err
     assert said in error
@@ -305,7 +305,7 @@ def test_the_command_tells_bad_input_in_one_line(tmp_path, capsys, arguments, sa
 
 
 @pytest.mark.parametrize("text", ["128", "x", "0x5", "12x-3", "axb"])
-def test_a_size_that_is_none_is_refused(tmp_path, capsys, text):
+def test_an_invalid_size_is_refused(tmp_path, capsys, text):
     with pytest.raises(SystemExit) as stop:
         main(["toy", str(tmp_path / "a"), "--size", text])
     assert stop.value.code == 2
@@ -316,6 +316,6 @@ def test_a_size_that_is_none_is_refused(tmp_path, capsys, text):
     "arguments", [{"num": -1}, {"seed": -2}, {"size": (0, 5)}, {"first": -3}, {"size": (4,)}]
 )
 @pytest.mark.usefixtures("unchecked")
-def test_a_world_that_cannot_be_is_refused(arguments):
+def test_invalid_arguments_of_the_world_are_refused(arguments):
     with pytest.raises(ValueError, match="ToyStreet: found"):
         ToyStreet(**({"num": 1} | arguments))

@@ -160,7 +160,7 @@ def test_extension_of_any_set_function_equals_it_on_the_corners():
         assert_close(lovasz_extension(of_set, corner.double()).item(), function[k])
 
 
-def test_extension_of_a_sum_is_linear_and_of_a_touch_is_the_maximum(rng):
+def test_extension_of_a_sum_is_linear_and_of_an_indicator_is_the_maximum(rng):
     m, prices = torch.rand(5, generator=rng), torch.rand(5, generator=rng)
     assert_close(lovasz_extension(lambda members: prices[members].sum(), m), prices @ m)
     assert_close(lovasz_extension(lambda members: float(members.any()), m), m.max())
@@ -247,7 +247,7 @@ def test_gradient_of_half_precision_counts_beyond_its_range():
 
 @pytest.mark.slow
 def test_gradient_at_ten_million_pixels_keeps_its_digits():
-    """Every tenth pixel is foreground, so counts, and with them weights, are known by heart."""
+    """Every tenth pixel is foreground, so the counts and the weights are known exactly."""
     p = 10_000_000
     is_fg = torch.zeros(p)
     is_fg[::10] = 1
@@ -701,7 +701,7 @@ def test_ties_give_a_subgradient(bins, dtype, rng):
 
 @BINS
 @EACH_DTYPE
-def test_ignored_pixels_might_as_well_not_be_there(bins, dtype, rng):
+def test_ignored_pixels_count_as_little_as_absent_ones(bins, dtype, rng):
     probs, labels = random_case(rng, (2, 3, 6, 8), ignored=0)
     probs = probs.to(dtype)
     labels[:, :2] = IGNORE
@@ -747,7 +747,7 @@ def test_half_precision_is_computed_in_float32(bins, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
-def test_labels_of_any_integer_type_are_read_and_left_alone(dtype, rng):
+def test_labels_of_any_integer_type_are_read_and_not_changed(dtype, rng):
     probs, labels = random_case(rng)
     narrow = labels.to(dtype)
     before = narrow.clone()
@@ -804,7 +804,7 @@ def test_layout_in_memory_does_not_matter(bins, rng):
     assert not layouts[2][0].is_contiguous()
 
 
-def test_input_is_left_alone(rng):
+def test_input_is_not_changed(rng):
     probs, labels = random_case(rng)
     before = probs.clone()
     for bins in (None, 8):
@@ -1035,7 +1035,7 @@ def test_autocast_gives_float32_and_trains_the_layer(rng):
 
 
 class Apple(TorchDispatchMode):
-    """Plays a GPU without float64, with float64 tensors for those that are on the CPU.
+    """A stand-in for a GPU without float64, with float64 tensors for those that are on the CPU.
 
     Only `as_float64` brings values over; afterwards the two kinds do not mix, but for numbers.
     """
@@ -1085,7 +1085,7 @@ def test_a_device_without_float64_gives_the_same(bins, rng, monkeypatch):
         extension = lovasz_extension(lambda wrong: jaccard_loss(wrong, errors > 0.5), errors)
         assert extension.dtype == torch.float32
         with pytest.raises(TypeError, match="makes float64"):
-            errors.double()  # otherwise this test would prove nothing
+            errors.double()  # the stand-in does refuse float64
         with pytest.raises(RuntimeError, match="mixes"):
             errors * device.as_float64(errors)
 
@@ -1127,7 +1127,7 @@ assert_close(*gradients)
 
 @pytest.mark.slow
 def test_compiles_as_one_graph():
-    """In a process of its own: the compiler cannot look into functions whose shapes are checked."""
+    """In a process of its own: the compiler cannot trace functions whose shapes are checked."""
     done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
 

@@ -42,21 +42,21 @@ def softmax_loss(
     for images in groups:
         pixels = [(i, q) for i in images for q in range(h * w) if truth[i][q] != ignore]
         present = {truth[i][q] for i, q in pixels}
-        wanted = range(c) if isinstance(classes, str) else classes
-        wanted = [k for k in wanted if pixels and (classes != "present" or k in present)]
-        shares = {k: class_weights[k] if class_weights else 1.0 for k in wanted}
-        for k in wanted:
+        chosen = range(c) if isinstance(classes, str) else classes
+        chosen = [k for k in chosen if pixels and (classes != "present" or k in present)]
+        class_parts = {k: class_weights[k] if class_weights else 1.0 for k in chosen}
+        for k in chosen:
             fg = {n for n, (i, q) in enumerate(pixels) if truth[i][q] == k}
             errors = [
                 1 - float(values[i, k, q]) if n in fg else float(values[i, k, q])
                 for n, (i, q) in enumerate(pixels)
             ]
             loss, weights = extension(errors, fg)
-            share = shares[k] / sum(shares.values()) / len(groups)
-            total += share * loss
+            part = class_parts[k] / sum(class_parts.values()) / len(groups)
+            total += part * loss
             for n, (i, q) in enumerate(pixels):
                 if errors[n] > 0:
-                    grad[i, k, q] = share * (-weights[n] if n in fg else weights[n])
+                    grad[i, k, q] = part * (-weights[n] if n in fg else weights[n])
     return total, grad.reshape(probs.shape)
 
 

@@ -19,7 +19,7 @@ def softmax_case(
 
 
 def hinge_case(seed: int, shape: tuple[int, int, int], share: float) -> tuple[Tensor, Tensor]:
-    """Return logits and 0/1 labels (b, h, w), a `share` of them 1; about 10% are IGNORE."""
+    """Return logits and 0/1 labels (b, h, w), a `share` (fraction) of them 1; 10% are IGNORE."""
     g = torch.Generator().manual_seed(seed)
     logits = (torch.rand(shape, generator=g) - 0.5) * 6
     labels = (torch.rand(shape, generator=g) < share).long()

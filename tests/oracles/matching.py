@@ -1,4 +1,4 @@
-"""Matching the slow way, from the words of its docstring."""
+"""Matching the slow way, written from the docstring of `match_by_iou`."""
 
 
 def match(

@@ -25,7 +25,7 @@ def merge_pixel_by_pixel(
     stuff_confidence: Tensor | None = None,
     margin: float = 0.0,
 ) -> tuple[Tensor, list[tuple[int, int, bool]]]:
-    """Return the id map and (id, label, is_thing) of every segment, by the rules as said."""
+    """Return the id map and (id, label, is_thing) of every segment, by the rules."""
     owner: dict[tuple[int, int], int] = {}
     segments: list[tuple[int, int, bool]] = []
     for i in sorted(range(len(scores)), key=lambda i: -scores[i]):  # sorted() is stable

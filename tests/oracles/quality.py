@@ -15,14 +15,14 @@ def pixels_of(panoptic: Panoptic, segment_id: int) -> Pixels:
     return {(y, x) for y, x in (panoptic.id_map == segment_id).nonzero().tolist()}
 
 
-def count_pairs(gt_map: torch.Tensor, found_map: torch.Tensor) -> dict[tuple[int, int], int]:
+def count_pairs(gt_map: torch.Tensor, pred_map: torch.Tensor) -> dict[tuple[int, int], int]:
     pairs: dict[tuple[int, int], int] = {}
-    for pair in zip(gt_map.flatten().tolist(), found_map.flatten().tolist(), strict=True):
+    for pair in zip(gt_map.flatten().tolist(), pred_map.flatten().tolist(), strict=True):
         pairs[pair] = pairs.get(pair, 0) + 1
     return pairs
 
 
-def image_counts(gt: Panoptic, found: Panoptic) -> Counts:
+def image_counts(gt: Panoptic, prediction: Panoptic) -> Counts:
     """tp, fp, fn and the exact sum of IoUs per class (is_thing, label) of one image."""
     void = pixels_of(gt, VOID)
     counts: Counts = {}
@@ -33,7 +33,7 @@ def image_counts(gt: Panoptic, found: Panoptic) -> Counts:
         entry[what] += value
 
     truths = [(segment, pixels_of(gt, segment.id)) for segment in gt.segments]
-    guesses = [(segment, pixels_of(found, segment.id)) for segment in found.segments]
+    predicted = [(segment, pixels_of(prediction, segment.id)) for segment in prediction.segments]
 
     def same_class(a: Segment, b: Segment) -> bool:
         return (a.is_thing, a.label) == (b.is_thing, b.label)
@@ -47,7 +47,7 @@ def image_counts(gt: Panoptic, found: Panoptic) -> Counts:
             continue
         partners = [
             (guess, iou(there, seen))
-            for guess, seen in guesses
+            for guess, seen in predicted
             if same_class(truth, guess) and iou(there, seen) > Fraction(1, 2)
         ]
         assert len(partners) <= 1  # more than half of the union belongs to one at most
@@ -57,7 +57,7 @@ def image_counts(gt: Panoptic, found: Panoptic) -> Counts:
             matched.add(guess.id)
             add(truth, "tp")
             add(truth, "iou_sum", overlap)
-    for guess, seen in guesses:
+    for guess, seen in predicted:
         if guess.id in matched:
             continue
         crowds = [there for truth, there in truths if truth.is_crowd and same_class(truth, guess)]
@@ -72,8 +72,8 @@ def panoptic_quality(
 ) -> dict[str, Fraction | None]:
     """PQ of all, things and stuff as exact fractions; None if no class counts."""
     total: Counts = {}
-    for gt, found in images:
-        for key, entry in image_counts(gt, found).items():
+    for gt, prediction in images:
+        for key, entry in image_counts(gt, prediction).items():
             sums = total.setdefault(key, {"tp": 0, "fp": 0, "fn": 0, "iou_sum": Fraction(0)})
             for what, value in entry.items():
                 sums[what] += value
@@ -90,12 +90,12 @@ def panoptic_quality(
 
 
 def mean_iou(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], num: int, ignore: int) -> float:
-    """Mean IoU over classes that are in the truth or were found, pixel by pixel."""
+    """Mean IoU over classes that are in the truth or predicted, pixel by pixel."""
     ious = []
     for label in range(num):
         hit = union = 0
-        for gt, found in pairs:
-            for a, b in zip(gt.flatten().tolist(), found.flatten().tolist(), strict=True):
+        for gt, prediction in pairs:
+            for a, b in zip(gt.flatten().tolist(), prediction.flatten().tolist(), strict=True):
                 if a != ignore:
                     hit += a == label and b == label
                     union += label in (a, b)

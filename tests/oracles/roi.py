@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def bilinear(features: Tensor, y: float, x: float) -> Tensor:
-    """Read (c, h, w) features at a point, in cells; the rim goes on for one cell, then zeros."""
+    """Read (c, h, w) features at a point, in cells; 1 cell outside repeats the border, then 0."""
     height, width = features.shape[1:]
     if not (-1 <= y <= height and -1 <= x <= width):
         return torch.zeros(len(features), dtype=features.dtype)

@@ -144,7 +144,7 @@ def test_with_the_batch_statistics_the_scale_of_weights_makes_no_difference(batc
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-def test_frozen_norms_have_but_one_kind_of_statistics(batch):
+def test_frozen_norms_have_only_one_kind_of_statistics(batch):
     model = small_model("frozen")
     kept, own = (
         ls.evaluate_landscape(model, batch, steps=1, statistics=kind).values["cross_entropy"]

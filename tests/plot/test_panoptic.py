@@ -215,9 +215,9 @@ def test_a_map_that_is_all_void_can_be_plotted():
 
 
 def test_image_quality_is_the_mean_over_the_classes_in_the_image():
-    """Table and wall are found exactly (PQ 1 each); the two cups are taken for one box.
+    """Table and wall are predicted exactly (PQ 1 each); the two cups are predicted as one box.
 
-    Cup has 2 misses, PQ 0; box has 1 false alarm, PQ 0. Mean (1 + 1 + 0 + 0) / 4.
+    Cup has 2 false negatives, PQ 0; box has 1 false positive, PQ 0. Mean (1 + 1 + 0 + 0) / 4.
     """
     found_ids = torch.where((ID_MAP == 3), 2, ID_MAP)
     found = Panoptic(found_ids, (Segment(2, 1, True), *SEGMENTS[2:]))

@@ -44,7 +44,7 @@ from pfpn.structures import VOID, Category, Detections, Panoptic, Sample, stuff,
 NUM_PROPOSALS = 60  # drawn in the map: more would hide the street
 MAP_SIZE = (9.4, 5.85)  # inches
 
-Place = tuple[float, float, float]  # left, top and width of a picture in the map, in inches
+Corner = tuple[float, float, float]  # left, top and width of a picture in the map, in inches
 
 
 def plot_image(image: UInt8[Tensor, "3 h w"], width: float = 6.0) -> Figure:
@@ -119,7 +119,7 @@ def paint_instances(sample: Sample, categories: Sequence[Category]) -> UInt8[np.
 def plot_probe(
     sample: Sample, prediction: Panoptic, categories: Sequence[Category], x: int = 0, y: int = 0
 ) -> Figure:
-    """Light up the segments under one pixel, in truth and prediction, and name them.
+    """Highlight the segments under one pixel, in truth and prediction, and name them.
 
     Args:
         sample: with its truth.
@@ -134,7 +134,7 @@ def plot_probe(
     panels = figure.subplots(1, 2)
     figure.subplots_adjust(0.01, 0.3 / (inches + 0.6), 0.99, 1 - 0.27 / (inches + 0.6), 0.03)
     pixels = rgb(sample.image).astype(np.float32)
-    # Few shades of gray: what is not meant steps back, and the stored picture stays small.
+    # Few shades of gray: the other segments are less prominent, and the stored picture is small.
     gray = 110 + 16 * np.floor(pixels.mean(axis=2, keepdims=True) / 42)
     maps = {"truth": sample.panoptic, "found": prediction}
     for axes, (title, panoptic) in zip(panels, maps.items(), strict=True):
@@ -185,7 +185,7 @@ def _id_pixels(panoptic: Panoptic) -> np.ndarray:
 
 
 def plot_pipeline(trace: Trace, trained: Trained) -> Figure:
-    """Draw the way of one image through the network, with what each stage made of it.
+    """Draw the path of one image through the network, with the output of each stage.
 
     Numbers in circles are the chapters of the course.
     """
@@ -216,7 +216,7 @@ def plot_pipeline(trace: Trace, trained: Trained) -> Figure:
 
 
 def _draw_levels(axes: Any, trace: Trace) -> None:
-    """Draw the four levels of backbone and pyramid, and the ways from level to level."""
+    """Draw the four levels of backbone and pyramid, and the connections between levels."""
     _, height, width = trace.image.shape
     sides, tops = (1.15, 0.78, 0.52, 0.36), (4.05, 2.95, 2.13, 1.48)
     for k, side, top in zip((2, 3, 4, 5), sides, tops, strict=True):
@@ -236,7 +236,7 @@ def _draw_levels(axes: Any, trace: Trace) -> None:
 
 
 def _draw_heads(axes: Any, trace: Trace, trained: Trained) -> None:
-    """Draw what the semantic head, the RPN, the box head and the mask head make of the pyramid."""
+    """Draw the outputs of the semantic head, the RPN, the box head and the mask head."""
     categories, pixels = trained.categories, rgb(trace.image)
     colors = class_colors(categories)
     labels = {i: colors[c.id] for i, c in enumerate(stuff(categories), start=1)}
@@ -273,7 +273,7 @@ def _draw_heads(axes: Any, trace: Trace, trained: Trained) -> None:
 
 
 def describe_pipeline(trace: Trace, trained: Trained) -> str:
-    """Return sizes and counts of what each stage made of the image, in words."""
+    """Return sizes and counts of each stage's output for the image, in words."""
     sizes = ", ".join(
         f"{name} {level.shape[2]} x {level.shape[3]}"
         for name, level in trace.pyramid.items()
@@ -307,10 +307,10 @@ def paint_masks(
 
 
 def _draw_picture(
-    axes: Any, pixels: np.ndarray, place: Place, title: str, chapter: int | None
+    axes: Any, pixels: np.ndarray, corner: Corner, title: str, chapter: int | None
 ) -> None:
     """Draw a picture with its title above it; the circle of a chapter moves the title up."""
-    left, top, width = place
+    left, top, width = corner
     height = width * (pixels.shape[0] / pixels.shape[1])
     options = {"cmap": "magma"} if pixels.ndim == 2 else {}
     extent = (left, left + width, top + height, top)
@@ -341,9 +341,9 @@ def _draw_arrows(axes: Any, *arrows: tuple[Point, Point]) -> None:
         axes.add_patch(FancyArrowPatch(start, end, color="0.25", linewidth=1.2, **style))
 
 
-def _draw_box(axes: Any, box: Tensor, place: Place, color: str, line: float) -> None:
+def _draw_box(axes: Any, box: Tensor, corner: Corner, color: str, line: float) -> None:
     """Draw a box over a picture at (left, top) with this many inches a pixel."""
-    left, top, scale = place
+    left, top, scale = corner
     x0, y0, x1, y1 = (scale * box).tolist()
     frame = Rectangle((left + x0, top + y0), x1 - x0, y1 - y0, fill=False, ec=color, lw=line)
     axes.add_patch(frame)

@@ -112,7 +112,7 @@ def describe_match(gt: Panoptic, prediction: Panoptic, x: int, y: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What every stage of the network makes of one image, in pixels of the network's input."""
+    """The output of every stage of the network for one image, in pixels of the network's input."""
 
     image: UInt8[Tensor, "3 h w"]
     backbone: Pyramid  # c2..c5

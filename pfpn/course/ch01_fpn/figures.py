@@ -104,7 +104,7 @@ def _draw_step(axes: Any, start: Point, end: Point, text: str = "", above: bool 
 
 
 def plot_cells(image: UInt8[Tensor, "3 h w"]) -> Figure:
-    """Draw an image as each level's cells divide it: one mean color a cell."""
+    """Draw an image as each level's cells divide it: one mean color per cell."""
     figure, panels = subplots(9, 4.1, 2, 3)
     show_pixels(panels[0, 0], rgb(image), "the image")
     for axes, (level, stride) in zip(panels.flat[1:], STRIDES.items(), strict=True):
@@ -214,7 +214,7 @@ def plot_costs(costs: Mapping[str, LevelCost]) -> Figure:
             if part > 4:
                 ink = "white" if level in ("p2", "p3") else "black"
                 center_text(axes, left + part / 2, row, text, color=ink, fontsize=9)
-            elif level == "p5":  # too thin for words inside: beside the bar, which it ends
+            elif level == "p5":  # too thin for a text inside: the text stands beside the bar
                 center_text(axes, 101, row, text, ha="left", fontsize=9)
             left += part
     names = ("weights", "multiplications")

@@ -1,4 +1,4 @@
-"""The pyramid in numbers: receptive fields, the path from above, colors of features, costs."""
+"""The pyramid in numbers: receptive fields, the top-down path, colors of features, costs."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ def central_side(
     ring = torch.maximum(y, x)
     held = torch.zeros(int(ring.max()) + 1, dtype=torch.float64)
     held = held.index_add(0, ring.flatten(), field.flatten().double()).cumsum(0)
-    # The sum of many small numbers ends a little off 1.
+    # Rounding: the sum of many small numbers is not exactly 1.
     return 2 * int((held < fraction * held[-1]).sum()) + 1
 
 
@@ -98,7 +98,7 @@ class Field:
 def inner_maps(
     fpn: FPN, features: Mapping[str, Tensor], cut: Collection[str] = ()
 ) -> dict[str, Tensor]:
-    """Return "p2".."p5" before their 3x3: lateral plus what comes from above.
+    """Return "p2".."p5" before their 3x3: lateral connection plus top-down path.
 
     Args:
         fpn: its lateral convolutions are used.
@@ -178,10 +178,10 @@ def probe_labels(
     test: Float[Tensor, "b c h w"],
     num_classes: int,
 ) -> Int[Tensor, "b h w"]:
-    """Return the labels that a linear map of the features gives, fitted by least squares.
+    """Return the labels that a linear classifier of the features predicts, fitted by least squares.
 
-    The solution is exact, so nothing depends on a training. Labels outside 0..num_classes - 1 take
-    no part in fitting.
+    The solution is exact, so nothing depends on a training. Labels outside 0..num_classes - 1 are
+    ignored when fitting.
     """
     rows, labels = train.movedim(1, -1).flatten(0, 2).double(), train_labels.flatten()
     counts = (labels >= 0) & (labels < num_classes)

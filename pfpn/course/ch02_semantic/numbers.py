@@ -99,7 +99,7 @@ def entropy(logits: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:
 
 
 def sample_positions(num: int, factor: int, align_corners: bool) -> Float[Tensor, " n"]:
-    """Return where in a row of `num` cells each of `factor` times as many pixels reads its value.
+    """Return the positions in a row of `num` cells that `factor` times as many pixels read.
 
     In cells: 0 is the center of the first cell.
     """

@@ -66,7 +66,7 @@ def plot_instances(image: Image, instances: Instances, categories: Sequence[Cate
 
 
 def describe_instances(instances: Instances, categories: Sequence[Category]) -> str:
-    """Say in words what `plot_instances` shows."""
+    """Return in words what `plot_instances` shows."""
     kinds = [things(categories)[label] for label in instances.labels.tolist()]
     listed = ", ".join(
         f"{kind.name} {x1 - x0} x {y1 - y0}"
@@ -161,7 +161,7 @@ def plot_anchors(
 def plot_anchor_fit(
     sides: Float[Tensor, " n"], best: Float[Tensor, " n"], anchor_sides: Sequence[float]
 ) -> Figure:
-    """Draw each truth's best IoU with any anchor over its size, and how the IoUs are spread."""
+    """Draw each truth's best IoU with any anchor over its size, and the IoUs' distribution."""
     figure, (left, right) = subplots(8.6, 3.4, 1, 2, sharey=True, width_ratios=[2, 1])
     left.plot(sides.numpy(), best.numpy(), "o", color=BLUE, markersize=4, alpha=0.5, mew=0)
     log_xticks(left, anchor_sides)
@@ -178,7 +178,7 @@ def plot_anchor_fit(
 
 
 def describe_anchor_fit(best: Float[Tensor, " n"]) -> str:
-    """Say in words what `plot_anchor_fit` shows."""
+    """Return in words what `plot_anchor_fit` shows."""
     return (
         f"A cloud of {len(best)} things: best IoU with any anchor over the thing's size, and a "
         f"histogram. Half of them lie above {best.median():.2f}, "
@@ -283,7 +283,7 @@ def plot_objectness(
 def plot_nms(
     image: Image, boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], threshold: float
 ) -> Figure:
-    """Draw which boxes stay: each kept one in a color, the boxes it suppressed thin in it."""
+    """Draw each kept box in a color, and the boxes that it suppressed thin in that color."""
     by = numbers.nms_trace(boxes, scores, threshold)
     is_kept = by == torch.arange(len(by))
     kept = is_kept.nonzero()[:, 0]
@@ -321,7 +321,7 @@ def plot_recall(
 
 
 def describe_recall(curves: Mapping[str, Float[Tensor, " num"]], at: Sequence[int]) -> str:
-    """Say in words what `plot_recall` shows, with the values at some numbers of proposals."""
+    """Return in words what `plot_recall` shows, with the values at some numbers of proposals."""
     lines = []
     for name, values in curves.items():
         listed = ", ".join(f"{100 * float(values[n - 1]):.0f} % with {n}" for n in at)
@@ -344,6 +344,6 @@ def plot_misses(misses: Sequence[numbers.Miss]) -> Figure:
 
 
 def describe_misses(misses: Sequence[numbers.Miss]) -> str:
-    """Say in words what `plot_misses` shows."""
+    """Return in words what `plot_misses` shows."""
     listed = "; ".join(f"a {m.name} of {m.extent} pixels, IoU {m.overlap:.2f}" for m in misses)
     return f"Truth and closest box of {len(misses)} things: {listed}."

@@ -1,4 +1,4 @@
-"""What chapter 03 measures: overlap, anchors of a cell, suppression, recall, what is missed."""
+"""Numbers of chapter 03: overlap, anchors of a cell, suppression, recall, missed things."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def intersect(
 def iou_of_shift(shift: Float[np.ndarray, " n"], axes: int = 2) -> Float[np.ndarray, " n"]:
     """Return the IoU of a box with its copy shifted by a fraction of its side, along 1 or 2 axes.
 
-    With s = 1 - shift left of each side, s^axes is shared and 2 - s^axes is covered.
+    With s = 1 - shift, the intersection is s^axes of a box, and the union is 2 - s^axes.
     """
     shared = np.clip(1 - np.abs(shift), 0, 1) ** axes
     return shared / (2 - shared)

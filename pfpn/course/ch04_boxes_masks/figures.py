@@ -1,4 +1,4 @@
-"""Figures of chapter 04: the level of a box, its bins, its class, its mask, and all in a row."""
+"""Figures of chapter 04: the level of a box, its bins, its class, its mask, and all stages."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -79,7 +79,7 @@ def plot_levels() -> Figure:
 
 
 def describe_levels() -> str:
-    """Say in words what `plot_levels` shows."""
+    """Return in words what `plot_levels` shows."""
     borders = ", ".join(f"{CANONICAL_SIZE * 2**i:g}" for i in (-1, 0, 1))
     return (
         f"Left: a staircase from p2 to p5 with steps at sides of {borders} pixels. Right: a saw "
@@ -154,7 +154,7 @@ def plot_reading_errors(errors: Mapping[int, Mapping[str, Float[Tensor, "_n _bin
 
 
 def describe_reading_errors(errors: Mapping[int, Mapping[str, Float[Tensor, "_n _bins"]]]) -> str:
-    """Say in words what `plot_reading_errors` shows."""
+    """Return in words what `plot_reading_errors` shows."""
     words = []
     for stride, by_method in errors.items():
         listed = ", ".join(f"{name} {float(e.abs().mean()):.1f}" for name, e in by_method.items())
@@ -238,7 +238,7 @@ def plot_class_boxes(
     right.barh(names, probs.numpy(), color=[*colors, "0.6"])
     for i, p in enumerate(probs.tolist()):
         right.text(p + 0.02, i, f"{p:.2f}", va="center", fontsize=8)
-    # Most bars are empty: the squares beside the names say which box is whose.
+    # Most bars are empty: the squares beside the names show which box belongs to which class.
     right.scatter(
         [-0.03] * len(kinds), range(len(kinds)), marker="s", s=46, c=colors, edgecolors="black",
         linewidths=0.6, clip_on=False, zorder=3,
@@ -340,7 +340,7 @@ def plot_ceiling(sides: Float[Tensor, " n"], by_bins: Mapping[int, Float[Tensor,
 
 
 def describe_ceiling(by_bins: Mapping[int, Float[Tensor, " n"]]) -> str:
-    """Say in words what `plot_ceiling` shows."""
+    """Return in words what `plot_ceiling` shows."""
     listed = ", ".join(
         f"{bins} x {bins}: mean {float(v.mean()):.3f}, lowest {float(v.min()):.2f}"
         for bins, v in by_bins.items()
@@ -397,7 +397,7 @@ def plot_mask_pairs(pairs: Sequence[numbers.MaskPair]) -> Figure:
 
 
 def describe_mask_pairs(pairs: Sequence[numbers.MaskPair]) -> str:
-    """Say in words what `plot_mask_pairs` shows."""
+    """Return in words what `plot_mask_pairs` shows."""
     listed = "; ".join(f"{pair.title}, IoU {pair.overlap:.2f}" for pair in pairs)
     return f"True outline and found mask of {len(pairs)} things: {listed}."
 

@@ -1,4 +1,4 @@
-"""What chapter 04 measures: cells of a level, bins, where is read, masks in their box's grid."""
+"""Numbers of chapter 04: cells of a level, bins, sampling points, masks on their box's grid."""
 
 import math
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def rounded_bins(
     Rounded twice: the box to whole cells, its last one included, and every bin outwards to whole
     cells again. `size` is (height, width) of the map in cells.
     """
-    # Halves go up, as in C's round for positive numbers; Python's goes to the even one.
+    # Halves are rounded up, as in C for positive numbers; Python rounds them to even numbers.
     x0, y0, x1, y1 = (math.floor(v / stride + 0.5) for v in box)
     spans = []
     for low, high, limit in ((y0, y1, size[0]), (x0, x1, size[1])):
@@ -86,10 +86,10 @@ def sample_points(box: Sequence[float], bins: int, samples: int) -> Float[np.nda
 def reading_errors(
     stride: int, num: int = 100, bins: int = 7, seed: int = 0
 ) -> dict[str, Float[Tensor, "n bins"]]:
-    """Measure how far from a bin's center each method reads, in pixels along x.
+    """Return how far from a bin's center each method reads the map, in pixels along x.
 
-    The feature map holds in every cell the x of the cell's center, so what is pooled says where it
-    was read. Boxes span 14 to 28 cells a side, what the level rule gives them, at random positions.
+    The feature map holds in every cell the x of the cell's center, so a pooled value is the
+    position that was read. Boxes span 14 to 28 cells a side, by the level rule, randomly placed.
     """
     rng = torch.Generator().manual_seed(seed)
     cells = 64
@@ -123,7 +123,7 @@ def opposite_rectangle(row: int, column: int, down: float, right: float) -> Rect
 def mask_ceiling(instances: Instances, bins: int) -> Float[Tensor, " n"]:
     """Return the best IoU that a mask of `bins` x `bins` can reach in each thing's own box.
 
-    The truth itself goes through the grid: cut to its box, read at the bins, pasted back.
+    The true mask is cut to its box, sampled at the bins and pasted back.
     """
     size = (instances.masks.shape[1], instances.masks.shape[2])
     index = torch.arange(len(instances))

@@ -56,7 +56,7 @@ def plot_trunk_gradients(balances: Mapping[str, Balance]) -> Figure:
 
 
 def describe_trunk_gradients(balances: Mapping[str, Balance]) -> str:
-    """Return in words which side pulls harder, coarsely, and whether both pull together."""
+    """Return in words which side's gradient is longer, roughly, and whether the two agree."""
     words = []
     for name, balance in balances.items():
         side = "semantic" if balance.ratio > 1 else "instance"

@@ -53,12 +53,12 @@ class Balance:
 
     @property
     def ratio(self) -> float:
-        """How many times as long the semantic gradient is."""
+        """Length of the semantic gradient, divided by that of the instance gradient."""
         return self.semantic / self.instance
 
     @property
     def angle(self) -> float:
-        """Between the two sides, in radians."""
+        """The angle between the gradients of the two sides, in radians."""
         return math.acos(max(-1.0, min(1.0, self.cosine)))
 
     def vectors(self, weight: float) -> tuple[complex, complex, complex]:
@@ -70,7 +70,7 @@ class Balance:
         return complex(self.instance), semantic, self.instance + semantic
 
     def sum_angles(self, weight: float) -> tuple[float, float]:
-        """Return how many degrees the weighted sum is off the instance and the semantic side."""
+        """Return the degrees from the weighted sum to the instance and the semantic side."""
         total = cmath.phase(self.vectors(weight)[2])
         return math.degrees(total), math.degrees(self.angle - total)
 
@@ -161,7 +161,7 @@ def network_lines(runs: Runs, network: str) -> list[str]:
 
 
 def compute_costs(runs: Runs) -> dict[str, float]:
-    """Return million multiply-adds of one image: two networks, one, and a wider one."""
+    """Return millions of multiply-adds per image: of two networks, of one, and of a wider one."""
     macs = {n: spread(runs, "mmacs", network=n).mean for n in (*NETWORKS, "panoptic_fpn_wide")}
     pair = macs.pop("mask_rcnn") + macs.pop("semantic_fpn")
     return {"pair": pair} | macs

@@ -110,7 +110,7 @@ COUNT_LOSSES: dict[str, Callable[[Any, Any, int], Any]] = {
 
 
 def rises(kind: str, num_fg: int) -> dict[str, Float[np.ndarray, " k"]]:
-    """Return by how much one more wrong pixel raises a loss, by how many are wrong already.
+    """Return how much one more wrong pixel raises a loss, for each number of wrong pixels so far.
 
     `kind` is a key of COUNT_LOSSES. Source: [LS] 2; Dice for contrast.
 

@@ -68,7 +68,7 @@ def plot_hinge_surfaces(steps: int = 13) -> Figure:
 
 
 def describe_hinge_surfaces() -> str:
-    """Say in words what `plot_hinge_surfaces` shows."""
+    """Return in words what `plot_hinge_surfaces` shows."""
     words = []
     for truth in TRUTHS:
         points = torch.tensor([[2.0, 2.0], [2.0, 0.0], [0.0, 2.0]], dtype=torch.float64)
@@ -107,7 +107,7 @@ def plot_softmax_surfaces(steps: int = 17, reach: float = 6.0) -> Figure:
 
 
 def describe_softmax_surfaces(reach: float = 6.0) -> str:
-    """Say in words what `plot_softmax_surfaces` shows."""
+    """Return in words what `plot_softmax_surfaces` shows."""
     words = []
     for truth in TRUTHS:
         middle = float(loss_at("lovasz_softmax", torch.zeros(2, dtype=torch.float64), truth))
@@ -124,7 +124,7 @@ def describe_softmax_surfaces(reach: float = 6.0) -> str:
 
 def _solid_panels(title: str) -> tuple[Figure, Any]:
     """Return a figure of four panels in 3-D under a title, with the legend of the dots."""
-    # No layout engine: none of them sees how far the labels of 3-D axes reach.
+    # No layout engine: none of them leaves room for the labels of 3-D axes.
     figure = Figure(figsize=(6.4, 6.1))
     panels = figure.subplots(2, 2, subplot_kw=SOLID)
     figure.subplots_adjust(0.04, 0.08, 0.93, 0.87, wspace=0.08, hspace=0.28)
@@ -217,7 +217,7 @@ def _draw_cut(axes: Any, truth: Truth, reach: float) -> None:
 
 
 def describe_losses(truth: Truth = (0, 1)) -> str:
-    """Say in words what `plot_losses` shows, as surfaces and as contours."""
+    """Return in words what `plot_losses` shows, as surfaces and as contours."""
     right = torch.tensor(_signs(truth))
     points = torch.stack([3 * right, torch.zeros(2, dtype=torch.float64), -3 * right])
     words = []
@@ -314,7 +314,7 @@ def _draw_crease(axes: Any, crease: Crease) -> None:
 
 
 def describe_descent_arrows() -> str:
-    """Say in words what `plot_descent_arrows` shows."""
+    """Return in words what `plot_descent_arrows` shows."""
     words = []
     for truth in TRUTHS:
         one, two = greedy_vertices(truth)
@@ -370,7 +370,7 @@ def plot_absent_class(error: float = 0.9, rest: float = 0.01) -> Figure:
 
 
 def describe_absent_class(error: float = 0.9, rest: float = 0.01) -> str:
-    """Say in words what `plot_absent_class` shows."""
+    """Return in words what `plot_absent_class` shows."""
     costs = absent_class_costs([16384], error, rest)
     return (
         "Left: the loss of a class without a true pixel, over the errors of two pixels, is the "
@@ -416,7 +416,7 @@ def plot_descents(
 
 
 def describe_descents(truth: Truth = (0, 1), rate: float = 0.5, steps: int = 60) -> str:
-    """Say in words what `plot_descents` shows."""
+    """Return in words what `plot_descents` shows."""
     words = []
     for loss in DESCENT_LOSSES:
         arrived, taken = count_arrivals(loss, truth, rate, steps)

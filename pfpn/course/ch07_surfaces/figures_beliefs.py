@@ -1,4 +1,4 @@
-"""The figure of beliefs: where the truth is uncertain, the Lovász hinge can give no answer.
+"""The figure of beliefs: where the truth is uncertain, the Lovász hinge can abstain.
 
 What is drawn is computed and explained by `numbers.minimize_expected_hinge`.
 """
@@ -117,7 +117,7 @@ def _draw_beliefs(axes: Any, beliefs: Sequence[Beliefs]) -> None:
 
 
 def describe_abstaining(beliefs: tuple[Beliefs, Beliefs] = (MOSTLY_EMPTY, MOSTLY_FULL)) -> str:
-    """Say in words what `plot_abstaining` shows."""
+    """Return in words what `plot_abstaining` shows."""
     words = []
     for name, belief in zip("AB", beliefs, strict=True):
         least = minimize_expected_hinge(belief)

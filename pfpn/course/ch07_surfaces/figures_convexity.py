@@ -88,7 +88,7 @@ def _draw_polytope(axes: Any, truth: Truth, m: np.ndarray, best: np.ndarray) -> 
 
 
 def describe_base_polytope(errors: tuple[float, float] = (0.9, 0.4)) -> str:
-    """Say in words what `plot_base_polytope` shows."""
+    """Return in words what `plot_base_polytope` shows."""
     m = np.asarray(errors)
     order = _order_of(m)
     words = []
@@ -116,7 +116,7 @@ CHORD_CASES: tuple[tuple[str, Over, str, str, float, float], ...] = (
 
 
 def plot_convexity(truth: Truth = (0, 1), seed: int = 0, num: int = 4000) -> Figure:
-    """Draw a telling chord on three surfaces, and the surface along it: two are convex.
+    """Draw one chord on each of three surfaces, and the surface along it: two are convex.
 
     Args:
         truth: of the two pixels.
@@ -175,7 +175,7 @@ def _draw_chord(axes: Any, chord: Chord, convex: bool) -> None:
 
 
 def describe_convexity(truth: Truth = (0, 1), seed: int = 0, num: int = 4000) -> str:
-    """Say in words what `plot_convexity` shows, and the violations of all four truths."""
+    """Return in words what `plot_convexity` shows, and the violations of all four truths."""
     words = []
     for loss, over, title, _, low, high in CHORD_CASES:
         excess = {}

@@ -44,7 +44,7 @@ def plot_slice(
 ) -> Figure:
     """Draw a loss over a slice, with one point, its descent, and the pixels in its order.
 
-    Drawn with few strokes, because sliders call it: below 100 ms of one core, all in all.
+    Draws few artists, because sliders call it: below 100 ms on one core in total.
 
     Args:
         piece: the plane.
@@ -155,7 +155,7 @@ def contour_levels(value: Float[np.ndarray, "k k"], num: int = 9) -> Float[np.nd
 def plot_bin_pair(
     piece: Slice, loss: str = "lovasz_softmax", bins: int = 8, steps: int = 25
 ) -> Figure:
-    """Draw the exact loss, the binned one, and what the bins lose: few strokes, for a slider."""
+    """Draw the exact loss, the binned one, and their difference; few artists, for a slider."""
     figure = Figure(figsize=(7.4, 2.75))
     axis = np.linspace(-REACH, REACH, steps)
     exact, binned = evaluate_slice(piece, loss, axis), evaluate_slice(piece, loss, axis, bins)
@@ -184,7 +184,7 @@ def plot_bin_pair(
 def describe_bins(
     piece: Slice, loss: str = "lovasz_softmax", bins: Sequence[int] = (2, 8), steps: int = 25
 ) -> str:
-    """Say in words what `plot_bin_pair` shows for each number of bins."""
+    """Return in words what `plot_bin_pair` shows for each number of bins."""
     gaps = bin_gaps(piece, loss, bins, steps)
     listed = "; ".join(
         f"{num} bins: {gap:.3f} of {bound:.3f}" for num, (gap, bound) in gaps.items()

@@ -17,7 +17,7 @@ from torch import Tensor
 from pfpn.losses.lovasz import binned_gradient, jaccard_loss, lovasz_softmax
 from pfpn.plot.surface import TRUTHS, Over, Truth, extend_jaccard, loss_at, value_and_gradient
 
-ROUNDING = 1e-9  # a difference below this is none
+ROUNDING = 1e-9  # differences below this count as 0
 
 # Kinks and the base polytope --------------------------------------------------------------------
 
@@ -59,7 +59,7 @@ def point_name(values: Sequence[float] | np.ndarray) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Crease:
-    """A line across a surface where its formula changes; it bends there or not."""
+    """A line across a surface where its formula changes, and whether the surface bends there."""
 
     start: tuple[float, float]
     end: tuple[float, float]
@@ -113,10 +113,10 @@ def measure_convexity(
     rng: torch.Generator,
     num: int = 4000,
 ) -> tuple[float, Chord]:
-    """Return the largest rise of a surface above random chords, and one telling chord.
+    """Return the largest rise of a surface above random chords, and one chord to draw.
 
-    That is the worst chord where the surface rises above it by more than rounding; else, so that
-    there is something to see, the one below which the surface hangs deepest.
+    It is the chord with the largest rise if that is more than rounding; otherwise, so that a figure
+    shows a difference, the chord below which the surface lies deepest.
     """
     ends = torch.rand(num, 2, 2, generator=rng, dtype=torch.float64) * (high - low) + low
     fraction = torch.linspace(0, 1, 65, dtype=torch.float64)
@@ -133,7 +133,7 @@ def measure_convexity(
 def absent_class_costs(
     nums: Sequence[int], error: float = 0.9, rest: float = 0.01
 ) -> dict[str, Float[np.ndarray, " k"]]:
-    """Return what one bad background pixel among many costs, by the number of pixels.
+    """Return the loss with one wrong background pixel among many, by the number of pixels.
 
     Its foreground probability is `error`; those of the other background pixels are `rest`, as are
     the errors of foreground where there is any. Keys: "absent": Lovász-Softmax of a class that the
@@ -230,7 +230,7 @@ class Slice:
 
     @property
     def labels(self) -> tuple[str, str]:
-        """What the two axes move."""
+        """What changes along each of the two axes."""
         if len(self.truth) == 2:
             kinds = ["foreground" if kind else "background" for kind in self.truth]
             return f"score of pixel 1, {kinds[0]}", f"score of pixel 2, {kinds[1]}"
@@ -423,7 +423,7 @@ def value_and_slope(
 
 
 def largest_error(piece: Slice, loss: str) -> float:
-    """Return the largest error on the slice; it grows outwards, so a corner has it. 1 at least."""
+    """Return the largest error on the slice, at least 1; errors grow outwards, so at a corner."""
     if loss != "lovasz_hinge":
         return 1.0
     kept, ends = piece.counted, np.array([-REACH, REACH])

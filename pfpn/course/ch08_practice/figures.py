@@ -44,7 +44,7 @@ def plot_batch_losses(counts: Mapping[str, Int[Tensor, "n 3"]], sizes: Sequence[
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes, [str(size) for size in sizes])
         open_axes(axes).set(title=name, xlabel="images in a batch")
-    # The lower limit last, for it ends the search for a common upper one.
+    # The lower limit is set last: setting it stops the automatic choice of the upper one.
     panels[0, 0].set(ylabel="Jaccard loss", ylim=(0, None))
     add_legend(panels[0, 0])
     return figure

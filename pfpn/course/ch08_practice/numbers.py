@@ -1,4 +1,4 @@
-"""What a batch shows of a data set, what constants and single logits cost, and errors in bins.
+"""Numbers of chapter 08: losses of batches, of constants and of single logits, and bins.
 
 Source: [LS] 3 and 4, and what they leave out.
 """

@@ -104,7 +104,7 @@ def plot_merge_stages(
 
 
 def describe_merge_stages(candidates: Candidates, config: PredictConfig) -> str:
-    """Say how many segments each rule leaves and how much of the image stays empty."""
+    """Return in words how many segments each rule leaves and how much of the image stays empty."""
     words = []
     for title, panoptic in numbers.merge_stages(candidates, config):
         empty = 100 * float((panoptic.id_map == VOID).float().mean())
@@ -144,7 +144,7 @@ def plot_conflicts(
 
 
 def describe_conflicts(candidates: Candidates, min_score: float) -> str:
-    """Say how many of the pixels each kind of conflict has, in percent."""
+    """Return in words how many of the pixels each kind of conflict has, in percent."""
     conflicts = numbers.conflict_map(candidates, min_score)
     parts = [
         f"{name} {100 * float((conflicts == kind).float().mean()):.0f} %"
@@ -203,7 +203,7 @@ def _draw_claims(
 
 
 def describe_claims(claims: Sequence[Claim], categories: Sequence[Category]) -> str:
-    """Say how many instances were kept and why the others were not."""
+    """Return in words how many instances were kept and why the others were not."""
     kinds = things(categories)
     outcomes = [claim.outcome for claim in claims]
     counts = [f"{outcomes.count(name)} {name}" for name in OUTCOMES if name in outcomes]
@@ -257,7 +257,7 @@ def plot_sweeps(sweeps: Sweeps, config: PredictConfig) -> Figure:
 
 
 def describe_sweeps(sweeps: Sweeps) -> str:
-    """Say what the first, the best and the last value of each threshold give, in whole points."""
+    """Return in words the PQ at the first, the best and the last value of each threshold."""
     words = []
     for name, (values, results) in sweeps.items():
         quality = [100 * result.all.pq for result in results if result.all is not None]

@@ -1,4 +1,4 @@
-"""What chapter 09 measures: what merging makes of each instance and pixel, and what it is worth."""
+"""Numbers of chapter 09: what merging does to each instance and pixel, and its quality."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -70,13 +70,13 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What became of one instance while it was merged."""
+    """The outcome of merging for one instance."""
 
     index: int  # among the candidates
     label: int
     score: float
     area: int  # pixels of its mask
-    hidden: float  # fraction of them that better instances had
+    hidden: float  # fraction of them that better instances hide
     left_to_stuff: float  # fraction that the softer rule gave to stuff
     outcome: str  # "kept", "score too low", "too much hidden" or "empty"
 
@@ -92,9 +92,9 @@ def candidates_of(
 
 
 def trace_claims(candidates: Candidates, config: PredictConfig) -> list[Claim]:
-    """Follow every instance through `merge`, by falling score, with full-size masks.
+    """Return what `merge` does with every instance, by falling score.
 
-    The plain way of doing what `pfpn.merge.paste_instances` does inside windows.
+    The simple version, on full-size masks, of what `pfpn.merge.paste_instances` does in windows.
     """
     free = torch.ones(candidates.size, dtype=torch.bool)
     masks, claims = candidates.masks(), []

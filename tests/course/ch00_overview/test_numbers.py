@@ -48,7 +48,7 @@ def test_regions_of_a_class_are_not_its_objects():
     rows = count_objects(PANOPTIC, TOY_CATEGORIES)
     assert [(r.category.name, r.objects, r.regions) for r in rows] == [
         ("person", 1, 1),
-        ("car", 3, 3),  # two touch, one is parted: right by luck
+        ("car", 3, 3),  # two touch, one is in two parts: right by chance
     ]
 
 

@@ -31,7 +31,7 @@ def three():
     return json.loads((RESULTS / "three_way.json").read_text(encoding="utf-8"))["runs"]
 
 
-def test_the_description_of_gradients_has_the_side_that_pulls_harder():
+def test_the_description_of_gradients_names_the_longer_side():
     words = figures.describe_trunk_gradients({"fresh": balance(1.0, 12.0), "late": balance(3, 1)})
     assert "fresh: the semantic side pulls more than 10 times as hard" in words
     assert "late: the instance side pulls more than 2 times as hard" in words

@@ -11,11 +11,11 @@ from pfpn.paste import tight_window
 
 @pytest.fixture(scope="session")
 def street():
-    """Three drawn streets whose candidates are the truth, shaken: masks moved, scores drawn."""
-    return [shaken(ToyStreet(3, seed=1)[i], i) for i in range(3)]
+    """Three drawn streets; the candidates are the truth with moved masks and random scores."""
+    return [perturbed(ToyStreet(3, seed=1)[i], i) for i in range(3)]
 
 
-def shaken(sample, seed):
+def perturbed(sample, seed):
     rng = torch.Generator().manual_seed(seed)
     ids = sample.panoptic.id_map
     masks, labels = [], []
