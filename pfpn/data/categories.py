@@ -206,6 +206,8 @@ def categories_to_json(categories: Sequence[Category]) -> list[dict[str, Any]]:
 
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file; raise ValueError with the line where it is broken."""
+    if path.is_char_device():  # some never end
+        raise ValueError(f"{path}: found a device, expected a JSON file")
     try:
         return json.loads(path.read_bytes())
     except RecursionError as error:

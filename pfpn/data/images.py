@@ -24,6 +24,7 @@ MAX_PIXELS = 178_956_970  # of one image; the number at which Pillow refuses to 
 PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 UPRIGHT = 1  # EXIF's number for an image that is stored as it is to be seen
 _ORIENTATION = 0x0112  # EXIF's tag for it
+_BITS, _PHOTOMETRIC = 0x0102, 0x0106  # TIFF's tags for bits a channel and what the numbers mean
 try:  # the extra "fast": about twice as fast as Pillow on the RGB PNGs that id maps are
     from pyspng import load as fast_decoder
 except ImportError:
@@ -262,7 +263,9 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     """Return the pixels as uint8 (h, w, 3)."""
     # Pillow has no conversion of 16 bits in one channel; of three it keeps the upper 8, too.
     if image.mode.startswith("I;16"):
-        gray = (np.asarray(image) >> 8).astype(np.uint8)
+        tags = getattr(image, "tag_v2", {})  # of a TIFF, which may hold 12 bits, or white as 0
+        gray = (np.asarray(image) >> (tags.get(_BITS, (16,))[0] - 8)).astype(np.uint8)
+        gray = 255 - gray if tags.get(_PHOTOMETRIC) == 0 else gray
         return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode in ("I", "F"):
         kind = "whole numbers" if image.mode == "I" else "floating-point numbers"

@@ -45,10 +45,14 @@ def png_16(color: int, channels: int) -> bytes:
     return png(256, 4, 16, color, b"".join(b"\0" + row.tobytes() for row in pixels))
 
 
-def tiff_16(channels: int, order: str) -> bytes:
+def tiff_16(channels: int, order: str, bits: int = 16, white: int = 65535) -> bytes:
     """The ramp in every channel as an uncompressed TIFF; order is "<" or ">"."""
-    pixels = np.repeat(RAMP[:, :, None], channels, axis=2).astype(f"{order}u2").tobytes()
-    depths = struct.pack(f"{order}{channels}H", *[16] * channels)
+    values = RAMP if white else 65535 - RAMP
+    pixels = np.repeat(values[:, :, None], channels, axis=2).astype(f"{order}u2").tobytes()
+    if bits == 12:  # two numbers in three bytes
+        pairs = (values >> 4).reshape(-1, 2).tolist()
+        pixels = b"".join((a << 12 | b).to_bytes(3, "big") for a, b in pairs)
+    depths = struct.pack(f"{order}{channels}H", *[bits] * channels)
     entries = 9
     after = 8 + 2 + 12 * entries + 4
     start = after + len(depths)
@@ -62,7 +66,8 @@ def tiff_16(channels: int, order: str) -> bytes:
     tags = [
         tag(256, 3, 1, 256), tag(257, 3, 1, 4), tag(258, 3, channels, depth_value),
         tag(259, 3, 1, 1),
-        tag(262, 3, 1, 2 if channels > 1 else 1), tag(273, 4, 1, start), tag(277, 3, 1, channels),
+        tag(262, 3, 1, 2 if channels > 1 else int(white > 0)),
+        tag(273, 4, 1, start), tag(277, 3, 1, channels),
         tag(278, 3, 1, 4), tag(279, 4, 1, len(pixels)),
     ]  # fmt: skip
     mark = b"II*\0" if order == "<" else b"MM\0*"
@@ -77,6 +82,8 @@ LAYOUTS = {
     "RGB PNG with alpha": png_16(6, 4),
     "gray TIFF": tiff_16(1, "<"),
     "gray TIFF, big end first": tiff_16(1, ">"),
+    "gray TIFF, 0 is white": tiff_16(1, "<", white=0),
+    "gray TIFF, 12 bits": tiff_16(1, "<", bits=12),
     "RGB TIFF": tiff_16(3, "<"),
 }
 

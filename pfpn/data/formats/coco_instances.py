@@ -186,9 +186,10 @@ def _by_image(content: Mapping[str, Any], path: Path) -> dict[Any, list[Mapping[
             raise ValueError(
                 f"{path}: found an annotation of image {image_id!r}, expected one of the images"
             )
-        if entry.get("category_id") not in categories:
+        number = entry.get("category_id")
+        if type(number) is not int or number not in categories:
             raise ValueError(
-                f"{path}: found category_id {entry.get('category_id')!r} in an annotation of "
+                f"{path}: found category_id {shorten(number)} in an annotation of "
                 f"image {image_id!r}, expected one of the categories"
             )
         groups[image_id].append(entry)

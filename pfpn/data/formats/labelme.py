@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pfpn.data.categories import read_json
-from pfpn.data.formats.regions import Picture, Region, polygon_mask
+from pfpn.data.formats.regions import Picture, Region, is_corner, polygon_mask
 from pfpn.data.formats.source import ImageFinder, Options, require_folder
 
 CIRCLE_CORNERS = 64  # of the polygon that stands for a circle
@@ -32,7 +32,8 @@ class LabelMe:
 
     def classes(self) -> list[tuple[str, str, bool | None]]:
         """Return the labels, in the order of the alphabet; LabelMe does not say what is a thing."""
-        labels = {str(s.get("label", "")) for p in self._files for s in read_json(p)["shapes"]}
+        shapes = (shape for path in self._files for shape in read_json(path)["shapes"])
+        labels = {str(s.get("label", "")) for s in shapes if isinstance(s, dict)}
         return [(label, label, None) for label in sorted(labels)]
 
     def __iter__(self) -> Iterator[Picture]:
@@ -76,6 +77,8 @@ def _problem(shape: Any) -> str:
     needed = 3 if kind == "polygon" else 2
     if len(pairs) != len(shape["points"]) or len(pairs) < needed:
         return f"{label!r}: a {kind} of {len(pairs)} points"
+    if not all(is_corner(number) for pair in pairs for number in pair):
+        return f"{label!r}: a point that is no pair of pixels"
     if kind == "mask" and not isinstance(shape.get("mask"), str):
         return f"{label!r}: a mask without its pixels"
     return ""
@@ -88,7 +91,7 @@ def _regions(shapes: Sequence[dict[str, Any]], size: tuple[int, int]) -> Sequenc
             continue
         mask, outside = _rasterize(shape, size)
         group = shape.get("group_id")
-        key = (str(shape.get("label", "")), ("alone", number) if group is None else group)
+        key = (str(shape.get("label", "")), ("alone", number) if group is None else str(group))
         if key in merged:  # the parts of one object, cut in two by something before it
             before = merged.pop(key)
             mask, outside = mask | before.mask, outside + before.outside

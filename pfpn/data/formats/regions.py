@@ -223,7 +223,9 @@ def polygon_mask(
     from pycocotools import mask as coco_mask
 
     height, width = size
-    whole = [_numbers(p) for p in polygons if len(p) >= 6 and len(p) % 2 == 0]
+    if not all(is_corner(number) for polygon in polygons for number in polygon):
+        raise ValueError(f"found a corner that is no number up to {MAX_CORNER}, expected pixels")
+    whole = [list(map(float, p)) for p in polygons if len(p) >= 6 and len(p) % 2 == 0]
     if not whole:
         return np.zeros(size, dtype=bool), 0
     corners = np.concatenate([np.reshape(p, (-1, 2)) for p in whole])
@@ -232,15 +234,9 @@ def polygon_mask(
     return decode_mask(coco_mask.merge(codes)), int(outside)
 
 
-def _numbers(corners: Sequence[float]) -> list[float]:
-    """Return coordinates as floats; raise ValueError where one is no number, or far outside."""
-    try:
-        numbers = [float(number) for number in corners]
-    except (TypeError, OverflowError):
-        numbers = [float("nan")]
-    if not all(abs(number) <= MAX_CORNER for number in numbers):  # NaN is not
-        raise ValueError(f"found a corner that is no number up to {MAX_CORNER}, expected pixels")
-    return numbers
+def is_corner(number: object) -> bool:
+    """Return whether a value is a coordinate in pixels, not far outside every image."""
+    return isinstance(number, int | float) and abs(number) <= MAX_CORNER  # NaN is not
 
 
 def decode_mask(code: Mapping[str, Any]) -> np.ndarray:
