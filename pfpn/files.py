@@ -417,9 +417,9 @@ class Output:
         self.require_free([name])
         self._list(name, "")
 
-    def adopt(self, name: str) -> None:
-        """List a file as it is now; for what another part of the same command wrote."""
-        self._list(name, sha256_of(self.path(name)))
+    def adopt(self, name: str, *, grows: bool = False) -> None:
+        """List a file as it is now, or as it will ever be; another part of the command wrote it."""
+        self._list(name, "" if grows else sha256_of(self.path(name)))
 
     def remove(self, name: str) -> None:
         """Remove a file of this command's own, if it is there; raise ValueError if it is not."""

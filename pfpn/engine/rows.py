@@ -63,8 +63,7 @@ def log_rows(rows: Iterator[Row], out: Path | str, *, events: bool = True) -> It
                     writer = SummaryWriter(str(out), purge_step=row["step"] + 1)
                     output = Output(out, "train")
                     for new in set(out.glob(EVENTS)) - before:
-                        output.adopt(new.name)
-                        output.own(new.name)  # however it grows
+                        output.adopt(new.name, grows=True)  # a thread is writing to it
             elif row["kind"] in ("train", "eval"):
                 finite = {key: value for key, value in row.items() if _is_json(value)}
                 with naming(path), path.open("a", encoding="utf-8") as file:
@@ -82,7 +81,9 @@ def log_rows(rows: Iterator[Row], out: Path | str, *, events: bool = True) -> It
 def _keep_rows(out: Path, start: Row) -> None:
     """Write metrics.jsonl anew with the rows of the steps that a start does not repeat."""
     last = {"train": start["step"], "eval": start.get("evaluated", start["step"])}
-    kept = [row for row in read_rows(out) if row["step"] <= last.get(row["kind"], start["step"])]
+    kept = [
+        row for row in read_rows(out) if row["step"] <= last.get(row.get("kind"), start["step"])
+    ]
     output = Output(out, "train")
     output.own(METRICS)
     text = "".join(json.dumps(row) + "\n" for row in kept)
@@ -107,8 +108,12 @@ def read_rows(path: Path | str) -> list[Row]:
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
             if number < len(lines):
                 raise ValueError(f"{path}: line {number} is no JSON ({error})") from None
+            continue
+        if not isinstance(row, dict) or type(row.get("step")) is not int:
+            raise ValueError(f"{path}: line {number} is no row of a step, such as train writes")
+        rows.append(row)
     return rows

@@ -7,7 +7,7 @@ import pytest
 
 from pfpn.engine.checkpoint import METRICS
 from pfpn.engine.rows import Meter, log_rows, read_rows
-from pfpn.files import Output, claim
+from pfpn.files import Output, claim, sha256_of
 
 
 @pytest.fixture
@@ -45,6 +45,26 @@ def test_a_line_cut_short_at_the_end_is_left_out_and_one_inside_is_refused(tmp_p
     with pytest.raises(ValueError, match="line 1"):
         read_rows(tmp_path)
     assert read_rows(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("line", ["1", "[]", "null", "{}", '{"step": "1"}', '{"step": [1]}'])
+def test_a_line_that_is_no_row_is_refused(line, folder):
+    (folder / METRICS).write_text(f'{{"kind": "train", "step": 1}}\n{line}\n')
+    Output(folder, "train").adopt(METRICS)
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: line 2 is no row"):
+        logged([START], folder)
+
+
+def test_events_that_are_written_while_they_are_listed_stop_no_run(folder, monkeypatch):
+    """TensorBoard's thread writes whenever it likes."""
+
+    def grow(path):
+        with path.open("ab") as file:
+            file.write(b"more")
+        return sha256_of(path)
+
+    monkeypatch.setattr("pfpn.files.sha256_of", grow)
+    assert logged([START], folder) == [START]
 
 
 def test_numbers_that_json_has_no_word_for_are_left_out(folder):
