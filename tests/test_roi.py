@@ -84,6 +84,16 @@ def test_each_box_reads_its_own_image_and_its_own_level():
     assert pooled.amin((1, 2, 3)).tolist() == [12, 24, 22]
 
 
+@pytest.mark.parametrize("options", [{}, {"aligned": True}, {"aligned": False}])
+def test_aligned_subtracts_half_a_pixel(options):
+    """On a ramp that rises by 1 a cell, half a cell of stride 4 lies between the two."""
+    ramp = torch.arange(64.0).expand(1, 1, 64, 64)
+    pyramid = dict.fromkeys(STRIDES, ramp)
+    box = torch.tensor([[32.0, 32.0, 64.0, 64.0]])  # cells 8 to 16 of p2, middle 12
+    middle = pool(pyramid, [box], 1, **options).item()
+    assert middle == pytest.approx(11.5 if options.get("aligned", True) else 12.0)
+
+
 def test_no_boxes_give_no_features():
     pyramid = pyramid_of((64, 64), batch=2)
     assert pool(pyramid, [torch.zeros(0, 4), torch.zeros(0, 4)], 7).shape == (0, 2, 7, 7)

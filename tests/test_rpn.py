@@ -51,6 +51,11 @@ def test_weights_start_as_published():
         assert not layer.bias.any()
 
 
+def test_deltas_are_not_weighted():
+    """As published: the second stage weights its deltas, the first does not."""
+    assert RPN_BOX_WEIGHTS == (1, 1, 1, 1)
+
+
 def test_all_levels_share_one_head():
     head = RPNHead(channels=4, num_anchors=3)
     features = torch.randn(1, 4, 3, 3)

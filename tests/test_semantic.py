@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
+from pfpn.losses import lovasz_softmax
 from pfpn.semantic import STRIDE, SemanticHead, semantic_loss, upsample_logits
 from pfpn.structures import IGNORE
 from tests.factories import assert_normal
@@ -152,6 +153,22 @@ def test_gradient_of_the_loss(rng, weights):
         ),
         logits,
     )
+
+
+def test_lovasz_sorts_exactly_unless_bins_are_set(rng):
+    logits, labels = torch.randn(1, 3, 8, 8, generator=rng), torch.randint(3, (1, 8, 8))
+    labels[0, 0] = IGNORE
+
+    def loss(**options) -> float:
+        return semantic_loss(
+            logits, labels, cross_entropy_weight=0, lovasz_weight=1, **options
+        ).item()
+
+    def expected(bins: int | None) -> float:
+        return lovasz_softmax(logits.softmax(1), labels, ignore=IGNORE, bins=bins).item()
+
+    assert loss() == loss(lovasz_bins=0) == expected(None)
+    assert loss(lovasz_bins=4) == expected(4) != expected(None)
 
 
 def test_lovasz_looks_at_the_classes_of_the_batch_alone():
