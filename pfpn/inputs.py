@@ -1,4 +1,4 @@
-"""Refuse unsuitable images, labels and maps, each with one line that says what to do."""
+"""Refuse unsuitable numbers, images, labels and maps, each with one line that says what to do."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +9,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pfpn.structures import VOID, Segment
+
+# What each number of ModelConfig may be. The upper ends only keep a slip of the pen from filling the memory.
+COUNT, PROPOSALS, FRACTION, WEIGHT = (1, 10**6), (0, 10**6), (0, 1), (0, 1e6)
+CHANNELS, PIXELS = (1, 2**16), (1e-3, 1e6)
+# fmt: off
+MODEL_RANGES: dict[str, tuple[float, float]] = {
+    "num_things": (0, 10**5),
+    "pixel_mean": (-1e6, 1e6), "pixel_std": (1e-6, 1e6),
+    "width": (1 / 64, 16), "frozen_stages": (0, 5),
+    "pyramid_channels": CHANNELS, "semantic_channels": CHANNELS,
+    "anchor_sides": PIXELS, "anchor_ratios": (1e-3, 1e3),
+    "rpn_low": FRACTION, "rpn_high": FRACTION, "rpn_samples": COUNT,
+    "rpn_positive_fraction": FRACTION, "rpn_nms_threshold": FRACTION,
+    "train_proposals_per_level": PROPOSALS, "train_proposals": PROPOSALS,
+    "test_proposals_per_level": PROPOSALS, "test_proposals": PROPOSALS,
+    "roi_canonical_size": PIXELS, "roi_sampling_ratio": (0, 64),
+    "box_bins": (1, 64), "box_hidden": CHANNELS, "box_threshold": FRACTION,
+    "box_samples": COUNT, "box_positive_fraction": FRACTION, "min_score": FRACTION,
+    "box_nms_threshold": FRACTION, "max_detections": COUNT,
+    "mask_bins": (1, 128), "mask_channels": CHANNELS, "mask_convs": (0, 64),
+    "cross_entropy_weight": WEIGHT, "lovasz_weight": WEIGHT, "lovasz_bins": (0, 10**6),
+    "instance_weight": WEIGHT, "semantic_weight": WEIGHT,
+}
+# fmt: on
 
 
 def require_images(images: Sequence[Tensor], where: str) -> None:
