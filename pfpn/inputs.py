@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pfpn.structures import VOID, Segment
 
-# What each number of ModelConfig may be. The upper ends only keep a slip of the pen from filling the memory.
+# What each number of ModelConfig may be. The upper ends only keep a slip of the pen from filling
+# the memory.
 COUNT, PROPOSALS, FRACTION, WEIGHT = (1, 10**6), (0, 10**6), (0, 1), (0, 1e6)
 CHANNELS, PIXELS = (1, 2**16), (1e-3, 1e6)
 # fmt: off

@@ -82,7 +82,9 @@ def _keep_rows(out: Path, start: Row) -> None:
     """Write metrics.jsonl anew with the rows of the steps that a start does not repeat."""
     last = {"train": start["step"], "eval": start.get("evaluated", start["step"])}
     kept = [
-        row for row in read_rows(out) if row["step"] <= last.get(row.get("kind"), start["step"])
+        row
+        for row in read_rows(out)
+        if row["step"] <= last.get(str(row.get("kind")), start["step"])
     ]
     output = Output(out, "train")
     output.own(METRICS)
