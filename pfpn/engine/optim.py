@@ -45,7 +45,7 @@ def learning_rate(config: OptimConfig, step: int, progress: float) -> float:
     Args:
         config: the schedule.
         step: decides warm-up and milestones.
-        progress: share of the run that is done, in [0, 1]; decides linear and cosine falls.
+        progress: fraction of the run that is done; decides linear and cosine falls.
     """
     rate = config.lr
     if step < config.warmup_steps:

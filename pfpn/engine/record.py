@@ -2,7 +2,7 @@
 
 Each start of a run, the first and every resumption, adds an entry: the whole config, the command,
 versions, the source's commit, a fingerprint of the data, the hardware. `differences` compares them
-with the machine at hand, `command` says what to type.
+with the machine at hand, `command` returns what to type.
 
     run.json    {"format": 1, "starts": [{"step", "time", "command", "config", "seed", "versions",
                 "source", "git", "data", "hardware"}, ...]}

@@ -21,7 +21,7 @@ CLOSED_PIPE = 13  # the number of SIGPIPE, which Python turns into BrokenPipeErr
 
 @dataclass
 class Stop:
-    """Whether something asked the run to end: call it to know."""
+    """Whether the run is to end: call it to know."""
 
     number: int = 0  # of the signal; 0 for none
 

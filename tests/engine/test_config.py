@@ -26,7 +26,7 @@ def test_json_brings_every_preset_back(name):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_says_command_score_and_time(name):
+def test_every_preset_names_command_score_and_time(name):
     text = PRESETS[name].__doc__
     assert f"train {name}" in text
     assert "Score" in text

@@ -1,4 +1,4 @@
-"""Where nothing can be written, a run says so and keeps what it has."""
+"""Where nothing can be written, a run ends with an error and keeps what it has."""
 
 import errno
 import itertools

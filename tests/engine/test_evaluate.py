@@ -33,7 +33,7 @@ def picture(*columns: tuple[int, int], crowd: bool = False) -> Sample:
     return Sample(torch.zeros((3, 40, 60), dtype=torch.uint8), Panoptic(id_map, tuple(segments)), 9)
 
 
-def as_found(sample: Sample, scores: list[float] | None = None) -> Prediction:
+def as_predicted(sample: Sample, scores: list[float] | None = None) -> Prediction:
     """The truth of a picture, as if it had been predicted."""
     found = [s for s in sample.panoptic.segments if s.is_thing]
     masks = torch.stack([sample.panoptic.id_map == s.id for s in found])
@@ -69,7 +69,7 @@ def predicts(monkeypatch):
 
 def test_a_perfect_prediction_scores_1_everywhere(model, predicts):
     pictures = Pictures([picture((5, 25), (30, 50)), picture((0, 20))])
-    predicts(*map(as_found, pictures))
+    predicts(*map(as_predicted, pictures))
     result = evaluate(model, pictures)
     summary = result.summary()
     for name in ("pq", "sq", "rq", "pq_things", "pq_stuff", "miou", "pixel_accuracy",
@@ -83,7 +83,7 @@ def test_a_perfect_prediction_scores_1_everywhere(model, predicts):
 def test_precision_counts_the_thresholds_below_the_overlap(model, predicts):
     # A box of 20 columns found 4 to the right: IoU 16 / 24 = 0.667, above 0.5, 0.55, 0.6 and 0.65.
     pictures = Pictures([picture((10, 30))])
-    predicts(as_found(picture((14, 34))))
+    predicts(as_predicted(picture((14, 34))))
     summary = evaluate(model, pictures).summary()
     assert summary["box_ap"] == pytest.approx(0.4)
     assert summary["box_ap50"] == pytest.approx(1.0)
@@ -93,26 +93,26 @@ def test_precision_counts_the_thresholds_below_the_overlap(model, predicts):
     assert summary["sq_things"] == pytest.approx(16 / 24)
 
 
-def test_a_surer_false_alarm_halves_the_precision(model, predicts):
+def test_a_false_positive_of_higher_score_halves_the_precision(model, predicts):
     pictures = Pictures([picture((10, 30))])
-    predicts(as_found(picture((10, 30), (40, 55)), scores=[0.6, 0.9]))
+    predicts(as_predicted(picture((10, 30), (40, 55)), scores=[0.6, 0.9]))
     summary = evaluate(model, pictures).summary()
     assert summary["mask_ap"] == pytest.approx(0.5)
     assert summary["pq_things"] == pytest.approx(1 / 1.5)  # one matched, one false positive
 
 
-def test_what_is_found_in_a_crowd_counts_neither_for_nor_against(model, predicts):
+def test_a_detection_in_a_crowd_is_ignored(model, predicts):
     crowd = picture((30, 60), crowd=True)
     pictures = Pictures([picture((5, 25)), crowd])
-    predicts(as_found(pictures[0]), as_found(crowd))
+    predicts(as_predicted(pictures[0]), as_predicted(crowd))
     summary = evaluate(model, pictures).summary()
     assert summary["mask_ap"] == pytest.approx(1.0)
     assert summary["pq_things"] == pytest.approx(1.0)
 
 
-def test_finding_nothing_is_scored_and_not_an_error(model, predicts):
+def test_no_prediction_is_scored_and_not_an_error(model, predicts):
     pictures = Pictures([picture((10, 30))])
-    nothing = as_found(pictures[0])
+    nothing = as_predicted(pictures[0])
     nothing = Prediction(
         Panoptic(torch.zeros_like(nothing.panoptic.id_map), ()),
         nothing.detections[torch.zeros(1, dtype=torch.bool)],
@@ -160,7 +160,9 @@ def test_a_real_model_is_evaluated_and_left_as_it_was(tiny, blocks):
     assert all(0 <= value <= 1 for value in result.summary().values())
 
 
-def test_precision_is_left_out_where_it_is_not_wanted_or_not_there(tiny, blocks):
+def test_precision_is_left_out_where_it_is_switched_off_or_there_is_no_instance_branch(
+    tiny, blocks
+):
     both = PanopticFPN(tiny(num_things=2, num_semantic=3).model)
     assert evaluate(both, blocks[1], tiny().predict, with_ap=False).precision == {}
     config = tiny(instance_branch=False, num_things=2, num_semantic=4)
@@ -188,9 +190,9 @@ def test_labels_that_mean_something_else_are_refused(tiny, blocks, tmp_path):
         next(train(tiny(), tmp_path, datasets=(blocks[0], other)))
 
 
-def test_results_read_as_a_table_and_as_json(model, predicts):
+def test_results_are_written_as_a_table_and_as_json(model, predicts):
     pictures = Pictures([picture((5, 25))])
-    predicts(as_found(pictures[0]))
+    predicts(as_predicted(pictures[0]))
     result = evaluate(model, pictures)
     table = result.table()
     for word in ("things", "stuff", "box", "ground", "mean IoU", "mask AP50", "100.0"):
@@ -201,13 +203,13 @@ def test_results_read_as_a_table_and_as_json(model, predicts):
     assert data["semantic"]["miou"] == 100
 
 
-def test_shares_of_the_images_add_up_to_the_whole():
+def test_parts_of_the_images_add_up_to_the_whole():
     pictures = [picture((5, 25)), picture((10, 30), (40, 60)), picture((0, 16))]
     shifted = [picture((7, 27)), picture((10, 30), (44, 60)), picture((0, 12))]
     whole, even, odd = PrecisionCollector(), PrecisionCollector(), PrecisionCollector()
     for index, (truth, guess) in enumerate(zip(pictures, shifted, strict=True)):
         for collector in (whole, (even, odd)[index % 2]):
-            collector.update(index, truth, as_found(guess))
+            collector.update(index, truth, as_predicted(guess))
     odd.merge(even)
     assert odd.result(["box"]) == whole.result(["box"])
 
@@ -218,7 +220,7 @@ def sharded(model, pictures, guesses, world, monkeypatch):
     results = []
     for rank in range(world):
         guessed = iter(guesses[rank::world])
-        monkeypatch.setattr(module, "predict", lambda *args, found=guessed, **kwargs: [next(found)])
+        monkeypatch.setattr(module, "predict", lambda *args, left=guessed, **kwargs: [next(left)])
         monkeypatch.setattr(distributed, "world", lambda: world)
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
 
@@ -230,7 +232,7 @@ def sharded(model, pictures, guesses, world, monkeypatch):
         evaluate(model, pictures)
     for rank in range(world):
         guessed = iter(guesses[rank::world])
-        monkeypatch.setattr(module, "predict", lambda *args, found=guessed, **kwargs: [next(found)])
+        monkeypatch.setattr(module, "predict", lambda *args, left=guessed, **kwargs: [next(left)])
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         rounds = iter(copy.deepcopy(list(zip(*given, strict=True))))
         monkeypatch.setattr(distributed, "gather", lambda value, all_=rounds: list(next(all_)))
@@ -243,7 +245,7 @@ def test_processes_score_as_one_to_the_last_bit(model, predicts, monkeypatch):
     lefts = [(5 + i, 25 + 2 * i) for i in range(12)]
     pictures = Pictures(picture(columns) for columns in lefts)
     guesses = [
-        as_found(picture((left + 1 + i % 3, right))) for i, (left, right) in enumerate(lefts)
+        as_predicted(picture((left + 1 + i % 3, right))) for i, (left, right) in enumerate(lefts)
     ]
     predicts(*guesses)
     whole = evaluate(model, pictures)

@@ -119,16 +119,16 @@ def test_presets_name_the_memory_that_is_counted(name, num_classes):
     config = PRESETS[name]()
     images = Sized((384, 640), (640, 384)) if "coco" in name else Sized((1024, 2048))
     model = replace(config.model, num_things=num_classes[0], num_semantic=num_classes[1])
-    share, size = config.batch_size // 8, largest_size(config.data, images)
-    memory = estimate_memory(replace(config, model=model), share, size, world=8)
-    told = f"Memory: estimated {memory.total / GIB:.1f} GiB per GPU of {share} "
-    assert told in PRESETS[name].__doc__
+    num_images, size = config.batch_size // 8, largest_size(config.data, images)
+    memory = estimate_memory(replace(config, model=model), num_images, size, world=8)
+    sentence = f"Memory: estimated {memory.total / GIB:.1f} GiB per GPU of {num_images} "
+    assert sentence in PRESETS[name].__doc__
 
 
-def test_memory_is_told_in_a_line():
+def test_memory_is_described_in_a_line():
     memory = StepMemory(2 * 2**30, 2**30, 3 * 2**30, 2**29)
-    told = describe_memory(memory, 2, (800, 1344))
-    assert told.startswith("memory: about 5.5 GiB per process for 2 images of up to 800 x 1344")
+    line = describe_memory(memory, 2, (800, 1344))
+    assert line.startswith("memory: about 5.5 GiB per process for 2 images of up to 800 x 1344")
 
 
 def test_estimating_draws_no_random_numbers():

@@ -1,4 +1,4 @@
-"""A run says what it was made of, and what keeps another machine from making it again."""
+"""A run records what it was made of, and what keeps another machine from repeating it."""
 
 import itertools
 import json
@@ -71,8 +71,8 @@ def test_a_run_records_all_that_it_was_made_of(trained):
 
 
 def test_every_resumption_adds_an_entry(tiny, blocks, tmp_path):
-    asked = itertools.count(1)
-    list(train(tiny(), tmp_path, datasets=blocks, stop=lambda: next(asked) >= 2))
+    count = itertools.count(1)
+    list(train(tiny(), tmp_path, datasets=blocks, stop=lambda: next(count) >= 2))
     list(train(tiny(), tmp_path, datasets=blocks, resume=True))
     assert [start["step"] for start in read_record(tmp_path)] == [0, 2]
     assert read_record(tmp_path)[0]["data"]["train"]["given"] == 5
@@ -115,12 +115,12 @@ def test_a_config_that_is_no_preset_is_started_from_its_file(changed, trained, t
     file.write_text((trained / CONFIG).read_text())
     out = tmp_path / "from_file"
     assert main(["train", str(file), "max_steps=1", "--out", str(out)]) == 0
-    stored, wanted = (from_json(TrainConfig, (f / CONFIG).read_text()) for f in (out, trained))
-    assert stored == replace(wanted, max_steps=1)
+    stored, original = (from_json(TrainConfig, (f / CONFIG).read_text()) for f in (out, trained))
+    assert stored == replace(original, max_steps=1)
 
 
 @pytest.mark.parametrize(
-    ("value", "keys", "told"),
+    ("value", "keys", "line"),
     [
         ("2.0.0", ("versions", "torch"), "torch 2.0.0 (here: "),
         ("0" * 64, ("source",), "pfpn's code of "),
@@ -132,30 +132,30 @@ def test_a_config_that_is_no_preset_is_started_from_its_file(changed, trained, t
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_what_differs_is_listed_and_the_command_withheld(value, keys, told, changed, capsys):
+def test_what_differs_is_listed_and_the_command_withheld(value, keys, line, changed, capsys):
     run = str(changed(value, *keys))
     assert main(["reproduce", run]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert told in err
+    assert line in err
     assert "1 difference " in err
     assert "--anyway" in err
     assert main(["reproduce", run, "--anyway"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("pfpn train toy ")
     assert out.endswith(f"--out {run}-again\n")
-    assert told in err
+    assert line in err
 
 
 def test_a_gpu_that_is_not_here_is_a_difference_and_another_processor_beside_it_none(changed):
     machine = {"device": "cuda", "world": 2, "per_node": 2, "gpus": ["H1", "H1"]}
     machine |= {"cpu": "abacus", "vector_units": "none", "threads": 99}
     run = changed(machine, "hardware")
-    (told,) = record.differences(run)
-    assert told.startswith("hardware.gpus ['H1', 'H1'] (here: ")
+    (line,) = record.differences(run)
+    assert line.startswith("hardware.gpus ['H1', 'H1'] (here: ")
 
 
-def test_a_run_resumed_elsewhere_or_prolonged_is_told(trained, tmp_path):
+def test_a_run_resumed_elsewhere_or_prolonged_is_reported(trained, tmp_path):
     first, second = read_record(trained) * 2
     second = json.loads(json.dumps(second))
     second["step"], second["hardware"]["world"], second["config"]["max_steps"] = 1, 2, 9
