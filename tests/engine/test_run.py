@@ -206,7 +206,7 @@ def test_weights_of_another_arithmetic_are_refused_before_anything_is_written(
     config = replace(tiny(max_steps=1, channel_order="BGR"), init=str(tmp_path / "first"))
     with pytest.raises(ValueError, match=r"trained with model.channel_order=RGB, expected"):
         run(config, tmp_path / "second", blocks)
-    assert {path.name for path in (tmp_path / "second").iterdir()} == {KEPT}
+    assert not (tmp_path / "second").exists()
 
 
 def test_a_weights_file_that_a_kill_left_behind_is_written_anew(tiny, blocks, tmp_path):
