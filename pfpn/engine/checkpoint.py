@@ -37,7 +37,9 @@ METRICS = "metrics.jsonl"
 FORMAT = 1  # of a checkpoint; any other number is refused
 
 # Settings that change what the same tensors compute, and leave their shapes as they are
-ARITHMETIC = ("channel_order", "pixel_mean", "pixel_std", "stride_in_1x1")
+ARITHMETIC = (
+    "channel_order", "pixel_mean", "pixel_std", "stride_in_1x1", "roi_aligned", "anchor_rounding",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

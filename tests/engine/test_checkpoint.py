@@ -148,6 +148,8 @@ def test_shapes_are_compared_before_anything_is_allocated(model, tmp_path, monke
         ("pixel_mean", (1.0, 2.0, 3.0), "model.pixel_mean=1.0,2.0,3.0"),
         ("pixel_std", (1.0, 1.0, 1.0), "model.pixel_std=1.0,1.0,1.0"),
         ("stride_in_1x1", True, "model.stride_in_1x1=true"),
+        ("roi_aligned", False, "model.roi_aligned=false"),
+        ("anchor_rounding", True, "model.anchor_rounding=true"),
     ],
 )
 def test_weights_of_another_arithmetic_are_refused_with_the_settings_to_add(
