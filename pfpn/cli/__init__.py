@@ -88,6 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif rest:
         arguments.settings += rest
     command = COMMANDS[arguments.command]
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started the process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # what a terminal cannot show is shown as an escape
             stream.reconfigure(errors="backslashreplace")

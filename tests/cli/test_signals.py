@@ -136,3 +136,10 @@ def test_output_that_cannot_be_printed_is_one_line(world):
     assert done.returncode == 2
     assert done.stderr.startswith("pfpn toy: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_stream_that_was_closed_before_the_start_is_no_error(stream, world, monkeypatch):
+    monkeypatch.setattr(sys, stream, None)
+    assert main(["check", "data", "--split", "val"]) == 0
+    getattr(sys, stream).close()
