@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ MAX_SIDE = 384  # pixels of a stored photograph
 MAX_COLORS = 255  # of a palette, beside void
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """What is shown: `CocoPanoptic`, or anything with categories and samples."""
 

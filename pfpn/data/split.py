@@ -90,7 +90,7 @@ def choose_groups(
     weights = np.divide(1.0, totals**2, out=np.zeros_like(totals), where=totals > 0)
     aim = val * totals
 
-    def cost(sums: np.ndarray) -> np.ndarray:
+    def cost(sums: np.ndarray) -> Any:  # a number, or one for each row
         return ((sums - aim) ** 2 * weights).sum(axis=-1)
 
     only_one = (counts > 0).sum(axis=0) == 1

@@ -69,7 +69,7 @@ class ClosablePipe(TextIOBase):
     What is written afterwards is dropped.
     """
 
-    def __init__(self, stream: TextIO, stop: Stop):
+    def __init__(self, stream: TextIO | TextIOBase, stop: Stop):
         self.stream = stream
         self.stop = stop
         self.is_closed = False
@@ -103,7 +103,7 @@ class ClosablePipe(TextIOBase):
             _discard(self.stream)
 
 
-def _discard(stream: TextIO) -> None:
+def _discard(stream: TextIO | TextIOBase) -> None:
     """Let a stream whose reader has gone write to nowhere: else Python fails again at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())

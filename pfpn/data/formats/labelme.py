@@ -84,7 +84,7 @@ def _problem(shape: Any) -> str:
     return ""
 
 
-def _regions(shapes: Sequence[dict[str, Any]], size: tuple[int, int]) -> Sequence[Region]:
+def _regions(shapes: Sequence[Any], size: tuple[int, int]) -> Sequence[Region]:
     merged: dict[tuple[str, Any], Region] = {}
     for number, shape in enumerate(shapes):
         if _problem(shape):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pfpn.data.formats.regions import Picture
 
@@ -20,6 +20,7 @@ class Options:
     split: str | None = None  # cityscapes only: train, val or test
 
 
+@runtime_checkable
 class Reader(Protocol):
     """A source of pictures."""
 
