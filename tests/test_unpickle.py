@@ -74,7 +74,8 @@ def test_a_dict_of_arrays_needs_no_model_around_it(arrays, tmp_path):
 @pytest.mark.parametrize("name", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
 def test_old_and_new_names_of_numpy_are_known(name, arrays, tmp_path):
     content = pickle.dumps({"a": arrays["float32"]}, protocol=2)
-    content = content.replace(b"numpy._core.multiarray", name)
+    written = re.search(rb"numpy\._?core\.multiarray", content)[0]  # by this version of numpy
+    content = content.replace(written, name)
     assert name in content
     assert_same(read_tensors(write(tmp_path / "w.pkl", content)), {"a": arrays["float32"]})
 
