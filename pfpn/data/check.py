@@ -236,9 +236,9 @@ def _annotation_findings(
 
 
 def _listed_size(image: Mapping[str, Any] | None) -> tuple[int, int] | None:
-    """Return (height, width) of an entry of "images" if both are given."""
+    """Return (height, width) of an entry of "images" if both are given, as numbers."""
     height, width = (image or {}).get("height"), (image or {}).get("width")
-    return None if height is None or width is None else (height, width)
+    return (height, width) if type(height) is int and type(width) is int else None
 
 
 def _box_findings(
