@@ -252,7 +252,8 @@ def test_a_probability_of_0_never_flips_and_of_1_always(street, monkeypatch):
         (1 - 2**-24, 1.0, flipped),
     ):
         monkeypatch.setattr(transforms, "_draw", lambda low, high, rng, draw=draw: draw)
-        assert torch.equal(RandomFlip(probability)(street, None).image, expected)
+        flipped_or_not = RandomFlip(probability)(street, torch.Generator()).image
+        assert torch.equal(flipped_or_not, expected)
 
 
 def test_settings_build_their_steps_in_order():
