@@ -210,7 +210,7 @@ def connected_regions(mask: np.ndarray) -> list[np.ndarray]:
 
 
 def polygon_mask(
-    polygons: Sequence[Sequence[float]], size: tuple[int, int]
+    polygons: Sequence[Sequence[Any]], size: tuple[int, int]
 ) -> tuple[np.ndarray, int]:
     """Return the union of polygons as bool (h, w), and whether a corner lies outside, as 0 or 1.
 
