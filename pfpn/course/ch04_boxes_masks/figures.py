@@ -391,7 +391,8 @@ def plot_mask_pairs(pairs: Sequence[numbers.MaskPair]) -> Figure:
         draw_pixels(axes, pixels, f"{pair.title}: IoU {pair.overlap:.2f}")
         _draw_contour(axes, pair.truth, "white", 1.6)
         rows, columns = np.nonzero(pair.truth.numpy())
-        view_square(axes, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1), 9.5)
+        extent = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        view_square(axes, [float(side) for side in extent], 9.5)
         axes.set_facecolor("0.9")
     return figure
 
