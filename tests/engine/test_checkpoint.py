@@ -175,6 +175,16 @@ def test_without_a_1x1_convolution_its_stride_is_no_difference(model, tmp_path):
     assert load_matching(model, path) == []
 
 
+@pytest.mark.parametrize(("theirs", "ours"), [(50, 18), (18, 50)])
+def test_a_stride_counts_where_either_network_has_1x1_convolutions(theirs, ours, tiny, tmp_path):
+    path = tmp_path / "w.safetensors"
+    config = tiny(num_things=1, num_semantic=2).model
+    other = replace(config, depth=theirs, stride_in_1x1=not config.stride_in_1x1)
+    save_weights(path, PanopticFPN(other).state_dict(), model=other, categories=CATEGORIES)
+    with pytest.raises(ValueError, match=r"trained with model\.stride_in_1x1="):
+        load_matching(PanopticFPN(replace(config, depth=ours)), path)
+
+
 def test_training_can_begin_with_the_tensors_that_fit(model, tiny, tmp_path):
     path = tmp_path / "w.safetensors"
     save_weights(path, model.state_dict(), model=model.config, categories=CATEGORIES)
