@@ -6,6 +6,7 @@ from pfpn.cli.command import (
     MOST,
     Command,
     complain,
+    count_bar,
     folder_name,
     image_bar,
     require_elsewhere,
@@ -74,10 +75,10 @@ def _import(arguments: argparse.Namespace) -> int:
     with claim(root, "import") as output:
         is_new = arguments.classes is None and not (root / CLASSES).exists()
         entries = class_table(reader, root, path(arguments.classes), output)
-        with image_bar(sum(1 for _ in reader)) as on_picture:
+        with count_bar() as progress:
             report = import_pictures(
                 reader, output, arguments.split, entries, order=arguments.order,
-                on_picture=on_picture,
+                progress=progress,
             )  # fmt: skip
     for line in report.lines():
         say(line)

@@ -127,7 +127,7 @@ def import_pictures(
     entries: Sequence[ClassEntry],
     *,
     order: str = "file",
-    on_picture: Callable[[], object] = lambda: None,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Report:
     """Write all pictures of a source as one split; the JSON file is removed first, written last.
 
@@ -139,7 +139,7 @@ def import_pictures(
         split: such as "train".
         entries: the table of classes.
         order: how overlaps are settled, see `regions.compose`.
-        on_picture: called after each picture.
+        progress: called after each picture with the numbers of those done and of all.
     """
     categories, category_ids = to_categories(entries)
     if not categories:
@@ -160,7 +160,7 @@ def import_pictures(
             )
         except (ValueError, OSError) as error:
             report.skipped[picture.name] = str(error)
-            on_picture()
+            progress(number, len(pictures))
             continue
         losses.problems += picture.problems
         report.losses[picture.name] = losses
@@ -171,7 +171,7 @@ def import_pictures(
         height, width = picture.size
         images.append({"id": number, "file_name": image, "height": height, "width": width})
         annotations.append(make_annotation(panoptic, number, f"{picture.name}.png", labels))
-        on_picture()
+        progress(number, len(pictures))
     report.written = len(images)
     for name in sorted(before - kept):  # of pictures that the source no longer has
         if name.startswith((f"annotations/panoptic_{split}/", f"{split}/")):
