@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
 from functools import cache
@@ -27,7 +28,10 @@ CHAPTERS = (
 STORED = [*CHAPTERS, *(f"solutions/{name}" for name in CHAPTERS)]
 
 # What a cell may be tagged with. `source=module:name` promises the package's own code.
-TAGS = re.compile(r"exercise|raises-exception|nbval-ignore-output|source=[a-z_.0-9]+:[\w.]+")
+# `answer`: it holds what an exercise asks for, so a student's copy folds it.
+TAGS = re.compile(
+    r"setup|exercise|answer|raises-exception|nbval-ignore-output|source=[a-z_.0-9]+:[\w.]+"
+)
 MAX_IGNORED = 0.1  # of all code cells may go uncompared
 MAX_BYTES = 1_000_000
 MAX_LINES, MAX_SOURCE_LINES = 25, 60  # of a code cell; of one that shows the package's own code
@@ -224,6 +228,28 @@ def test_a_chapter_opens_with_what_a_reader_wants_to_know(name):
     for part in ("**Question.**", "**You will be able to**", "**Time.**", "**Builds on**"):
         assert part in source(first), part
     assert "?" in source(first)
+
+
+def test_every_chapter_begins_with_the_cell_that_installs_what_is_missing():
+    first = [code(name)[0] for name in CHAPTERS]
+    assert all(tags(cell) == ["setup"] for cell in first)
+    assert len({source(cell) for cell in first}) == 1
+
+
+def test_without_the_package_and_an_address_the_first_cell_says_what_to_do(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="write its repository's address into this cell"):
+        exec(source(code(CHAPTERS[0])[0]), {})
+
+
+def test_without_the_package_the_first_cell_installs_it_from_its_address(monkeypatch):
+    cell = source(code(CHAPTERS[0])[0]).replace('address = ""', 'address = "https://host/pfpn"')
+    ran = []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("subprocess.run", lambda command, check: ran.append(command))
+    monkeypatch.setattr("pfpn.course.start", lambda: ran.append("start"))
+    exec(cell, {})
+    assert ran == [[sys.executable, "-m", "pip", "install", "-q", "git+https://host/pfpn"], "start"]
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -11,6 +11,7 @@ from pfpn.course.ask import Guess, ask, tally
 from pfpn.course.check import all_exercises, check, find, hint
 from pfpn.course.explore import Explorer, explore
 from pfpn.course.show import is_static, show
+from pfpn.course.start import start
 
 __all__ = [
     "Explorer",
@@ -23,5 +24,6 @@ __all__ = [
     "hint",
     "is_static",
     "show",
+    "start",
     "tally",
 ]
