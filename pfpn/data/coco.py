@@ -10,6 +10,7 @@ A data set is read one image at a time and written so that its JSON appears last
 JSON file is a whole data set.
 """
 
+import itertools
 import json
 import math
 import os
@@ -388,6 +389,13 @@ class CocoPanoptic:
     def sizes(self) -> list[tuple[int, int]]:
         """Return (height, width) of every image, in pixels, without reading them."""
         return self._sizes
+
+    def category_ids(self) -> list[set[int]]:
+        """Return the ids of the categories that each image shows, crowds left out, unread."""
+        return [
+            {int(number) for _, number, is_crowd in self._segments[start:end] if not is_crowd}
+            for start, end in itertools.pairwise(self._first)
+        ]
 
     def panoptic(self, index: int) -> Panoptic:
         """Read the truth of image number `index`; segments without a pixel are left out."""

@@ -7,7 +7,8 @@ continued there, with more processes or fewer.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from pfpn.data.categories import LabelMap
 from pfpn.data.coco import CocoPanoptic
 from pfpn.data.toy import ToyStreet
 from pfpn.data.transforms import Transform, to_targets
@@ -87,16 +89,43 @@ def key_stream(num: int, seed: int) -> Iterator[Key]:
         epoch += 1
 
 
+def class_stream(images_of: Sequence[Sequence[int]], seed: int) -> Iterator[Key]:
+    """Yield keys such that the classes take turns: equibatch sampling.
+
+    In each round, every class gives one image that shows it. The order of the classes is new in
+    each round, and a class goes through all its images before one comes again. So k classes are
+    met in k successive images, however rare some are. An image that shows many classes comes more
+    often than in an epoch; its key counts how often it came, so that it is augmented anew.
+
+    Args:
+        images_of: for each class, the images that show it. A class without an image has no turn.
+        seed: of all orders.
+
+    Source: [LS] names equibatch among its training details, without code; these rules are ours.
+    """
+    groups = [list(images) for images in images_of if images]
+    queues: list[list[int]] = [[] for _ in groups]
+    rng = np.random.default_rng([seed, len(groups)])
+    times: Counter[int] = Counter()
+    while groups:
+        for k in rng.permutation(len(groups)).tolist():
+            if not queues[k]:
+                queues[k] = rng.permutation(groups[k]).tolist()
+            index = queues[k].pop()
+            yield times[index], index
+            times[index] += 1
+
+
 def share_stream(
-    num: int, share: int, seed: int, is_wide: Sequence[bool] | None = None
+    keys: Iterator[Key], share: int, is_wide: Sequence[bool] | None = None
 ) -> Iterator[list[Key]]:
-    """Yield the stream of keys in shares: `share` images for one process.
+    """Yield a stream of keys in shares: `share` images for one process.
 
     With `is_wide`, a share holds images of one orientation only, so that little is padded: an image
     waits until its orientation has filled a share.
     """
     waiting: dict[bool, list[Key]] = {False: [], True: []}
-    for key in key_stream(num, seed):
+    for key in keys:
         group = waiting[is_wide[key[1]] if is_wide is not None else False]
         group.append(key)
         if len(group) == share:
@@ -116,6 +145,8 @@ class ShareSampler(Sampler[list[Key]]):
         world: number of processes.
         first: shares of this rank to skip, as a resumed run does.
         is_wide: groups by orientation, see `share_stream`.
+        images_of: lets the classes take turns, see `class_stream`; without it an epoch shows every
+            image once.
     """
 
     num: int
@@ -125,16 +156,26 @@ class ShareSampler(Sampler[list[Key]]):
     world: int = 1
     first: int = 0
     is_wide: Sequence[bool] | None = None
+    images_of: Sequence[Sequence[int]] | None = None
 
     def __post_init__(self) -> None:
         if self.num == 0:
             raise ValueError(
                 "training data: found 0 images, expected at least 1. Is the split the right one?"
             )
+        if self.images_of is not None and not any(self.images_of):
+            raise ValueError(
+                "training data: found no image that shows a class, expected some for "
+                "data.equibatch. Are its segments listed, or try data.equibatch=false"
+            )
 
     def __iter__(self) -> Iterator[list[Key]]:
+        if self.images_of is None:
+            keys = key_stream(self.num, self.seed)
+        else:
+            keys = class_stream(self.images_of, self.seed)
         mine = self.first * self.world + self.rank
-        for number, share in enumerate(share_stream(self.num, self.share, self.seed, self.is_wide)):
+        for number, share in enumerate(share_stream(keys, self.share, self.is_wide)):
             if number == mine:
                 yield share
                 mine += self.world
@@ -332,3 +373,27 @@ def wide_images(dataset: PanopticDataset) -> list[bool] | None:
     if sizes is None:
         return None
     return [width > height for height, width in sizes()]
+
+
+def images_by_class(dataset: PanopticDataset) -> list[list[int]]:
+    """Return, for each category of a data set in its order, the images that show it.
+
+    A crowd does not count: it trains no detection. A data set that lists its classes without
+    reading, by a method `category_ids`, is asked; of any other, every sample is made once.
+    """
+    listed: Callable[[], Sequence[Collection[int]]] | None = getattr(dataset, "category_ids", None)
+    labels = LabelMap(tuple(dataset.categories))
+    images: dict[int, list[int]] = {category.id: [] for category in dataset.categories}
+    for index, ids in enumerate(
+        listed()
+        if listed is not None
+        else (_category_ids(dataset[i], labels) for i in range(len(dataset)))
+    ):
+        for category_id in ids:
+            images[category_id].append(index)
+    return list(images.values())
+
+
+def _category_ids(sample: Sample, labels: LabelMap) -> set[int]:
+    segments = sample.panoptic.segments
+    return {labels.category_id(segment) for segment in segments if not segment.is_crowd}

@@ -18,6 +18,7 @@ from pfpn.data.loader import (
     ShareSampler,
     TrainingItems,
     build_loader,
+    images_by_class,
     open_dataset,
     wide_images,
 )
@@ -163,6 +164,9 @@ def training_batches(
     items = TrainingItems(
         images, transform, config.seed, all_classes=not config.model.instance_branch
     )
+    images_of = None
+    if data.equibatch:  # listed by the data set itself, or every image is read here
+        images_of = images_by_class(dataset if hasattr(dataset, "category_ids") else images)
     sampler = ShareSampler(
         len(dataset),
         num_images,
@@ -171,6 +175,7 @@ def training_batches(
         process.world,
         first,
         wide_images(dataset) if data.group_by_aspect else None,
+        images_of,
     )
     return build_loader(items, sampler, workers=data.workers)
 

@@ -63,6 +63,7 @@ class DataConfig:
     # Loading
     cache: bool = False  # keep samples in memory, about 4 bytes per pixel and worker
     group_by_aspect: bool = False  # batches of one orientation, so that little is padded
+    equibatch: bool = False  # the classes take turns in giving an image, so none is rare in batches
     workers: int = 0  # processes that load ahead; 0 loads in the training process
     skip_broken: bool = False  # go on without images that cannot be read; they are listed
 

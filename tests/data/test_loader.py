@@ -1,22 +1,27 @@
 import multiprocessing.reduction
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from pfpn.data.coco import write_coco_panoptic
 from pfpn.data.images import Finding, FormatError
 from pfpn.data.loader import (
     CachedDataset,
     ShareSampler,
     TrainingItems,
     build_loader,
+    class_stream,
     collate,
     epoch_order,
+    images_by_class,
     item_rng,
     key_stream,
     open_dataset,
@@ -103,11 +108,84 @@ def test_a_sampler_goes_on_at_any_position(first):
 
 def test_grouping_keeps_orientations_apart_and_loses_no_image():
     is_wide = [i % 3 == 0 for i in range(12)]
-    shares = take(share_stream(12, 2, 0, is_wide), 12)
+    shares = take(share_stream(key_stream(12, 0), 2, is_wide), 12)
     for share in shares:
         assert len({is_wide[index] for _, index in share}) == 1
     seen = [index for share in shares for _, index in share]
     assert len(set(seen)) == 12  # two epochs' worth of images, all of them met
+
+
+IMAGES_OF = ((0, 1, 2, 3, 4, 5, 6, 7, 8, 9), (), (3,), (5, 6, 8))  # common, absent, rare, some
+
+
+def test_with_equibatch_every_round_has_an_image_of_each_class():
+    keys = take(class_stream(IMAGES_OF, seed=4), 300)
+    shown = [{k for k, images in enumerate(IMAGES_OF) if index in images} for _, index in keys]
+    for start in range(0, 300, 3):
+        assert set.union(*shown[start : start + 3]) == {0, 2, 3}
+    # So a batch of four always has the rare one; an epoch of ten has it in one batch of three.
+    batches = take(iter(ShareSampler(10, 4, seed=4)), 30)
+    assert sum(any(index == 3 for _, index in batch) for batch in batches) == 12
+    equal = take(iter(ShareSampler(10, 4, seed=4, images_of=IMAGES_OF)), 30)
+    assert all(any(index == 3 for _, index in batch) for batch in equal)
+
+
+def test_with_equibatch_a_class_visits_all_its_images_before_one_comes_again():
+    groups = ((0, 1, 2, 3), (4, 5, 6))
+    indices = [index for _, index in take(class_stream(groups, seed=1), 2 * 12)]
+    for group in groups:
+        own = [index for index in indices if index in group]
+        for start in range(0, len(own), len(group)):
+            assert sorted(own[start : start + len(group)]) == list(group)
+
+
+def test_with_equibatch_no_key_comes_twice_and_the_order_is_new_each_time():
+    keys = take(class_stream(IMAGES_OF, seed=0), 200)
+    assert len(set(keys)) == 200  # an image that comes again is augmented anew
+    rounds = {tuple(index in IMAGES_OF[2] for _, index in keys[i : i + 3]) for i in range(0, 60, 3)}
+    assert len(rounds) > 1
+    assert take(class_stream(IMAGES_OF, seed=1), 50) != keys[:50]
+
+
+def test_with_equibatch_processes_and_stops_change_nothing():
+    def sampler(share, **more):
+        return ShareSampler(10, share, 7, images_of=IMAGES_OF, **more)
+
+    alone = take(iter(sampler(4)), 9)
+    for world in (2, 4):
+        ranks = [take(iter(sampler(4 // world, rank=r, world=world)), 9) for r in range(world)]
+        joined = [[key for share in step for key in share] for step in zip(*ranks, strict=True)]
+        assert joined == alone
+    assert take(iter(sampler(4, first=5)), 4) == alone[5:]
+
+
+def test_equibatch_without_any_class_is_refused():
+    with pytest.raises(ValueError, match=r"no image that shows a class.*equibatch=false"):
+        ShareSampler(10, 4, images_of=((), ()))
+
+
+def test_images_by_class_are_read_from_the_truth_crowds_left_out(tmp_path):
+    """A folder lists its segments in the JSON file; any other data set is read once."""
+
+    class Crowds(Squares):
+        categories = (*Squares.categories, Category(7, "cloud", False))
+
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            (square,) = sample.panoptic.segments
+            id_map = sample.panoptic.id_map.clone()
+            id_map[10:] = 5
+            segments = (replace(square, is_crowd=index == 2), Segment(5, 1, is_thing=False))
+            return replace(sample, panoptic=Panoptic(id_map, segments))
+
+    data = Crowds(4)
+    assert images_by_class(data) == [[0, 1, 2, 3], [0, 1, 3], []]
+    assert data.reads == 4
+    write_coco_panoptic(tmp_path, "train", [data[i] for i in range(4)], data.categories)
+    folder = open_dataset(str(tmp_path), "train")
+    shutil.rmtree(tmp_path / "train")  # no picture is read
+    by_id = dict(zip((c.id for c in folder.categories), images_by_class(folder), strict=True))
+    assert by_id == {1: [0, 1, 2, 3], 2: [0, 1, 3], 7: []}
 
 
 def test_an_item_depends_on_seed_epoch_and_index_alone():

@@ -211,6 +211,31 @@ def test_every_setting_of_the_data_reaches_the_batches(tiny, blocks):
     assert whole != [tuple(ids) for ids in batches_of(tiny(seed=1), blocks[0], 6)]
 
 
+@pytest.mark.parametrize("changes", [{}, {"cache": True}, {"group_by_aspect": True}], ids=str)
+def test_equibatch_lets_the_classes_take_turns(changes, tiny, tmp_path):
+    """Of 12 images one shows a bright block. A batch of two meets four classes in two batches."""
+
+    class RareBlocks(Blocks):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            panoptic = sample.panoptic
+            if index != 7:
+                kept = tuple(s for s in panoptic.segments if (s.label, s.is_thing) != (0, True))
+                id_map = panoptic.id_map.masked_fill(panoptic.id_map == 3, 1)
+                sample = replace(sample, panoptic=replace(panoptic, id_map=id_map, segments=kept))
+            return sample
+
+    rare = RareBlocks(12)
+    plain = batches_of(tiny(**changes), rare, 24)
+    equal = batches_of(tiny(equibatch=True, **changes), rare, 24)
+    assert sum(507 in batch for batch in plain) == 4  # 48 images are four epochs
+    assert all(507 in one + two for one, two in zip(equal[::2], equal[1::2], strict=True))
+    assert batches_of(tiny(equibatch=True, **changes), rare, 4, first=3) == equal[3:7]
+    broken = BrokenBlocks(5, [2])
+    with pytest.raises(BrokenImageError, match=r"street2\.jpg"):
+        batches_of(tiny(equibatch=True), broken, 1)
+
+
 def batches_of(config, dataset, num, first=0):
     process = Process(0, 1, torch.device("cpu"))
     loading = iter(training_batches(config, dataset, process, 2, first))

@@ -110,10 +110,10 @@ def test_two_processes_learn_what_one_learns_in_two_parts(norm, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_resume_to_the_bit(tmp_path):
-    constant = "optim.schedule=constant"
-    whole = train_with(2, tmp_path / "whole", constant)
-    train_with(2, tmp_path / "cut", constant, "max_steps=2")
-    cut = train_with(2, tmp_path / "cut", constant, "--resume")
+    settings = ("optim.schedule=constant", "data.equibatch=true")
+    whole = train_with(2, tmp_path / "whole", *settings)
+    train_with(2, tmp_path / "cut", *settings, "max_steps=2")
+    cut = train_with(2, tmp_path / "cut", *settings, "--resume")
     for key in whole["model"]:
         assert_close(whole["model"][key], cut["model"][key], rtol=0, atol=0, msg=key)
 

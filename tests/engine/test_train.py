@@ -133,6 +133,7 @@ def test_a_run_that_died_between_checkpoints_repeats_the_lost_steps(tiny, blocks
         {"workers": 2, "crop": (48, 64), "shortest_edges": (56, 64), "brightness": 0.4},
         {"accumulate": 2, "schedule": "cosine", "cache": True, "group_by_aspect": True},
         {"channels_last": True, "eval_every": 2},
+        {"equibatch": True, "accumulate": 2},
         {"norm": "frozen", "frozen_stages": 2},
     ],
     ids=lambda changes: next(iter(changes)),
