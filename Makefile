@@ -47,8 +47,8 @@ demo: $(READY)  ## train a Panoptic FPN from scratch, score it, draw what it see
 
 test: lint package-tests notebook-tests  ## check everything: style, types, tests, notebooks
 
-lab: $(READY)  ## open the course in JupyterLab
-	@$(PY) -m jupyterlab notebooks/00_panoptic_segmentation.ipynb $(LAB_FLAGS)
+lab: $(READY)  ## open your own copy of the course (lab/) in JupyterLab
+	@$(PY) -m pfpn lab lab --jupyter="$(LAB_FLAGS)"
 
 notebooks: $(READY)  ## execute all notebooks anew and store what they show
 	@$(PY) notebooks/execute.py

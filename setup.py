@@ -6,8 +6,11 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("data/checkpoints", "notebooks", "benchmarks/results")
-ENDINGS = (".safetensors", ".jsonl", ".json", ".ipynb", ".cfg", ".md")
+SHIPPED = (
+    "notebooks", "docs", "data/README.md", "data/checkpoints", "benchmarks/results",
+    "tests/data_files/pq/normal",
+)  # fmt: skip  # the course: `pfpn lab` lays it out
+ENDINGS = (".safetensors", ".jsonl", ".json", ".ipynb", ".md", ".html", ".png")
 
 
 class BuildWithFiles(build_py):
@@ -22,7 +25,8 @@ class BuildWithFiles(build_py):
         target = Path(self.build_lib) / "pfpn" / "_shipped"
         shutil.rmtree(target, ignore_errors=True)
         for folder in SHIPPED:
-            for path in sorted((root / folder).rglob("*")):
+            start = root / folder
+            for path in sorted(start.rglob("*")) if start.is_dir() else [start]:
                 hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
                 if path.suffix in ENDINGS and not hidden:
                     copy = target / path.relative_to(root)

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from pfpn.cli.command import Command, complain
 from pfpn.cli.data import CHECK, DOWNLOAD, SCORE, TOY_COMMAND
+from pfpn.cli.lab import LAB
 from pfpn.cli.listing import PRESETS_COMMAND, SETTINGS, TEST_INSTALL
 from pfpn.cli.own_data import BROWSE, COMBINE, EXPORT_DATA, IMPORT, SPLIT
 from pfpn.cli.training import DEMO, REPRODUCE, TRAIN
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Command] = {
     command.name: command
     for command in (
         DEMO,
+        LAB,
         TEST_INSTALL,
         TOY_COMMAND,
         IMPORT,

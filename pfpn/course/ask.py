@@ -1,9 +1,12 @@
 """Predictions: the reader predicts a result, runs the cell, and sees both side by side.
 
-A result is remembered better when a prediction was made first, even if that one was wrong.
+A result is remembered better when a prediction was made first, even if that one was wrong. So a
+live notebook keeps the result back until there is a prediction, or until the reader asks for it.
+A stored notebook shows it: GitHub's readers have nothing to click on.
 """
 
 import html
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,9 +29,13 @@ class Guess:
         self.truth: Answer | None = None
         self.right: bool | None = None  # None: no prediction before the result was shown
         self.control: Any = None  # the live widget
+        self._waiting: list[str] = []  # display ids of the outputs that the result goes to
 
     def reveal(self, truth: Answer, because: str = "", tolerance: float = 0.0) -> None:
         """Show the prediction beside the result and its reason; the prediction is final then.
+
+        In a live notebook without a prediction the output waits for one: as soon as the reader has
+        chosen, or has pressed a button to go without, the result appears in it.
 
         Args:
             truth: one of the options, or the number.
@@ -43,24 +50,61 @@ class Guess:
                 f"reveal: the result {truth!r} is none of the options {self.options} of the "
                 f"question {self.question!r}"
             )
-        if self.truth is None:  # a second call changes nothing
-            self._close(truth, tolerance)
-        guess = "no prediction" if self.answer is None else self._with_unit(self.answer)
-        mark = {True: " Right.", False: " Not this time.", None: ""}[self.right]
-        _write(
-            f"**You said:** {guess}. **It is:** {self._with_unit(truth)}.{mark} {because}".strip()
-        )
+        if self.truth is None and self.control is not None and self._chosen() is None:
+            self._wait(truth, because, tolerance)
+            return
+        self._close(truth, tolerance)
+        _write(self._sentence(because))
+
+    def _chosen(self) -> Answer | None:
+        """Return what the live widget says."""
+        return _typed(self.control.value, bool(self.options))
 
     def _close(self, truth: Answer, tolerance: float) -> None:
+        if self.truth is not None:  # a second call changes nothing
+            return
         if self.control is not None:
-            self.answer = _typed(self.control.value, bool(self.options))
-            self.control.disabled = True
+            self.answer = self._chosen()
         self.truth = truth
         if self.answer is not None:
             if isinstance(truth, str):
                 self.right = self.answer == truth
             else:
                 self.right = abs(float(self.answer) - truth) <= tolerance
+        if self.control is not None:
+            self.control.disabled = True
+
+    def _wait(self, truth: Answer, because: str, tolerance: float) -> None:
+        """Show that a prediction is missing; put the result there once it is made."""
+        spot = uuid.uuid4().hex
+        self._waiting.append(spot)  # a second run of the cell: the first output is gone
+        how = "Choose" if self.options else "Type a number and press Enter"
+        _write(
+            f"**No prediction yet.** {how} at the question above: the result appears here.", spot
+        )
+        without = ipywidgets.Button(
+            description="Show it without a prediction", layout={"width": "max-content"}
+        )
+
+        def finish(_event: Any, gave_up: bool = False) -> None:
+            if self.truth is None and (gave_up or self._chosen() is not None):
+                self._close(truth, tolerance)
+                for spot in self._waiting:
+                    _write(self._sentence(because), spot, update=True)
+            if self.truth is not None:
+                without.layout.display = "none"
+
+        self.control.observe(finish, names="value")
+        self.control.observe(finish, names="disabled")  # the other output's button was pressed
+        without.on_click(lambda event: finish(event, gave_up=True))
+        display(without)
+
+    def _sentence(self, because: str) -> str:
+        assert self.truth is not None
+        guess = "no prediction" if self.answer is None else self._with_unit(self.answer)
+        mark = {True: " Right.", False: " Not this time.", None: ""}[self.right]
+        result = self._with_unit(self.truth)
+        return f"**You said:** {guess}. **It is:** {result}.{mark} {because}".strip()
 
     def _with_unit(self, answer: Answer) -> str:
         text = answer if isinstance(answer, str) else f"{answer:g}"
@@ -95,7 +139,9 @@ def ask(
             options=list(options), value=None, layout={"width": "max-content"}
         )
     else:
-        guess.control = ipywidgets.Text(placeholder=f"your number {unit}".strip())
+        guess.control = ipywidgets.Text(
+            placeholder=f"your number {unit}".strip(), continuous_update=False
+        )
     title = ipywidgets.HTML(f"<b>Your prediction?</b> {html.escape(question)}")
     display(ipywidgets.VBox([title, guess.control]))
     return guess
@@ -111,7 +157,10 @@ def tally(*guesses: Guess) -> None:
         )
         return
     right = sum(bool(guess.right) for guess in made)
-    _write(f"**Your predictions:** {right} of {len(made)} right, {len(guesses)} were asked.")
+    _write(
+        f"**Your predictions:** {right} of {len(made)} right. "
+        f"The chapter has {len(guesses)} questions."
+    )
 
 
 def _typed(value: str | None, is_choice: bool) -> Answer | None:
@@ -124,5 +173,10 @@ def _typed(value: str | None, is_choice: bool) -> Answer | None:
         return None
 
 
-def _write(markdown: str) -> None:
-    publish_display_data({"text/markdown": markdown, "text/plain": markdown.replace("**", "")})
+def _write(markdown: str, spot: str = "", update: bool = False) -> None:
+    """Show text; `spot` names the output, so that a later call with `update` can replace it."""
+    publish_display_data(
+        {"text/markdown": markdown, "text/plain": markdown.replace("**", "")},
+        transient={"display_id": spot} if spot else {},
+        update=update,
+    )

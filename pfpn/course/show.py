@@ -5,8 +5,10 @@ not compare pictures.
 """
 
 import base64
+import html
 import io
 import os
+from typing import Any
 
 from IPython.core.getipython import get_ipython
 from IPython.display import publish_display_data
@@ -78,17 +80,41 @@ def to_png(image: Image.Image, small: bool = True, colors: int = 256) -> bytes:
     return buffer.getvalue()
 
 
-def publish(image: Image.Image, alt: str, colors: int = 256) -> None:
-    """Display a picture in the notebook, at its size on the page, with its description."""
-    layout = {
-        "alt": alt,
+def picture_html(png: str, alt: str, width: int, height: int) -> str:
+    """Return a picture as HTML that a screen reader can read out.
+
+    Args:
+        png: in base64.
+        alt: its description.
+        width: in pixels of the page, as height.
+        height: see width.
+    """
+    return (
+        f'<img alt="{html.escape(alt)}" width="{width}" height="{height}" '
+        f'style="max-width: 100%; height: auto" src="data:image/png;base64,{png}">'
+    )
+
+
+def bundle(
+    image: Image.Image, alt: str, colors: int = 256
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return a picture as the data and the metadata of an output, at its size on the page.
+
+    What is stored in the repository is the PNG and its description. In a live notebook HTML comes
+    along, because JupyterLab shows a PNG without its description.
+    """
+    size = {
         "width": round(image.width / SHARPNESS),
         "height": round(image.height / SHARPNESS),
     }
-    publish_display_data(
-        {
-            "image/png": base64.b64encode(to_png(image, colors=colors)).decode("ascii"),
-            "text/plain": f"Figure: {alt}",
-        },
-        metadata={"image/png": layout},
-    )
+    png = base64.b64encode(to_png(image, colors=colors)).decode("ascii")
+    data = {"image/png": png, "text/plain": f"Figure: {alt}"}
+    if not is_static():
+        data["text/html"] = picture_html(png, alt, **size)
+    return data, {"image/png": {"alt": alt, **size}}
+
+
+def publish(image: Image.Image, alt: str, colors: int = 256) -> None:
+    """Display a picture in the notebook, at its size on the page, with its description."""
+    data, metadata = bundle(image, alt, colors)
+    publish_display_data(data, metadata=metadata)

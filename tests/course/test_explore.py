@@ -6,7 +6,7 @@ import json
 import ipywidgets
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.display import display  # noqa: F401  captured below
+from IPython.display import display, publish_display_data  # noqa: F401  captured below
 from IPython.utils.capture import capture_output
 from matplotlib.figure import Figure
 from PIL import Image
@@ -30,6 +30,19 @@ def live(monkeypatch):
     """A notebook with a live kernel."""
     monkeypatch.delenv("PFPN_STATIC", raising=False)
     monkeypatch.setattr(InteractiveShell, "kernel", object(), raising=False)
+
+
+@pytest.fixture
+def published(monkeypatch) -> list[str]:
+    """The plain text of what is shown, outputs that are changed later among it."""
+    texts = []
+
+    def publish(data, **_):
+        texts.append(data["text/plain"])
+        publish_display_data(data)
+
+    monkeypatch.setattr("pfpn.course.ask.publish_display_data", publish)
+    return texts
 
 
 def line(slope=1.0, grid=True, kind="a"):
@@ -205,12 +218,38 @@ def test_a_live_answer_is_read_from_its_widget_and_then_fixed(live):
     assert guess.right is False
 
 
+def test_without_a_prediction_a_live_result_is_kept_back_until_there_is_one(live, published):
+    guess = ask("How steep?", ["flat", "steep"])
+    shown = outputs(lambda: guess.reveal("flat", "It has no slope."))
+    assert shown[0].data["text/plain"].startswith("No prediction yet. Choose at the question")
+    assert "flat" not in str([output.data for output in shown])
+    assert guess.truth is None
+    guess.control.value = "steep"
+    assert published[-1] == "You said: steep. It is: flat. Not this time. It has no slope."
+    assert (guess.right, guess.control.disabled) == (False, True)
+
+
+def test_a_live_reader_may_see_the_result_without_a_prediction(live, published, monkeypatch):
+    buttons = []
+    monkeypatch.setattr("pfpn.course.ask.display", buttons.append)
+    guess = ask("How many?", unit="cells")
+    guess.reveal(24)
+    guess.reveal(24)  # the cell is run again
+    buttons[-1].click()
+    assert published[-1] == "You said: no prediction. It is: 24 cells."
+    assert guess.right is None
+    assert [button.layout.display for button in buttons[1:]] == ["none", "none"]
+    guess.reveal(24)
+    assert published[-1] == "You said: no prediction. It is: 24 cells."
+
+
 @pytest.mark.parametrize(("typed", "right"), [("24", True), ("24,0", True), ("many", None)])
 def test_a_typed_number_is_read_and_other_text_is_no_prediction(live, typed, right):
     guess = ask("How many?", unit="cells")
     guess.control.value = typed
     guess.reveal(24)
     assert guess.right is right
+    assert (guess.truth is None) is (right is None)
 
 
 def test_a_result_or_an_answer_that_is_no_option_is_refused():
@@ -225,6 +264,6 @@ def test_a_tally_counts_the_predictions():
     for guess in (right, wrong, none):
         guess.reveal(1)
     assert shown_texts(lambda: tally(right, wrong, none)) == [
-        "Your predictions: 1 of 2 right, 3 were asked."
+        "Your predictions: 1 of 2 right. The chapter has 3 questions."
     ]
     assert shown_texts(lambda: tally(none))[0].startswith("None of the 1 predictions")

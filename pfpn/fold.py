@@ -1,0 +1,99 @@
+"""Turn a stored chapter into a student's: no outputs, and answers folded away.
+
+A fold is JupyterLab's own: the cell is there, runs with the others, and one click opens it. What is
+folded is read off the cells, so no author has to remember it:
+
+    reveal    shows the result of a prediction: a call of `.reveal(...)`
+    answer    holds what an exercise asks for: its author tagged it so
+    plot      only shows pictures, and no later cell uses a name that it defines
+    setup     the first cell, which installs the package where it is missing
+"""
+
+import ast
+import json
+from collections.abc import Sequence
+from typing import Any
+
+Cell = dict[str, Any]
+Notebook = dict[str, Any]
+
+FOLDED_TAGS = ("answer", "setup")
+SHOWN_TAGS = ("exercise", "source=")  # the reader writes it, or is to read it
+SPEAKING = ("print", "ask", "check", "tally")  # a cell with one of these is more than a picture
+
+
+def student_notebook(notebook: Notebook) -> Notebook:
+    """Return a chapter as its reader first sees it; the one that is given stays as it is."""
+    copy: Notebook = json.loads(json.dumps(notebook))
+    kinds = folded_kinds(copy["cells"])
+    for cell, kind in zip(copy["cells"], kinds, strict=True):
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+        if kind:
+            cell["metadata"].setdefault("jupyter", {})["source_hidden"] = True
+    return copy
+
+
+def folded_kinds(cells: Sequence[Cell]) -> list[str]:
+    """Return for each cell why it is folded: "reveal", "answer", "plot", "setup", or "" if not."""
+    kinds = []
+    used: set[str] = set()  # by the cells that follow
+    for cell in reversed(cells):
+        tree = _parse(cell)
+        kinds.append(_kind(cell, tree, used))
+        used |= _loaded(tree) - _defined(tree)  # its own loop variables are no use of ours
+    return kinds[::-1]
+
+
+def called(tree: ast.AST) -> list[str]:
+    """Return the last name of each function that is called: "show", "reveal", ..."""
+    return [
+        ast.unparse(node.func).rpartition(".")[2]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    ]
+
+
+def _kind(cell: Cell, tree: ast.Module, used: set[str]) -> str:
+    tags = cell["metadata"].get("tags", [])
+    for tag in FOLDED_TAGS:
+        if tag in tags:
+            return tag
+    calls = called(tree)
+    if "reveal" in calls:
+        return "reveal"
+    shows = any(name == "show" or name.startswith("explore") for name in calls)
+    speaks = any(name in SPEAKING for name in calls) or any(
+        isinstance(node, ast.Assert) for node in ast.walk(tree)
+    )
+    to_read = any(tag.startswith(SHOWN_TAGS) for tag in tags)
+    return "plot" if shows and not speaks and not to_read and not _defined(tree) & used else ""
+
+
+def _loaded(tree: ast.Module) -> set[str]:
+    return {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    """Return the names that a cell leaves behind, other than by importing them."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+    return names
+
+
+def _parse(cell: Cell) -> ast.Module:
+    """Return the code of a cell; nothing for text, and for what only IPython can run."""
+    try:
+        return ast.parse("".join(cell["source"]) if cell["cell_type"] == "code" else "")
+    except SyntaxError:
+        return ast.parse("")
