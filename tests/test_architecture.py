@@ -296,7 +296,7 @@ def test_no_error_is_swallowed_blindly():
     violations = [
         location(name, node)
         for name in FILES
-        if name != "course.check"  # it shows a learner whatever their code raises
+        if name not in ("course.check", "course.explore")  # they show what a learner's code raises
         for node in ast.walk(tree(name))
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))

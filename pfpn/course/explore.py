@@ -1,17 +1,22 @@
 """Explorers: sliders in JupyterLab; elsewhere some chosen settings (frames) side by side.
 
 A widget is invisible on GitHub, on paper and in tests, so a stored notebook has pictures of the
-settings that its text discusses.
+settings that its text discusses. A live one has sliders, a button for each of these settings, and
+the stored picture beside the widget in the same output, so that a saved chapter keeps it.
 """
 
+import base64
 import html
-from collections.abc import Callable, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ipywidgets
 import matplotlib
-from IPython.display import display
+from IPython.display import publish_display_data
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
@@ -19,16 +24,27 @@ from pfpn.course.show import (
     MAX_WIDTH,
     PAGE_DPI,
     SHARPNESS,
+    bundle,
     is_static,
+    picture_html,
     publish,
     require_words,
     to_image,
-    to_png,
 )
 
 Knob = bool | tuple[float, ...] | Sequence[Any]
 CAPTION_SIZE = 15  # pixels of the page
 GAP = 14  # pixels of the page between two frames
+
+# ipywidgets has no event for a click into a picture. The picture itself writes where it was hit
+# into a text field beside it, which nobody sees, as fractions of its width and height.
+_REPORT_CLICK = (
+    "const field = this.closest('.pfpn-explorer').querySelector('.pfpn-click input'); "
+    "const box = this.getBoundingClientRect(); "
+    "field.value = (event.clientX - box.left) / box.width + ' ' + "
+    "(event.clientY - box.top) / box.height; "
+    "field.dispatchEvent(new Event('change', {bubbles: true}))"
+)
 
 
 class Explorer:
@@ -36,33 +52,126 @@ class Explorer:
 
     Attributes:
         controls: one ipywidget a knob, by the knob's name.
-        picture: the ipywidget that shows the figure.
-        widget: both, to be displayed.
+        buttons: one a frame; a press sets all knobs to it.
+        figure: as it was drawn last.
+        png: the picture of it that is shown.
+        message: what went wrong with the reader's own function, else empty.
+        widget: all of these, to be displayed.
     """
+
+    figure: Figure
+    png: bytes
 
     def __init__(
         self,
         draw: Callable[..., Figure],
-        start: Mapping[str, Any],
+        frames: Sequence[Mapping[str, Any]],
         knobs: Mapping[str, Knob],
         alt: str,
+        point: tuple[str, str] | None = None,
+        yours: Callable[..., Any] | None = None,
     ):
-        self.draw = draw
+        self.draw, self.alt, self.knobs, self.point, self.yours = draw, alt, knobs, point, yours
+        start = frames[0]
         self.controls = {name: _control(name, knob, start[name]) for name, knob in knobs.items()}
-        self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+        if yours is not None:
+            self.controls["yours"] = _control("your function", True, True)
+        self.buttons = [_frame_button(number, frame) for number, frame in enumerate(frames, 1)]
+        for button, frame in zip(self.buttons, frames, strict=True):
+            button.on_click(lambda _, frame=frame: self.set(frame))
+        self._click = ipywidgets.Text(layout={"display": "none"})
+        self._click.add_class("pfpn-click")
+        self._click.observe(lambda change: self._clicked(change["new"]), names="value")
+        self.picture = ipywidgets.HTML()
+        self.message = ipywidgets.HTML()
         for control in self.controls.values():
-            control.observe(self._redraw, names="value")
+            control.observe(self._moved, names="value")
+        self._is_held = False
         self._redraw()
-        words = ipywidgets.HTML(f"<small>{html.escape(alt)}</small>")
-        knobs_row = ipywidgets.Box([*self.controls.values()], layout=_WRAP)
-        self.widget = ipywidgets.VBox([knobs_row, self.picture, words], layout=_LEFT)
+        rows = [
+            ipywidgets.Box(self.buttons, layout=_WRAP),
+            ipywidgets.Box([*self.controls.values()], layout=_WRAP),
+            self.message,
+            self.picture,
+            ipywidgets.HTML(f"<small>{html.escape(alt)}</small>"),
+            self._click,
+        ]
+        self.widget = ipywidgets.VBox(rows, layout=_LEFT)
+        self.widget.add_class("pfpn-explorer")
 
     def settings(self) -> dict[str, Any]:
         """Return the value of each knob."""
-        return {name: control.value for name, control in self.controls.items()}
+        return {name: self.controls[name].value for name in self.knobs}
 
-    def _redraw(self, _change: Any = None) -> None:
-        self.picture.value = to_png(to_image(self.draw(**self.settings()), PAGE_DPI), small=False)
+    def set(self, settings: Mapping[str, Any]) -> None:
+        """Move several knobs and redraw once."""
+        with self._held():
+            for name, value in settings.items():
+                self.controls[name].value = value
+        self._redraw()
+
+    def paint(self, figure: Figure, png: bytes) -> None:
+        """Show a picture of the figure."""
+        self.figure, self.png = figure, png
+        width, height = (round(PAGE_DPI * inches) for inches in figure.get_size_inches())
+        picture = picture_html(
+            base64.b64encode(png).decode("ascii"),
+            f"{self.alt} Now: {caption(self.settings())}.",
+            width,
+            height,
+        )
+        if self.point is not None:
+            click = f'style="cursor: crosshair; max-width: 100%" onclick="{_REPORT_CLICK}"'
+            picture = picture.replace("<img ", f"<img {click} ", 1)
+        self.picture.value = picture
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+
+    def _moved(self, _change: Any) -> None:
+        if not self._is_held:
+            self._redraw()
+
+    def _redraw(self) -> None:
+        figure = self._draw()
+        self.paint(figure, quick_png(figure))
+
+    def _draw(self) -> Figure:
+        """Call the drawing function, with the reader's own where it is switched on and works."""
+        self.message.value = ""
+        if self.yours is not None and self.controls["yours"].value:
+            try:
+                return self.draw(**self.settings(), yours=self.yours)
+            except NotImplementedError:
+                words = "is not written yet. The package's is shown."
+            except Exception as error:
+                kind = type(error).__name__
+                words = f"raised {kind}: {error}. The package's is shown."
+            name = getattr(self.yours, "__name__", "Your function")
+            self.message.value = f'<p role="alert">{html.escape(f"{name} {words}")}</p>'
+        return self.draw(**self.settings())
+
+    def _clicked(self, report: str) -> None:
+        """Move the point to where the picture was clicked; outside of all axes nothing moves."""
+        if self.point is None or not report:
+            return
+        right, down = (float(number) for number in report.split())
+        for axes in self.figure.axes:
+            if axes.name != "3d" and axes.get_position().contains(right, 1 - down):
+                pixel = self.figure.transFigure.transform((right, 1 - down))
+                values = axes.transData.inverted().transform(pixel)
+                self.set(
+                    {
+                        name: _nearest(self.controls[name], float(value))
+                        for name, value in zip(self.point, values, strict=True)
+                    }
+                )
+                return
 
 
 _LEFT = {"align_items": "flex-start"}  # else the picture is stretched to the page's width
@@ -70,30 +179,74 @@ _WRAP = {"display": "flex", "flex_flow": "row wrap"}
 
 
 def explore(
-    draw: Callable[..., Figure], frames: Sequence[Mapping[str, Any]], alt: str, **knobs: Knob
+    draw: Callable[..., Figure],
+    frames: Sequence[Mapping[str, Any]],
+    alt: str,
+    *,
+    point: tuple[str, str] | None = None,
+    yours: Callable[..., Any] | None = None,
+    **knobs: Knob,
 ) -> None:
     """Show a drawing function: with sliders in a live notebook, else at the given frames.
 
     Args:
         draw: takes the knobs by name, returns a figure; in under 100 ms, or sliders feel slow.
         frames: settings that the text discusses, each with a value for every knob; the sliders
-            start at the first.
+            start at the first, and each has a button.
         alt: describes the frames.
+        point: the two knobs, across and up (or down) in the figure's coordinates, that a click
+            into the picture sets.
+        yours: the reader's own function. A live explorer has a box to switch it on, and then
+            passes it to `draw` as `yours`; if it raises, the explorer says so and draws without.
         knobs: a range (low, high) or (low, high, step), a list of choices, or True or False.
 
     Raises:
         ValueError: no frame, a frame that lacks a knob or names another, a value that the knob
-            does not have, or a description that is too short.
+            does not have, a point of knobs that are no ranges, `yours` is no function, or a
+            description that is too short.
     """
     require_words(alt)
-    if not frames:
-        raise ValueError("explore: no frames, expected the settings the text talks about")
-    for number, frame in enumerate(frames, 1):
-        _check_frame(number, frame, knobs)
+    check_frames(frames, knobs)
+    for name in point or ():
+        if not isinstance(knobs.get(name), tuple):
+            raise ValueError(f"explore: point names {name!r}, expected two knobs that are ranges")
+    if yours is not None and not callable(yours):
+        raise ValueError(
+            f"explore: yours is {type(yours).__name__} ({yours!r:.60}), expected your function. "
+            "Pass it by its name, without brackets"
+        )
     if is_static():
-        publish(contact_sheet(draw, frames), f"{alt} Frames: {'; '.join(map(caption, frames))}.")
+        publish(contact_sheet(draw, frames), describe_frames(alt, frames))
     else:
-        display(Explorer(draw, frames[0], knobs, alt).widget)
+        show_explorer(
+            Explorer(draw, frames, knobs, alt, point, yours), contact_sheet(draw, frames), frames
+        )
+
+
+def show_explorer(
+    explorer: Explorer, sheet: Image.Image, frames: Sequence[Mapping[str, Any]]
+) -> None:
+    """Display an explorer; where a widget cannot be shown, its output is the picture."""
+    data, metadata = bundle(sheet, describe_frames(explorer.alt, frames))
+    data.pop("text/html", None)  # JupyterLab would prefer it to the widget
+    view = explorer.widget._repr_mimebundle_()  # the widget's own output
+    publish_display_data({**view, **data}, metadata=metadata)
+
+
+def describe_frames(alt: str, frames: Sequence[Mapping[str, Any]]) -> str:
+    """Return the description of a sheet of frames."""
+    return f"{alt} Frames: {'; '.join(map(caption, frames))}."
+
+
+def quick_png(figure: Figure) -> bytes:
+    """Return a figure as PNG at the page's size, in half the time that `savefig` takes."""
+    figure.set_dpi(PAGE_DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba())
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, format="png", compress_level=1)
+    return buffer.getvalue()
 
 
 def contact_sheet(draw: Callable[..., Figure], frames: Sequence[Mapping[str, Any]]) -> Image.Image:
@@ -136,6 +289,14 @@ def _fit(text: str, font: Any, width: int) -> str:
     return text
 
 
+def check_frames(frames: Sequence[Mapping[str, Any]], knobs: Mapping[str, Knob]) -> None:
+    """Raise ValueError if there is no frame, or one that does not fit the knobs."""
+    if not frames:
+        raise ValueError("explore: no frames, expected the settings the text talks about")
+    for number, frame in enumerate(frames, 1):
+        _check_frame(number, frame, knobs)
+
+
 def _check_frame(number: int, frame: Mapping[str, Any], knobs: Mapping[str, Knob]) -> None:
     where = f"explore: frame {number}"
     if set(frame) != set(knobs):
@@ -166,3 +327,16 @@ def _control(name: str, knob: Knob, value: Any) -> Any:
         slider = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
         return slider(value=value, min=low, max=high, step=step, **title)
     return ipywidgets.Dropdown(options=list(knob), value=value, **title)
+
+
+def _frame_button(number: int, frame: Mapping[str, Any]) -> ipywidgets.Button:
+    return ipywidgets.Button(
+        description=f"{number}   {caption(frame)}", layout={"width": "max-content"}
+    )
+
+
+def _nearest(control: Any, value: float) -> float:
+    """Return the value that a slider can have and that is nearest."""
+    steps = round((min(max(value, control.min), control.max) - control.min) / control.step)
+    nearest = min(control.min + steps * control.step, control.max)
+    return round(nearest) if isinstance(control, ipywidgets.IntSlider) else nearest

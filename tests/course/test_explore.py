@@ -1,9 +1,12 @@
 """Figures with descriptions, explorers with and without sliders, predictions."""
 
+import base64
+import importlib
 import io
 import json
 
 import ipywidgets
+import numpy as np
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display, publish_display_data  # noqa: F401  captured below
@@ -12,9 +15,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pfpn.course import Explorer, ask, explore, is_static, show, tally
-from pfpn.course.explore import caption, contact_sheet
-from pfpn.course.show import to_png
+from pfpn.course.explore import caption, contact_sheet, quick_png
+from pfpn.course.show import PAGE_DPI, to_image, to_png
 
+asking = importlib.import_module("pfpn.course.ask")  # a function has the same name
 WORDS = "A straight line through the origin, of the slope that was chosen."
 
 
@@ -41,7 +45,7 @@ def published(monkeypatch) -> list[str]:
         texts.append(data["text/plain"])
         publish_display_data(data)
 
-    monkeypatch.setattr("pfpn.course.ask.publish_display_data", publish)
+    monkeypatch.setattr(asking, "publish_display_data", publish)
     return texts
 
 
@@ -125,16 +129,123 @@ def test_a_caption_is_the_settings_in_words():
     )
 
 
+def shown(explorer):
+    """The picture that a live explorer shows."""
+    return Image.open(io.BytesIO(explorer.png))
+
+
 def test_a_live_explorer_redraws_when_a_knob_moves():
-    explorer = Explorer(line, FRAMES[0], KNOBS, WORDS)
+    explorer = Explorer(line, FRAMES, KNOBS, WORDS)
     assert explorer.settings() == FRAMES[0]
-    before = explorer.picture.value
+    before = explorer.png
     for name, value in FRAMES[1].items():
         explorer.controls[name].value = value
-        assert explorer.picture.value != before
-        before = explorer.picture.value
+        assert explorer.png != before
+        before = explorer.png
     assert explorer.settings() == FRAMES[1]
-    assert Image.open(io.BytesIO(before)).size == (288, 192)
+    assert shown(explorer).size == (288, 192)
+
+
+def test_what_is_shown_live_is_what_would_be_stored():
+    live = np.asarray(shown(Explorer(line, FRAMES, KNOBS, WORDS)).convert("RGB")).astype(int)
+    stored = np.asarray(to_image(line(**FRAMES[0]), PAGE_DPI)).astype(int)
+    assert np.abs(live - stored).max() <= 1
+
+
+def test_a_button_sets_all_knobs_to_a_frame_and_draws_once():
+    drawn = []
+
+    def draw(**settings):
+        drawn.append(settings)
+        return line(**settings)
+
+    explorer = Explorer(draw, FRAMES, KNOBS, WORDS)
+    first, second = explorer.buttons
+    assert second.description == "2   slope 2, grid off, kind b"
+    second.click()
+    assert drawn == FRAMES
+    first.click()
+    assert explorer.settings() == FRAMES[0]
+
+
+def test_a_live_picture_says_what_it_shows():
+    explorer = Explorer(line, FRAMES, KNOBS, 'A "line" < 45 degrees steep, through the origin.')
+    explorer.buttons[1].click()
+    assert (
+        'alt="A &quot;line&quot; &lt; 45 degrees steep, through the origin. '
+        'Now: slope 2, grid off, kind b."' in explorer.picture.value
+    )
+
+
+def place(at=(0.0, 1.0), up=1.0):
+    figure = Figure(figsize=(4, 2))
+    for axes in figure.subplots(1, 2):
+        axes.set(xlim=(0, 10), ylim=(20, 0))
+        axes.plot([at], [up], "o")
+    return figure
+
+
+def test_a_click_sets_two_knobs_to_the_nearest_values():
+    knobs = {"at": (0, 8), "up": (0.0, 20.0, 0.5)}
+    explorer = Explorer(place, [{"at": 1, "up": 2.0}], knobs, WORDS, point=("at", "up"))
+    assert "onclick" in explorer.picture.value
+    for axes in explorer.figure.axes:
+        for x, y, expected in (
+            (3.3, 7.6, {"at": 3, "up": 7.5}),
+            (9.9, 0.1, {"at": 8, "up": 0.0}),
+        ):
+            pixel = axes.transData.transform((x, y))
+            right, up = axes.figure.transFigure.inverted().transform(pixel)
+            explorer._click.value = f"{right} {1 - up}"
+            assert explorer.settings() == expected
+    explorer._click.value = "0.001 0.001"  # outside of the axes
+    assert explorer.settings() == {"at": 8, "up": 0.0}
+
+
+def test_a_picture_without_a_point_takes_no_click():
+    assert "onclick" not in Explorer(line, FRAMES, KNOBS, WORDS).picture.value
+
+
+def test_a_point_needs_two_ranges(live):
+    with pytest.raises(ValueError, match="point names 'kind', expected two knobs that are ranges"):
+        explore(line, FRAMES, WORDS, point=("slope", "kind"), **KNOBS)
+
+
+def steepest(slope):
+    return 2 * slope
+
+
+def with_yours(slope=1.0, yours=None):
+    return line(yours(slope) if yours else slope)
+
+
+def test_the_readers_own_function_is_drawn_and_can_be_switched_off():
+    explorer = Explorer(with_yours, [{"slope": 1.0}], {"slope": (0.0, 3.0)}, WORDS, yours=steepest)
+    own = explorer.png
+    assert explorer.message.value == ""
+    explorer.controls["yours"].value = False
+    assert explorer.png == quick_png(line(1.0)) != own
+
+
+def test_what_is_wrong_with_the_readers_function_is_said_and_ours_is_drawn():
+    def unwritten(slope):
+        raise NotImplementedError
+
+    def broken(slope):
+        return [][slope]
+
+    for mine, words in (
+        (unwritten, "unwritten is not written yet. The package&#x27;s is shown."),
+        (broken, "broken raised TypeError: list indices must be integers or slices, not float."),
+    ):
+        explorer = Explorer(with_yours, [{"slope": 1.0}], {"slope": (0.0, 3.0)}, WORDS, yours=mine)
+        assert words in explorer.message.value
+        assert explorer.png == quick_png(line(1.0))
+
+
+def test_what_is_no_function_is_refused():
+    with pytest.raises(ValueError, match=r"yours is int .*expected your function"):
+        explore(with_yours, [{"slope": 1.0}], WORDS, yours=3, slope=(0.0, 3.0))
 
 
 def test_a_knob_becomes_the_control_that_fits():
@@ -146,7 +257,7 @@ def test_a_knob_becomes_the_control_that_fits():
         "choice": ["x", "y"],
     }
     start = {"whole": 1, "part": 0.5, "even": 4, "flag": False, "choice": "y"}
-    controls = Explorer(lambda **_: line(), start, knobs, WORDS).controls
+    controls = Explorer(lambda **_: line(), [start], knobs, WORDS).controls
     assert isinstance(controls["whole"], ipywidgets.IntSlider)
     assert isinstance(controls["part"], ipywidgets.FloatSlider)
     assert controls["even"].step == 2
@@ -154,9 +265,19 @@ def test_a_knob_becomes_the_control_that_fits():
     assert controls["choice"].options == ("x", "y")
 
 
-def test_a_live_notebook_has_sliders(live):
+def test_a_live_notebook_has_sliders_and_beside_them_the_stored_picture(live):
     (output,) = outputs(lambda: explore(line, FRAMES, WORDS, **KNOBS))
     assert "application/vnd.jupyter.widget-view+json" in output.data
+    assert "text/html" not in output.data
+    sheet = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+    assert sheet.width > 2 * 1.5 * 288
+    assert output.metadata["image/png"]["alt"].endswith("slope 2, grid off, kind b.")
+
+
+def test_a_live_figure_comes_with_a_description_that_jupyterlab_shows(live):
+    (output,) = outputs(lambda: show(line(), WORDS))
+    assert output.data["text/html"].startswith(f'<img alt="{WORDS}" width="288" height="192"')
+    assert output.data["image/png"] in output.data["text/html"]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +352,7 @@ def test_without_a_prediction_a_live_result_is_kept_back_until_there_is_one(live
 
 def test_a_live_reader_may_see_the_result_without_a_prediction(live, published, monkeypatch):
     buttons = []
-    monkeypatch.setattr("pfpn.course.ask.display", buttons.append)
+    monkeypatch.setattr(asking, "display", buttons.append)
     guess = ask("How many?", unit="cells")
     guess.reveal(24)
     guess.reveal(24)  # the cell is run again

@@ -8,7 +8,6 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from IPython.display import display
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -27,7 +26,14 @@ from pfpn.course.ch07_surfaces.numbers import (
     make_pair,
     make_slice,
 )
-from pfpn.course.explore import Explorer, Knob, explore
+from pfpn.course.explore import (
+    Explorer,
+    Knob,
+    check_frames,
+    contact_sheet,
+    explore,
+    show_explorer,
+)
 from pfpn.course.show import PAGE_DPI, is_static, require_words
 from pfpn.plot.surface import LOSSES
 
@@ -49,15 +55,15 @@ class PointExplorer(Explorer):
 
     Args:
         knobs: PAIR_KNOBS or SLICE_KNOBS.
-        start: their settings at first.
+        frames: settings with a button each; the first are those at the start.
         alt: what is shown, in words.
     """
 
-    def __init__(self, knobs: Mapping[str, Knob], start: Mapping[str, Any], alt: str):
+    def __init__(self, knobs: Mapping[str, Knob], frames: Sequence[Mapping[str, Any]], alt: str):
         self._surface: dict[str, Any] = {}  # settings that are drawn and kept
-        super().__init__(draw_slice, start, knobs, alt)
+        super().__init__(draw_slice, frames, knobs, alt, point=("x", "y"))
 
-    def _redraw(self, _change: Any = None) -> None:
+    def _redraw(self) -> None:
         settings = self.settings()
         point = (settings.pop("x"), settings.pop("y"))
         if settings != self._surface:
@@ -78,7 +84,7 @@ class PointExplorer(Explorer):
             "RGBA", self._canvas.get_width_height(), self._canvas.buffer_rgba()
         )
         picture.convert("RGB").save(buffer, format="png", compress_level=1)
-        self.picture.value = buffer.getvalue()
+        self.paint(self._canvas.figure, buffer.getvalue())
 
 
 def draw_slice(loss: str, x: float, y: float, **settings: Any) -> Figure:
@@ -129,7 +135,8 @@ def _explore_point(
         explore(draw_slice, frames, alt, **knobs)
         return
     require_words(alt)
-    display(PointExplorer(knobs, frames[0], alt).widget)
+    check_frames(frames, knobs)
+    show_explorer(PointExplorer(knobs, frames, alt), contact_sheet(draw_slice, frames), frames)
 
 
 def _piece_of(loss: str, **settings: Any) -> Slice:

@@ -20,14 +20,14 @@ SLICE = {
 
 
 def pixels(explorer: Explorer) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(explorer.picture.value)).convert("RGB")).astype(int)
+    return np.asarray(Image.open(io.BytesIO(explorer.png)).convert("RGB")).astype(int)
 
 
 @pytest.mark.parametrize(
     ("knobs", "start"), [(explorers.PAIR_KNOBS, PAIR), (explorers.SLICE_KNOBS, SLICE)]
 )
 def test_a_moved_point_looks_as_if_all_were_drawn_anew(knobs, start):
-    explorer = explorers.PointExplorer(knobs, start, ALT)
+    explorer = explorers.PointExplorer(knobs, [start], ALT)
     for x, y in ((-2.0, 1.5), (2.5, -0.5), (-1.0, 2.0)):
         explorer.controls["x"].value = x
         explorer.controls["y"].value = y
@@ -41,27 +41,27 @@ def test_a_moved_point_looks_as_if_all_were_drawn_anew(knobs, start):
 
 @pytest.mark.parametrize("knob", ["x", "y", "loss", "truth"])
 def test_every_knob_of_two_pixels_changes_the_picture(knob):
-    explorer = explorers.PointExplorer(explorers.PAIR_KNOBS, PAIR, ALT)
-    before = explorer.picture.value
+    explorer = explorers.PointExplorer(explorers.PAIR_KNOBS, [PAIR], ALT)
+    before = explorer.png
     other = {"x": 1.0, "y": 2.0, "loss": "Dice", "truth": "10"}[knob]
     explorer.controls[knob].value = other
-    assert explorer.picture.value != before
+    assert explorer.png != before
 
 
 @pytest.mark.parametrize("knob", [*explorers.SLICE_KNOBS])
 def test_every_knob_of_many_pixels_changes_the_picture(knob):
-    explorer = explorers.PointExplorer(explorers.SLICE_KNOBS, SLICE, ALT)
-    before = explorer.picture.value
+    explorer = explorers.PointExplorer(explorers.SLICE_KNOBS, [SLICE], ALT)
+    before = explorer.png
     other = {"pixels": 60, "foreground": 50, "ignored": 40, "moving": "random", "loss": "Dice",
              "x": 1.0, "y": 2.0}[knob]  # fmt: skip
     explorer.controls[knob].value = other
-    assert explorer.picture.value != before
+    assert explorer.png != before
     explorer.controls[knob].value = SLICE[knob]
-    assert explorer.picture.value == before
+    assert explorer.png == before
 
 
 def test_a_move_of_the_point_draws_no_surface_again(monkeypatch):
-    explorer = explorers.PointExplorer(explorers.SLICE_KNOBS, SLICE, ALT)
+    explorer = explorers.PointExplorer(explorers.SLICE_KNOBS, [SLICE], ALT)
     calls = []
     prepare = explorers.prepare_slice
     monkeypatch.setattr(
@@ -111,13 +111,24 @@ def test_bins_are_drawn_beside_the_exact_loss():
 )
 @pytest.mark.parametrize("static", [True, False])
 def test_an_explorer_shows_frames_or_sliders(show, frames, static, monkeypatch):
-    published, displayed = [], []
-    monkeypatch.setattr(module, "publish", lambda image, alt: published.append((image, alt)))
+    published = []
+    monkeypatch.setattr(module, "publish", lambda image, alt: published.append({"alt": alt}))
+    monkeypatch.setattr(
+        module, "publish_display_data", lambda data, metadata: published.append(data)
+    )
     for each in (module, explorers):
         monkeypatch.setattr(each, "is_static", lambda: static)
-        monkeypatch.setattr(each, "display", displayed.append)
     show(frames, ALT)
-    assert len(published) == static
-    assert len(displayed) == (not static)
+    (output,) = published
     if static:
-        assert published[0][1].startswith(ALT)
+        assert output["alt"].startswith(ALT)
+    else:
+        assert {"application/vnd.jupyter.widget-view+json", "image/png"} <= set(output)
+
+
+def test_a_click_moves_the_point():
+    explorer = explorers.PointExplorer(explorers.PAIR_KNOBS, [PAIR], ALT)
+    axes = explorer.figure.axes[0]
+    right, up = axes.figure.transFigure.inverted().transform(axes.transData.transform((1.5, -2.0)))
+    explorer._click.value = f"{right} {1 - up}"
+    assert explorer.settings() == PAIR | {"x": pytest.approx(1.5), "y": pytest.approx(-2.0)}
