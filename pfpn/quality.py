@@ -17,6 +17,7 @@ from jaxtyping import Integer
 from torch import Tensor
 
 from pfpn.inputs import require_id_maps, require_listed
+from pfpn.pairs import count_pairs
 from pfpn.structures import IGNORE, VOID, Category, Panoptic, Segment, stuff, things
 
 # (h, w); the axes are not bound, so that two different sizes get this module's own message
@@ -36,35 +37,13 @@ class Overlaps:
 
 
 def count_overlaps(gt_id_map: IdMap, pred_id_map: IdMap) -> Overlaps:
-    """Count the pixels of every pair of ids in two maps of one image, tensors or NumPy arrays.
-
-    Segments are made of long runs of equal pixels. One cheap pass finds where either map changes;
-    then some thousand runs are sorted, not some hundred thousand pixels.
-    """
+    """Count the pixels of every pair of ids in two maps of one image, tensors or NumPy arrays."""
     gt, pred = _array(gt_id_map), _array(pred_id_map)
     require_id_maps(gt, pred)
-    gt, pred = gt.reshape(-1), pred.reshape(-1)
-    if gt.size == 0:
-        return Overlaps({}, {}, {})
-    is_edge = np.ones(gt.size + 1, dtype=bool)  # the first pixel of each run, and the end
-    np.not_equal(gt[1:], gt[:-1], out=is_edge[1:-1])
-    is_edge[1:-1] |= pred[1:] != pred[:-1]
-    edges = np.flatnonzero(is_edge)
-    gt, pred = gt[edges[:-1]].astype(np.int64), pred[edges[:-1]].astype(np.int64)
-    lowest, highest = min(gt.min(), pred.min()), max(gt.max(), pred.max())
-    if lowest < 0 or highest >= 2**31:
-        raise ValueError(
-            f"id map: found id {lowest if lowest < 0 else highest}, expected 0 (void) to 2**31 - 1"
-        )
-    runs = gt << 32 | pred
-    keys = np.unique(runs)
-    counts = np.bincount(np.searchsorted(keys, runs), weights=np.diff(edges))
-    overlaps = Overlaps({}, {}, {})
-    for key, count in zip(keys.tolist(), counts.astype(np.int64).tolist(), strict=True):
-        pair = key >> 32, key & 0xFFFFFFFF
-        overlaps.pairs[pair] = count
-        overlaps.gt_areas[pair[0]] = overlaps.gt_areas.get(pair[0], 0) + count
-        overlaps.pred_areas[pair[1]] = overlaps.pred_areas.get(pair[1], 0) + count
+    overlaps = Overlaps(count_pairs(gt.reshape(-1), pred.reshape(-1)), {}, {})
+    for (gt_id, pred_id), count in overlaps.pairs.items():
+        overlaps.gt_areas[gt_id] = overlaps.gt_areas.get(gt_id, 0) + count
+        overlaps.pred_areas[pred_id] = overlaps.pred_areas.get(pred_id, 0) + count
     return overlaps
 
 

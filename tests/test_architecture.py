@@ -48,7 +48,7 @@ CORE = [
     "roi_align", "roi", "box_head", "mask_head", "roi_heads",
     "model",
     "paste", "merge", "predict",
-    "quality",
+    "pairs", "quality",
 ]
 AROUND = [
     "shipped", "files",
@@ -73,7 +73,7 @@ AROUND = [
 # fmt: on
 ORDER = [*CORE, "__init__", *AROUND]
 MAX_CORE_LINES = 3000  # one sitting: a third of them are words; without the faster twins
-BESIDE = ("roi_align", "inputs", "losses._lovasz_rows", "losses._lovasz_fast")
+BESIDE = ("roi_align", "inputs", "pairs", "losses._lovasz_rows", "losses._lovasz_fast")
 
 # The only modules that may import a library, as prefixes of their names. Light modules make
 # `import pfpn` fast; figures and sliders are outside of the core; images are read under data/.

@@ -1,0 +1,59 @@
+"""How often each pair of ids stands at one pixel of two id maps: what `quality.py` compares by.
+
+Segments are made of long runs of equal pixels. One cheap pass finds where either map changes; then
+some thousand runs are sorted, not some hundred thousand pixels.
+"""
+
+import numpy as np
+from jaxtyping import Int64, Integer
+
+ID_BITS, LENGTH_BITS = 24, 16  # of an id of COCO's PNGs, and of the runs in most pictures
+
+
+def count_pairs(
+    gt: Integer[np.ndarray, " p"], pred: Integer[np.ndarray, " p"]
+) -> dict[tuple[int, int], int]:
+    """Return the number of pixels of each pair (true id, predicted id), by ascending ids.
+
+    Raises ValueError for an id outside of 0 to 2**31 - 1.
+
+    Args:
+        gt: the truth's id map, flattened.
+        pred: the prediction's.
+    """
+    if gt.size == 0:
+        return {}
+    is_edge = np.ones(gt.size + 1, dtype=bool)  # the first pixel of each run, and the end
+    np.not_equal(gt[1:], gt[:-1], out=is_edge[1:-1])
+    is_edge[1:-1] |= pred[1:] != pred[:-1]
+    edges = np.flatnonzero(is_edge)
+    gt, pred = (ids.take(edges[:-1]).astype(np.int64) for ids in (gt, pred))
+    lowest, highest = min(gt.min(), pred.min()), max(gt.max(), pred.max())
+    if lowest < 0 or highest >= 2**31:
+        raise ValueError(
+            f"id map: found id {lowest if lowest < 0 else highest}, expected 0 (void) to 2**31 - 1"
+        )
+    return _add_runs(gt, pred, np.diff(edges), int(highest))
+
+
+def _add_runs(
+    gt: Int64[np.ndarray, " r"], pred: Int64[np.ndarray, " r"], lengths: np.ndarray, highest: int
+) -> dict[tuple[int, int], int]:
+    """Add up the lengths of the runs of each pair; `highest` is the highest id."""
+    if highest < 1 << ID_BITS and lengths.max() < 1 << LENGTH_BITS:
+        # Pair and length fit into one number, and numbers are sorted faster than an order of them.
+        bits = ID_BITS
+        packed = gt << (ID_BITS + LENGTH_BITS) | pred << LENGTH_BITS | lengths
+        packed = np.sort(packed.view(np.uint64))
+        keys = (packed >> LENGTH_BITS).view(np.int64)
+        lengths = (packed & ((1 << LENGTH_BITS) - 1)).view(np.int64)
+    else:
+        bits = 32
+        keys = gt << bits | pred
+        order = keys.argsort()
+        keys, lengths = keys.take(order), lengths.take(order)
+    first = np.flatnonzero(np.diff(keys, prepend=-1))  # run of each pair
+    counts = np.add.reduceat(lengths, first)
+    pairs = keys.take(first)
+    gt_ids, pred_ids = (pairs >> bits).tolist(), (pairs & ((1 << bits) - 1)).tolist()
+    return dict(zip(zip(gt_ids, pred_ids, strict=True), counts.tolist(), strict=True))

@@ -1,0 +1,36 @@
+"""Pairs of ids are counted by runs as they are counted pixel by pixel."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from pfpn.pairs import count_pairs
+
+
+@pytest.mark.parametrize("top", [2**24 - 1, 2**24, 2**31 - 1])
+@pytest.mark.parametrize("run", [1, 2**16 - 1, 2**16, 3 * 2**16])
+def test_high_ids_and_long_runs(top, run):
+    """Both ways of sorting: what fits into one number of 64 bits is sorted as one."""
+    gt = np.concatenate([np.full(run, top), [0, top, 5], np.full(run, 5)])
+    pred = np.concatenate([np.full(run, 7), [top, 7, 0], np.full(run, top)])
+    pairs = count_pairs(gt, pred)
+    assert pairs == {(top, 7): run + 1, (0, top): 1, (5, 0): 1, (5, top): run}
+    assert list(pairs) == sorted(pairs)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_random_maps_are_counted_as_pixel_by_pixel(seed):
+    rng = np.random.default_rng(seed)
+    kind = [np.int32, np.int64, np.uint8, np.uint32][seed % 4]
+    ids = rng.integers(0, min(2 ** rng.integers(3, 32), np.iinfo(kind).max), size=9)
+    lengths = rng.integers(1, 5, size=60)
+    gt, pred = (ids[rng.integers(9, size=60)].repeat(lengths).astype(kind) for _ in range(2))
+    pred = np.roll(pred, rng.integers(9))
+    pairs = count_pairs(gt, pred)
+    assert pairs == Counter(zip(gt.tolist(), pred.tolist(), strict=True))
+    assert list(pairs) == sorted(pairs)
+
+
+def test_nothing_is_in_maps_of_no_pixel():
+    assert count_pairs(np.zeros(0, np.int32), np.zeros(0, np.int32)) == {}
