@@ -170,8 +170,10 @@ def plot_alignment(num: int = 4, factor: int = 4) -> Figure:
         for x, position in zip(pixels.tolist(), read.tolist(), strict=True):
             rows.plot([x, position], [y - 0.2, y + 0.25], color=color, lw=0.8)
         rows.plot(pixels, np.full(len(pixels), y - 0.2), marker, color=color, ms=4)
+        # At both ends the conventions agree: a ring stays visible around the other's marker.
+        style = {"ms": 4} if aligned else {"ms": 9, "mfc": "none", "mew": 1.4}
         label = f"align_corners={aligned}"
-        error.plot(pixels, read - pixels, marker, color=color, ms=4, label=label)
+        error.plot(pixels, read - pixels, marker, color=color, label=label, **style)
     rows.set(xlim=(0, num * factor), ylim=(-0.4, 2.4), xlabel="pixel")
     names = [f"align_corners\n{aligned}" for aligned in (True, False)]
     rows.set_yticks((0, 1, 2), [*names, "centers\nof cells"], fontsize=8)
@@ -189,7 +191,7 @@ def plot_frequencies(frequencies: Mapping[str, float], colors: Sequence[Color]) 
     for y, value in enumerate(values):
         center_text(axes, value + 0.3, y, f"{value:.1f}", ha="left")
     axes.set_yticks(range(len(values)), list(frequencies), fontsize=8)
-    axes.set(xlabel="share of the pixels (%)", xlim=(0, max(values) + 3))
+    axes.set(xlabel="fraction of the pixels (%)", xlim=(0, max(values) + 3))
     axes.invert_yaxis()
     open_axes(axes)
     return figure
@@ -198,7 +200,10 @@ def plot_frequencies(frequencies: Mapping[str, float], colors: Sequence[Color]) 
 def describe_frequencies(frequencies: Mapping[str, float]) -> str:
     """Return the percentages that `plot_frequencies` draws, in words."""
     words = ", ".join(f"{name} {100 * frequency:.1f}" for name, frequency in frequencies.items())
-    return f"Bars, one a class, with its share of the pixels in percent: {words}."
+    return f"Bars, one a class, with its fraction of the pixels in percent: {words}."
+
+
+MIN_ARROW = 5  # percent
 
 
 def plot_change(
@@ -212,7 +217,8 @@ def plot_change(
     for axes, kind in zip(panels, ("recall", "precision", "iou"), strict=True):
         for y, (old, new, color) in enumerate(zip(before, after, colors, strict=True)):
             start, end = 100 * getattr(old, kind), 100 * getattr(new, kind)
-            draw_arrow(axes, (start, y), (end, y), color="0.35", zorder=3)
+            if abs(end - start) > MIN_ARROW:  # between nearer marks a tip would lie on the far side
+                draw_arrow(axes, (start, y), (end, y), color="0.35", zorder=3)
             axes.plot(start, y, "o", mfc="white", mec="0.35", ms=6)
             axes.plot(end, y, "o", color=to_hex(color), mec="0.35", ms=6)
         axes.set(xlim=(0, 102), xlabel=f"{'IoU' if kind == 'iou' else kind} (%)")
@@ -245,6 +251,6 @@ def plot_confusion(
         center_text(axes, column, row, f"{value:.1f}", color=ink_on(tint))
     axes.set_xticks(range(len(names)), list(names), fontsize=8, rotation=30)
     axes.set_yticks(range(len(names)), list(names), fontsize=8)
-    axes.set(xlabel="found", ylabel="truth")
+    axes.set(xlabel="prediction", ylabel="truth")
     axes.set_title("percent of the true pixels of a row", fontsize=9)
     return figure

@@ -109,11 +109,32 @@ def sample_positions(num: int, factor: int, align_corners: bool) -> Float[Tensor
     return ((x + 0.5) / factor - 0.5).clamp(0, num - 1)
 
 
-def block_labels(labels: Int[Tensor, "b h w"], num_classes: int, side: int) -> Tensor:
-    """Return the label map with the most frequent label of each block of side x side pixels."""
+def block_labels(
+    labels: Int[Tensor, "b h w"], num_classes: int, side: int, rounds: int = 0
+) -> Int[Tensor, "b h w"]:
+    """Return the label map with the best label of each block of side x side pixels.
+
+    The most frequent label gets the most pixels right. The mean IoU can be a little higher: in each
+    round, every block takes the label with the largest gain in mean IoU, if all else stays.
+
+    Args:
+        labels: true labels.
+        num_classes: number of classes.
+        side: pixels.
+        rounds: 0 for the most frequent label.
+    """
     counts = labels != IGNORE
     votes = F.one_hot(labels.where(counts, 0), num_classes).movedim(-1, 1) * counts[:, None]
-    best = F.avg_pool2d(votes.double(), side).argmax(1)
+    votes = F.avg_pool2d(votes.double(), side) * side**2  # pixels of each class in a block
+    best = votes.argmax(1)
+    for _ in range(rounds):
+        chosen = F.one_hot(best, num_classes).movedim(-1, 1)
+        right = (votes * chosen).sum((0, 2, 3))
+        predicted = (votes.sum(1, keepdim=True) * chosen).sum((0, 2, 3))
+        union = (votes.sum((0, 2, 3)) + predicted - right).clamp(min=1)
+        # d(I / U) = dI / U - I dU / U^2, where dI is the class's pixels and dU all the others.
+        i, u = (x[:, None, None] for x in (right, union))
+        best = (votes / u - (votes.sum(1, keepdim=True) - votes) * i / u**2).argmax(1)
     return best.repeat_interleave(side, 1).repeat_interleave(side, 2)
 
 

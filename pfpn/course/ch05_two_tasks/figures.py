@@ -1,6 +1,7 @@
 """Gradients at the trunk, the trade-off of the weights, and three networks side by side."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -9,7 +10,7 @@ from matplotlib.patches import FancyBboxPatch, Patch
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from pfpn.course.ch05_two_tasks import numbers
-from pfpn.course.ch05_two_tasks.numbers import Balance, Runs
+from pfpn.course.ch05_two_tasks.numbers import DRAWINGS, Balance, Runs, Start
 from pfpn.engine.config import OptimConfig
 from pfpn.engine.optim import learning_rate
 from pfpn.model import LOSS_NAMES
@@ -22,7 +23,9 @@ from pfpn.plot.style import (
     add_legend,
     center_text,
     draw_arrow,
+    draw_grid,
     legend_below,
+    open_axes,
     subplots,
 )
 
@@ -67,6 +70,93 @@ def describe_trunk_gradients(balances: Mapping[str, Balance]) -> str:
     most = max(abs(c) for balance in balances.values() for c in balance.cosines)
     relation = "nearly at right angles" if most < 0.3 else "not at right angles"
     return "; ".join(words) + f". The two sides pull {relation}."
+
+
+def plot_starts(starts: Sequence[Start], num_classes: int, trained: float) -> Figure:
+    """Draw the first semantic loss and the balance at the trunk: a dot for each seed.
+
+    Args:
+        starts: fresh networks.
+        num_classes: of the semantic head; log(num_classes) is the loss of a head without any idea.
+        trained: ratio of the gradients in a trained network, for comparison.
+    """
+    figure, (losses, ratios) = subplots(9, 2.3, 1, 2, width_ratios=(1, 1.2), sharey=True)
+    rows = {drawing: row for row, drawing in enumerate(DRAWINGS)}
+    for start in starts:
+        losses.plot(start.loss, rows[start.drawing], "o", color=SEMANTIC, alpha=0.7)
+        ratios.plot(start.ratio, rows[start.drawing], "o", color=SUM, alpha=0.7)
+    know_nothing = math.log(num_classes)
+    losses.axvline(know_nothing, color="0.4", linestyle="--")
+    losses.annotate(f"log {num_classes}", (know_nothing, -0.55), (4, 0), fontsize=8,
+                    textcoords="offset points", va="center")  # fmt: skip
+    losses.set(xlim=(0, None), xlabel="first semantic loss (nats)")
+    ratios.plot(trained, len(rows), "D", color=SUM)
+    ratios.axvline(1, color="0.4", linestyle="--")
+    ratios.set(xscale="log", xlabel="semantic gradient / instance gradient (log)")
+    ratios.set_xticks([0.1, 0.3, 1, 3, 10, 30], ["0.1", "0.3", "1", "3", "10", "30"])
+    ratios.minorticks_off()
+    ratios.set_xlim(0.08, 40)
+    names = [*(f"fresh, {drawing}" for drawing in rows), "trained"]
+    losses.set_yticks(range(len(names)), names)
+    losses.set_ylim(len(rows) + 0.5, -0.8)
+    for axes in (losses, ratios):
+        draw_grid(axes, axis="y")
+        open_axes(axes).tick_params(labelsize=8)
+    return figure
+
+
+def describe_starts(starts: Sequence[Start], num_classes: int, trained: float) -> str:
+    """Return in words what `plot_starts` shows."""
+    words = []
+    for drawing in DRAWINGS:
+        losses, ratios = zip(
+            *((s.loss, s.ratio) for s in starts if s.drawing == drawing), strict=True
+        )
+        words.append(
+            f"fresh, {drawing}, {len(losses)} seeds: first loss {min(losses):.2f} to "
+            f"{max(losses):.2f}, ratio {min(ratios):.2f} to {max(ratios):.2f}"
+        )
+    return (
+        f"First semantic loss, and semantic gradient divided by instance gradient at the trunk. "
+        f"{'; '.join(words)}; trained: ratio {trained:.2f}. log {num_classes} is "
+        f"{math.log(num_classes):.2f}."
+    )
+
+
+def plot_cosines(balances: Mapping[str, Balance]) -> Figure:
+    """Draw the cosines of two tasks on one batch beside those of one task on two batches."""
+    figure, panels = subplots(9, 2.2, 1, len(balances), sharey=True, squeeze=False)
+    names = ("two tasks, one batch", "semantic, two batches", "instance, two batches")
+    colors = (SUM, SEMANTIC, INSTANCE)
+    for axes, (title, balance) in zip(panels[0], balances.items(), strict=True):
+        rows = (balance.cosines, balance.same_task["semantic"], balance.same_task["instance"])
+        axes.axvline(0, color="0.4", linestyle="--", linewidth=1)
+        for y, (cosines, color) in enumerate(zip(rows, colors, strict=True)):
+            axes.plot(cosines, [y] * len(cosines), "o", color=color, alpha=0.6)
+        axes.set(xlim=(-1, 1), xlabel="cosine of two gradients")
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        draw_grid(axes, axis="y")
+        open_axes(axes).set_title(title, fontsize=9)
+    return figure
+
+
+def describe_cosines(balances: Mapping[str, Balance]) -> str:
+    """Return in words what `plot_cosines` shows."""
+    words = []
+    for title, balance in balances.items():
+        ranges = [
+            f"{min(values):.2f} to {max(values):.2f}"
+            for values in (
+                balance.cosines,
+                *(balance.same_task[k] for k in ("semantic", "instance")),
+            )
+        ]
+        words.append(
+            f"{title}: two tasks on one batch {ranges[0]}; one task on two batches: semantic "
+            f"{ranges[1]}, instance {ranges[2]}"
+        )
+    return f"Cosines between gradients at the trunk. {'. '.join(words)}."
 
 
 def plot_pull(balance: Balance, weight: float) -> Figure:

@@ -2,17 +2,18 @@
 
 import cmath
 import copy
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from pfpn.model import PanopticFPN
+from pfpn.model import ModelConfig, PanopticFPN
 from pfpn.structures import Batch
 
 Runs = Sequence[Mapping[str, Any]]  # "runs" of a file of benchmarks/results
@@ -28,17 +29,35 @@ def trunk_gradients(
 
     In training mode, on a copy: batch norm's running statistics stay as they are.
     """
+    return _losses_and_gradients(model, batch, rng)[1]
+
+
+def _losses_and_gradients(
+    model: PanopticFPN, batch: Batch, rng: torch.Generator
+) -> tuple[dict[str, float], dict[str, Float[Tensor, " p"]]]:
     model = copy.deepcopy(model).train()
     shared = [
         p for part in (model.backbone, model.fpn) for p in part.parameters() if p.requires_grad
     ]
-    vectors = {}
-    for name, loss in model.losses(batch, rng).items():
+    vectors, losses = {}, model.losses(batch, rng)
+    for name, loss in losses.items():
         parts = torch.autograd.grad(
             loss, shared, retain_graph=True, allow_unused=True, materialize_grads=True
         )
         vectors[name] = torch.cat([part.flatten() for part in parts])
-    return vectors
+    return {name: float(loss.detach()) for name, loss in losses.items()}, vectors
+
+
+def _sides(
+    vectors: Mapping[str, Float[Tensor, " p"]],
+) -> tuple[Float[Tensor, " p"], Float[Tensor, " p"]]:
+    """Return the gradients of the instance side's sum and of the semantic loss."""
+    instance = torch.stack([v for name, v in vectors.items() if name != "loss_semantic"]).sum(0)
+    return instance, vectors["loss_semantic"]
+
+
+def _cosine(one: Float[Tensor, " p"], other: Float[Tensor, " p"]) -> float:
+    return float(torch.cosine_similarity(one, other, dim=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +69,8 @@ class Balance:
     semantic: float
     cosine: float  # between the two sides
     cosines: tuple[float, ...]  # of each batch
+    # By side: cosines between its gradients on two batches, for every pair of batches
+    same_task: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float:
@@ -78,23 +99,75 @@ class Balance:
 def measure_balance(model: PanopticFPN, batches: Sequence[Batch], seed: int = 0) -> Balance:
     """Return the mean lengths and cosines of the gradients at the trunk over a few batches."""
     lengths: dict[str, list[float]] = {}
-    sides: list[tuple[float, float, float]] = []
+    instances: list[Tensor] = []
+    semantics: list[Tensor] = []
     for number, batch in enumerate(batches):
         vectors = trunk_gradients(model, batch, torch.Generator().manual_seed(seed + number))
         for name, vector in vectors.items():
             lengths.setdefault(name, []).append(float(vector.norm()))
-        semantic = vectors["loss_semantic"]
-        instance = torch.stack([v for n, v in vectors.items() if n != "loss_semantic"]).sum(0)
-        cosine = float(torch.cosine_similarity(instance, semantic, dim=0))
-        sides.append((float(instance.norm()), float(semantic.norm()), cosine))
-    instances, semantics, cosines = zip(*sides, strict=True)
+        instance, semantic = _sides(vectors)
+        instances.append(instance)
+        semantics.append(semantic)
+    cosines = tuple(map(_cosine, instances, semantics))
     return Balance(
         {name: statistics.mean(values) for name, values in lengths.items()},
-        statistics.mean(instances),
-        statistics.mean(semantics),
+        statistics.mean(float(vector.norm()) for vector in instances),
+        statistics.mean(float(vector.norm()) for vector in semantics),
         statistics.mean(cosines),
-        tuple(cosines),
+        cosines,
+        {
+            side: tuple(_cosine(*pair) for pair in itertools.combinations(vectors, 2))
+            for side, vectors in (("instance", instances), ("semantic", semantics))
+        },
     )
+
+
+# Initialisation ---------------------------------------------------------------------------------
+
+# How the semantic classifier's weights are drawn: as the package and detectron2 do, or with the
+# standard deviation that the RPN's and the box head's classifiers have.
+DRAWINGS = {"Kaiming, fan-out": None, "std 0.01": 0.01}
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A network before its first step."""
+
+    drawing: str  # one of DRAWINGS
+    seed: int
+    loss: float  # semantic, in nats
+    ratio: float  # length of the semantic gradient at the trunk by that of the instance gradient
+
+
+def draw_network(config: ModelConfig, seed: int, drawing: str) -> PanopticFPN:
+    """Return a fresh network of a seed whose semantic classifier is drawn in one of two ways.
+
+    Both ways share every other weight.
+
+    Args:
+        config: of the network.
+        seed: of all weights.
+        drawing: one of DRAWINGS.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = PanopticFPN(config)
+        std = DRAWINGS[drawing]
+        if std is not None:
+            nn.init.normal_(model.semantic_head.classify.weight, std=std)
+    return model
+
+
+def measure_starts(config: ModelConfig, batch: Batch, seeds: Sequence[int]) -> list[Start]:
+    """Return the first semantic loss and the balance at the trunk, by drawing and seed."""
+    starts = []
+    for drawing, seed in itertools.product(DRAWINGS, seeds):
+        model = draw_network(config, seed, drawing)
+        rng = torch.Generator().manual_seed(seed)
+        losses, vectors = _losses_and_gradients(model, batch, rng)
+        instance, semantic = (float(vector.norm()) for vector in _sides(vectors))
+        starts.append(Start(drawing, seed, losses["loss_semantic"], semantic / instance))
+    return starts
 
 
 # Runs -------------------------------------------------------------------------------------------

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from pfpn.course.ch08_practice import numbers
 from pfpn.course.ch08_practice.numbers import Gains
-from pfpn.plot.palette import BG_COLOR, CLASS_COLORS, FG_COLOR, to_hex
+from pfpn.plot.palette import BG_COLOR, CLASS_COLORS, FG_COLOR, VOID_COLOR, Color, to_hex
 from pfpn.plot.style import (
     BLUE,
     CRIMSON,
@@ -19,8 +19,13 @@ from pfpn.plot.style import (
     RED,
     SKY,
     add_legend,
+    draw_grid,
+    legend_below,
     open_axes,
+    rgb,
+    show_pixels,
     subplots,
+    swatches,
 )
 from pfpn.plot.surface import extend_jaccard
 
@@ -174,6 +179,69 @@ def describe_histories(histories: Histories) -> str:
     return f"mIoU of {len(histories)} trainings against the step; at the end: {ends}."
 
 
+# Streets and seeds ------------------------------------------------------------------------------
+
+
+def plot_masks(
+    image: UInt8[Tensor, "3 h w"],
+    maps: Mapping[str, Int[Tensor, "h w"]],
+    names: Sequence[str],
+    colors: Sequence[Color],
+) -> Figure:
+    """Draw a street and several label maps of it in the colors of their classes.
+
+    Args:
+        image: the street.
+        maps: label maps by title; IGNORE has the color of void.
+        names: of the classes, in the order of their labels.
+        colors: of the classes.
+    """
+    table = np.full((256, 3), VOID_COLOR, np.uint8)
+    table[: len(colors)] = colors
+    panels = {"the street": rgb(image)} | {t: table[m.numpy()] for t, m in maps.items()}
+    num_rows = -(-len(panels) // 3)
+    figure, grid = subplots(9, 2.3 * num_rows + 0.5, num_rows, 3, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.axis("off")
+    for axes, (title, pixels) in zip(grid.flat, panels.items(), strict=False):
+        show_pixels(axes, pixels, title)
+    painted = dict(zip([*names, "void"], map(to_hex, [*colors, VOID_COLOR]), strict=True))
+    legend_below(figure, swatches(painted), ncols=6)
+    return figure
+
+
+def plot_seeds(
+    values: Mapping[str, Sequence[float]], label: str, *, line: float | None = None
+) -> Figure:
+    """Draw one row for each name: a dot a seed, and a bar where their mean is.
+
+    Args:
+        values: one for each seed, by name.
+        label: of the axis.
+        line: position of a vertical line, such as 0 for gains.
+    """
+    figure, axes = subplots(7.2, 0.8 + 0.32 * len(values))
+    for row, numbers_of_seeds in enumerate(values.values()):
+        axes.plot(numbers_of_seeds, [row] * len(numbers_of_seeds), "o", color=BLUE, alpha=0.6)
+        axes.plot(float(np.mean(numbers_of_seeds)), row, "|", color=RED, ms=16, mew=2.5)
+    axes.plot([], [], "o", color=BLUE, alpha=0.6, label="a seed")
+    axes.plot([], [], "|", color=RED, ms=12, mew=2.5, label="mean")
+    if line is not None:
+        axes.axvline(line, color="0.4", linestyle="--", linewidth=1)
+    axes.set_yticks(range(len(values)), list(values), fontsize=9)
+    axes.set_ylim(len(values) - 0.4, -0.6)
+    axes.set_xlabel(label)
+    draw_grid(axes, axis="y")
+    add_legend(open_axes(axes), loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def describe_seeds(values: Mapping[str, Sequence[float]], label: str) -> str:
+    """Return in words what `plot_seeds` shows."""
+    words = "; ".join(f"{name} {numbers.format_range(seeds)}" for name, seeds in values.items())
+    return f"Dots, one a seed, of {label}: mean, lowest and highest. {words}."
+
+
 # Bins -------------------------------------------------------------------------------------------
 
 BINS = tuple(2**k for k in range(2, 13))
@@ -181,7 +249,7 @@ GAP_STYLES = {
     ("spread", 0.5): ("o", BLUE, "errors spread over [0, 1], half foreground"),
     ("spread", 0.01): ("s", SKY, "errors spread over [0, 1], 1% foreground"),
     ("sure", 0.1): ("^", PLUM, "errors of a trained network, 10% foreground"),
-    ("worst", 0.001): ("v", RED, "made to be bad: all in one bin"),
+    ("worst", 0.001): ("v", RED, "a worst case: all errors in one bin"),
 }
 
 

@@ -171,6 +171,34 @@ def measure_gaps(kind: str, fraction: float, bins: Sequence[int]) -> Float[np.nd
     return np.array(gaps)
 
 
+# Seeds ------------------------------------------------------------------------------------------
+
+
+def select_seeds(rows: Gains, key: str, **where: Any) -> list[float]:
+    """Return one number of the stored runs whose entries equal those of `where`, in order of seeds.
+
+    Args:
+        rows: a part of benchmarks/results/lovasz_small.json.
+        key: of the number.
+        where: entries and their values.
+
+    Raises:
+        ValueError: there is no such run.
+    """
+    chosen = [row for row in rows if all(row[name] == value for name, value in where.items())]
+    if not chosen:
+        raise ValueError(
+            f"select_seeds: found no run with {where}, expected some. Does "
+            "benchmarks/results/lovasz_small.json have this part?"
+        )
+    return [float(row[key]) for row in sorted(chosen, key=lambda row: row["seed"])]
+
+
+def format_range(values: Sequence[float]) -> str:
+    """Return mean, lowest and highest of some numbers as text."""
+    return f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
 # A training experiment --------------------------------------------------------------------------
 
 

@@ -9,11 +9,14 @@ from pfpn.course.ch11_for_real.numbers import Rows, learning_rates, shared_stage
 from pfpn.engine.config import TrainConfig
 from pfpn.plot.style import BLUE, add_legend, open_axes, subplots
 
+RATES = (1e-6, 0.3)  # of the published recipes with 1 to 64 images a step
+
 
 def plot_batch_schedules(config: TrainConfig, batch_size: int) -> Figure:
     """Draw the learning rate of a published run and of one with another batch size.
 
-    At two scales: the whole run, and the warm-up.
+    At two scales: the whole run, and the warm-up. The axis is logarithmic and the same for every
+    batch size, so that pictures of several sizes can be compared.
     """
     steps = np.arange(0, config.max_steps, max(1, config.max_steps // 3000))
     start = np.arange(0, 2 * config.optim.warmup_steps + 1, 10)
@@ -25,11 +28,9 @@ def plot_batch_schedules(config: TrainConfig, batch_size: int) -> Figure:
         axes.plot(axis, learning_rates(other, axis), color=BLUE, linewidth=1.8,
                   label=f"{batch_size} images a step")  # fmt: skip
         open_axes(axes).set(xlabel="step")
-    whole.set(ylabel="learning rate", title="the whole run")
+    whole.set(ylabel="learning rate (log)", title="the whole run", yscale="log", ylim=RATES)
     warmup.set(title="its beginning: warm-up", xticks=start[:: max(1, len(start) // 4)])
-    add_legend(warmup, fontsize=9, loc="center right")
-    highest = max(learning_rates(each, steps).max() for each in (config, other))
-    whole.set_ylim(0, 1.1 * highest)
+    add_legend(warmup, fontsize=9, loc="lower right")
     return figure
 
 

@@ -61,3 +61,18 @@ def test_words_hold_the_numbers():
     assert "sky 22.1" in describe_frequencies({"sky": 0.221})
     one, two = ClassScore(0.5, 0.6, 0.7), ClassScore(0.25, 0.6, 0.7)
     assert "dog 50 to 25" in describe_change([one], [two], ["dog"])
+
+
+def test_marks_that_nearly_agree_have_no_arrow_between_them():
+    score, near, far = (ClassScore(value, value, value) for value in (0.5, 0.52, 0.8))
+    for other, arrows in ((near, 0), (far, 1)):
+        for axes in plot_change([score], [other], ["one"], [(1, 2, 3)]).axes:
+            assert sum(text.arrow_patch is not None for text in axes.texts) == arrows
+
+
+def test_both_conventions_can_be_seen_where_they_agree():
+    error = plot_alignment().axes[1]
+    hollow, filled = error.lines[:2]
+    assert hollow.get_markerfacecolor() == "none"
+    assert hollow.get_markersize() > filled.get_markersize() + 3
+    assert hollow.get_ydata()[0] == filled.get_ydata()[0]

@@ -102,6 +102,16 @@ def test_no_other_label_map_in_blocks_agrees_with_more_pixels(rng):
         assert best >= (labels == label).sum()
 
 
+def test_blocks_chosen_for_mean_iou_score_higher_and_get_fewer_pixels_right(rng):
+    labels = (torch.rand(1, 32, 32, generator=rng) < 0.35).long()  # a rare class everywhere
+    labels[:, :, :16] = 0
+    frequent, chosen = (block_labels(labels, 2, 4, rounds) for rounds in (0, 4))
+    assert mean_iou(chosen, labels, 2) > mean_iou(frequent, labels, 2)
+    assert (chosen == labels).sum() < (frequent == labels).sum()
+    blocks = chosen.unfold(1, 4, 4).unfold(2, 4, 4).flatten(3)
+    assert torch.equal(blocks.amin(3), blocks.amax(3))
+
+
 def test_names_are_in_the_order_of_the_labels():
     assert label_names(TOY_CATEGORIES) == [
         "other", "sky", "building", "road", "sidewalk", "grass"

@@ -2,12 +2,13 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pfpn.course.ch05_two_tasks import figures
-from pfpn.course.ch05_two_tasks.numbers import Balance
+from pfpn.course.ch05_two_tasks.numbers import Balance, Start
 from pfpn.engine.config import OptimConfig
 from pfpn.model import LOSS_NAMES
 
@@ -39,6 +40,38 @@ def test_the_description_of_gradients_names_the_longer_side():
     words = figures.describe_trunk_gradients({"x": balance(1.0, 1.0, 0.8)})
     assert "x: the instance side pulls about as hard" in words
     assert "not at right angles" in words
+
+
+STARTS = [
+    Start("Kaiming, fan-out", 0, 6.5, 12.0),
+    Start("Kaiming, fan-out", 1, 9.5, 20.0),
+    Start("std 0.01", 0, 1.78, 0.2),
+]
+
+
+def test_the_description_of_starts_has_both_drawings_and_all_ranges():
+    words = figures.describe_starts(STARTS, 6, 0.15)
+    assert "Kaiming, fan-out, 2 seeds: first loss 6.50 to 9.50, ratio 12.00 to 20.00" in words
+    assert "std 0.01, 1 seeds: first loss 1.78 to 1.78, ratio 0.20 to 0.20" in words
+    assert "trained: ratio 0.15. log 6 is 1.79" in words
+
+
+def test_starts_are_drawn_at_their_values():
+    losses, ratios = figures.plot_starts(STARTS, 6, 0.15).axes
+    assert [line.get_xdata()[0] for line in losses.lines[:3]] == [6.5, 9.5, 1.78]
+    assert [line.get_xdata()[0] for line in ratios.lines[:4]] == [12.0, 20.0, 0.2, 0.15]
+    assert [line.get_ydata()[0] for line in ratios.lines[:4]] == [0, 0, 1, 2]
+
+
+def test_cosines_of_tasks_and_of_batches_stand_below_each_other():
+    same = {"semantic": (0.5, 0.6), "instance": (-0.1, 0.2)}
+    compared = replace(balance(1.0, 2.0), cosines=(0.0, 0.1), same_task=same)
+    words = figures.describe_cosines({"fresh": compared})
+    assert "fresh: two tasks on one batch 0.00 to 0.10; one task on two batches: semantic" in words
+    assert "0.50 to 0.60, instance -0.10 to 0.20." in words
+    (axes,) = figures.plot_cosines({"fresh": compared}).axes
+    drawn = [tuple(line.get_xdata()) for line in axes.lines[1:]]
+    assert drawn == [(0.0, 0.1), (0.5, 0.6), (-0.1, 0.2)]
 
 
 def test_the_description_of_the_tradeoff_has_its_best_weights():

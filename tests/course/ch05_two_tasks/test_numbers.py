@@ -1,6 +1,7 @@
 """Gradients at the trunk, means over seeds and the stored runs of three networks."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,13 @@ import torch
 from torch.testing import assert_close
 
 from pfpn.course.ch05_two_tasks.numbers import (
+    DRAWINGS,
     Balance,
     Spread,
     compute_costs,
+    draw_network,
     measure_balance,
+    measure_starts,
     network_lines,
     spread,
     spread_by_weight,
@@ -65,6 +69,42 @@ def test_a_balance_is_the_mean_over_batches(model, batch, rng):
     assert both.cosines == pytest.approx((*one.cosines, *two.cosines), abs=1e-4)
     assert both.ratio == both.semantic / both.instance
     assert -1 <= both.cosine <= 1
+
+
+def test_the_control_compares_one_task_on_two_batches(model, batch, rng):
+    other = random_batch([(64, 64)], rng)
+    vectors = [
+        trunk_gradients(model, b, torch.Generator().manual_seed(seed))["loss_semantic"].double()
+        for seed, b in enumerate((batch, other))
+    ]
+    expected = float(vectors[0] @ vectors[1] / vectors[0].norm() / vectors[1].norm())
+    same = measure_balance(model, [batch, other]).same_task
+    assert same["semantic"] == pytest.approx((expected,), abs=1e-4)
+    assert len(same["instance"]) == 1
+    (alike,) = measure_balance(model, [batch, batch]).same_task["semantic"]
+    assert alike > 0.99  # the semantic loss draws no samples
+
+
+def test_two_drawings_differ_in_the_classifier_alone():
+    published, small = (draw_network(tiny_config(), 3, drawing) for drawing in DRAWINGS)
+    for (name, one), (_, two) in zip(
+        published.named_parameters(), small.named_parameters(), strict=True
+    ):
+        assert torch.equal(one, two) == (name != "semantic_head.classify.weight"), name
+    again = draw_network(tiny_config(), 3, "std 0.01")
+    assert torch.equal(again.semantic_head.classify.weight, small.semantic_head.classify.weight)
+    assert float(small.semantic_head.classify.weight.detach().std()) == pytest.approx(0.01, rel=0.3)
+
+
+def test_a_small_classifier_starts_at_log_c_and_pulls_little(batch):
+    config = tiny_config()
+    starts = measure_starts(config, batch, [0, 1])
+    assert [(s.drawing, s.seed) for s in starts] == [(d, k) for d in DRAWINGS for k in (0, 1)]
+    classes = draw_network(config, 0, "std 0.01").semantic_head.classify.out_channels
+    for published, small in zip(starts[:2], starts[2:], strict=True):
+        assert small.loss == pytest.approx(math.log(classes), abs=0.1)
+        assert published.loss > small.loss + 0.3
+        assert published.ratio > 5 * small.ratio
 
 
 def balance(instance, semantic, cosine):

@@ -111,3 +111,13 @@ def test_gains_are_those_at_equal_steps():
     assert len(gains) == 4
     with pytest.raises(ValueError, match="toy"):
         numbers.select_gains(TABLE, "camvid", "new")
+
+
+def test_stored_runs_are_selected_in_the_order_of_their_seeds():
+    rows = [
+        {"arm": a, "seed": s, "miou": v} for a, s, v in (("x", 1, 3.0), ("x", 0, 1.0), ("y", 0, 9))
+    ]
+    assert numbers.select_seeds(rows, "miou", arm="x") == [1.0, 3.0]
+    assert numbers.format_range([1.0, 3.0]) == "2.00 (1.00 to 3.00)"
+    with pytest.raises(ValueError, match="no run with"):
+        numbers.select_seeds(rows, "miou", arm="z")

@@ -41,6 +41,16 @@ def test_both_batches_are_drawn_at_both_scales():
     assert figure.axes[1].lines[0].get_xdata().max() == 2000
 
 
+def test_pictures_of_all_batch_sizes_have_one_axis():
+    limits = {plot_batch_schedules(coco_r50_1x(), n).axes[0].get_ylim() for n in (1, 16, 64)}
+    assert len(limits) == 1
+    low, high = limits.pop()
+    for n in (1, 64):
+        for axes in plot_batch_schedules(coco_r50_1x(), n).axes:
+            assert all(low < line.get_ydata().min() for line in axes.lines)
+            assert all(line.get_ydata().max() < high for line in axes.lines)
+
+
 def test_the_description_of_schedules_has_their_numbers():
     words = describe_batch_schedules(coco_r50_1x(), 8)
     assert "from 0.000010 it climbs to 0.0100 in 1000 steps" in words
