@@ -1,31 +1,43 @@
-"""Exercises: run a learner's answer on small cases, and name the mistake where it is a typical one.
+"""Exercises: run a learner's answer on many cases, and name the mistake where it is a typical one.
 
 A typical mistake is a function, as the reference is: an answer that returns what that function
-returns has made that mistake. So every diagnosis can be tested by submitting its function.
+returns, in every case, has made that mistake. So every diagnosis can be tested by submitting its
+function.
+
+An answer has to be the learner's own code: one that calls a function of this package, directly or
+inside of another function, is refused. This does not prevent copying: the source of the references
+can be read. Nor does it prevent code that changes this module while it runs.
 """
 
+import contextlib
 import copy
-import math
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import inspect
+import io
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from types import FrameType
 from typing import Any, TypeVar
 
-import numpy as np
-import torch
-from torch import Tensor
+from pfpn.course.draw import Decisions, Generator, draw_cases, shrink
+from pfpn.course.values import Missing, Plain, differ, is_mask, layout, show_beside
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-FEW = 24  # a tensor of more numbers is shown by its shape
-MAX_TEXT = 400  # characters of one shown value
-NAN = "Found NaN, not a number: is there a 0 / 0, or the logarithm of a negative number?"
+RANDOM = 300  # random cases of an exercise, after the readable ones
 _HERE = Path(__file__).resolve().parent
+_PACKAGE = str(_HERE.parent)
+CHANGED = (
+    "The value is right, but your code changed its input. Work on a copy, or use operations that "
+    "make a new tensor (x + 1, not x += 1)."
+)
+ONE_VALUE = "Your code returns the same value in every case."
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,7 @@ class Case:
 
     title: str  # what the case is about: "a box of the canonical size goes to p4"
     arguments: tuple[Any, ...]
+    decisions: Decisions = ()  # of a random case: what it was made from
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,10 @@ class Exercise:
 
         double.case("a positive number", 3.0)
 
+        @double.random
+        def random_double(draw):
+            return (draw.number(-4, 4),)
+
         @double.mistake("You squared x. Twice x is x + x.")
         def squared(x):
             return x * x
@@ -67,15 +84,15 @@ class Exercise:
 
     name: str  # "04.level_of_box": chapter, dot, name
     task: str  # one sentence
-    difficulty: int  # 1 to 3
+    difficulty: int  # 1 to 3, which is also what the exercise counts in points
     minutes: int
     hints: tuple[str, ...]  # from a nudge to nearly the answer
     tolerance: float = 1e-5
-    # How to call an answer with the arguments of a case, where answer(*arguments) will not do.
-    run: Callable[..., Any] = lambda answer, *arguments: answer(*arguments)
     reference: Callable[..., Any] = field(init=False)
     cases: Callable[[], Iterable[Case]] = field(init=False, default=tuple)  # the simplest first
+    generator: Generator | None = field(init=False, default=None)
     mistakes: tuple[Mistake, ...] = field(init=False, default=())
+    shown: Case | None = field(init=False, default=None)  # the case that failed in the last check
 
     def answer(self, function: Function) -> Function:
         """Decorate the reference."""
@@ -83,13 +100,18 @@ class Exercise:
         return function
 
     def case(self, title: str, *arguments: Any) -> None:
-        """Add a case: what it is about, and the arguments of the call."""
+        """Add a readable case: what it is about, and the arguments of the call."""
         cases = (*self.cases(), Case(title, arguments))
         self.cases = lambda: cases
 
     def examples(self, function: Function) -> Function:
-        """Decorate a function that yields the cases, where they are computed."""
+        """Decorate a function that yields the readable cases, where they are computed."""
         self.cases = function
+        return function
+
+    def random(self, function: Generator) -> Generator:
+        """Decorate a function that draws the arguments of a random valid case."""
+        self.generator = function
         return function
 
     def mistake(self, message: str) -> Callable[[Function], Function]:
@@ -101,6 +123,30 @@ class Exercise:
 
         return add
 
+    def all_cases(self, seed: int = 0, num: int = RANDOM) -> list[Case]:
+        """Return the readable cases, then random ones; another seed gives other random ones."""
+        cases = list(self.cases())
+        if self.generator:
+            drawn = draw_cases(self.generator, num, f"{self.name}/{seed}")
+            cases += [Case(f"random case {i}", *parts) for i, parts in enumerate(drawn, 1)]
+        return cases
+
+    def parameters(self) -> list[str]:
+        """Return the names of the arguments, as the reference names them."""
+        kinds = inspect.signature(self.reference).parameters.values()
+        return [p.name for p in kinds if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an answer did in one case: it returned a value, raised an error, or was refused."""
+
+    value: Any = Missing
+    error: str = ""  # "IndexError: list index out of range"
+    where: str = ""  # "in line 3"
+    borrowed: str = ""  # the function of this package that it called
+    changed: bool = False  # it changed its input
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -108,196 +154,283 @@ class Report:
 
     text: str  # what the learner reads
     right: bool
-    diagnosis: str = ""  # why the first failed case failed
+    diagnosis: str = ""  # why the first case that fails does so
+    points: float = 0.0  # of as many as the exercise's difficulty
+    missing: tuple[str, ...] = ()  # titles of the cases that fail; all random ones are one
 
     def __str__(self) -> str:
         return self.text
 
 
-class _Unanswered:
-    """Stands for the value of an answer that returned nothing."""
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A case of an exercise with its expected value: `inputs, expected = case("03.nms", 3)`."""
+
+    title: str
+    inputs: dict[str, Any]
+    expected: Any
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.inputs, self.expected))
+
+    def __repr__(self) -> str:
+        lines = layout([*self.inputs.items(), ("expected", self.expected)], indent=2)
+        return "\n".join([self.title, *lines])
 
 
-def examine(exercise: Exercise, answer: Callable[..., Any]) -> Report:
-    """Return the report on an answer, which is run on the cases up to the first that fails."""
-    cases = list(exercise.cases())
-    passed: list[Case] = []
-    for case in cases:
-        expected = _call(exercise, exercise.reference, case)
-        arguments = copy.deepcopy(case.arguments)
-        try:
-            found = exercise.run(answer, *arguments)
-        except NotImplementedError:
-            found = _Unanswered
-        except Exception as error:
-            return _fail(exercise, passed, case, expected, _raised(error), _error_line(error))
-        if found is None or found is Ellipsis:
-            found = _Unanswered if expected is not None else found
-        if found is _Unanswered and not passed:
-            return _unanswered(exercise, len(cases))
-        problem = differ(expected, found, exercise.tolerance)
-        if problem:
-            known = _recognize(exercise, passed, case, found)
-            return _fail(exercise, passed, case, expected, brief(found), known or problem)
-        if differ(list(case.arguments), list(arguments), 0.0):
-            why = (
-                "The value is right, but your code changed its input on the way. Work on a copy, or"
-                " use operations that make a new tensor (x + 1, not x += 1)."
-            )
-            return _fail(exercise, passed, case, expected, brief(found), why)
-        passed.append(case)
-    lines = [f"{exercise.name}: all {len(cases)} cases are right.", *_ticks(passed)]
-    return Report("\n".join(lines), right=True)
+# Running an answer --------------------------------------------------------------------------------
 
 
-def differ(expected: Any, found: Any, tolerance: float) -> str:
-    """Return in which way a value differs from the expected one, "" if it does not."""
-    if found is _Unanswered:
-        return "Nothing came back: is a `return` missing on some way through your code?"
-    if isinstance(expected, Tensor):
-        return _differ_tensor(expected, found, tolerance)
-    if isinstance(expected, np.ndarray):
-        if not isinstance(found, np.ndarray):
-            return f"Expected a NumPy array, found {_kind(found)}."
-        return _differ_tensor(torch.as_tensor(expected), torch.as_tensor(found), tolerance)
-    if isinstance(expected, int | float) and not isinstance(expected, bool):
-        return _differ_number(expected, found, tolerance)
-    if isinstance(expected, Mapping):
-        if not isinstance(found, Mapping):
-            return f"Expected a dict, found {_kind(found)}."
-        if set(expected) != set(found):
-            keys, others = (brief(sorted(value, key=str)) for value in (expected, found))
-            return f"Expected the keys {keys}, found {others}."
-        inner = ((f"At key {k!r}", differ(v, found[k], tolerance)) for k, v in expected.items())
-        return _first_inside(inner)
-    if isinstance(expected, list | tuple):
-        if not isinstance(found, list | tuple):
-            return f"Expected a {type(expected).__name__}, found {_kind(found)}."
-        if len(expected) != len(found):
-            return f"Expected {len(expected)} entries, found {len(found)}."
-        pairs = enumerate(zip(expected, found, strict=True))
-        return _first_inside((f"Entry {i}", differ(e, f, tolerance)) for i, (e, f) in pairs)
-    return "" if _equal(expected, found) else f"Expected {brief(expected)}, found {brief(found)}."
+def run(answer: Callable[..., Any], case: Case, *, own: bool = True) -> Outcome:
+    """Return what an answer does in one case, which it gets as a copy.
+
+    Args:
+        answer: of a learner.
+        case: of the exercise.
+        own: refuse the answer if it calls a function of this package.
+    """
+    arguments = copy.deepcopy(case.arguments)
+    borrowed: list[str] = []
+    try:
+        with _watch(borrowed) if own else contextlib.nullcontext():
+            value = answer(*arguments)
+    except NotImplementedError:
+        value = Missing
+    except (Exception, SystemExit) as error:
+        text = str(error).strip().split("\n")[0]
+        named = f"{type(error).__name__}: {text}"[:200].removesuffix(": ")
+        return Outcome(error=named, where=_where(error, answer), borrowed="".join(borrowed[:1]))
+    if borrowed:
+        return Outcome(borrowed=borrowed[0])
+    value = Missing if value is Ellipsis else value
+    return Outcome(value, changed=bool(differ(list(case.arguments), list(arguments), 0.0)))
 
 
-def brief(value: Any) -> str:
-    """Return a value as short text: numbers rounded, a large tensor by its shape."""
-    if value is _Unanswered:
-        return "nothing"
-    if isinstance(value, np.ndarray):
-        value = torch.as_tensor(value)
-    if isinstance(value, Tensor):
-        if value.numel() > FEW:
-            return f"a tensor {tuple(value.shape)} of {_dtype(value)}"
-        text = str(_rounded(value.detach().tolist()))
-        return text if value.ndim else f"{text} (a tensor without axes)"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list | tuple):
-        inner = ", ".join(brief(entry) for entry in value)
-        text = f"[{inner}]" if isinstance(value, list) else f"({inner})"
-    elif isinstance(value, Mapping):
-        text = "{" + ", ".join(f"{key!r}: {brief(entry)}" for key, entry in value.items()) + "}"
-    elif callable(value) and hasattr(value, "__name__"):
-        text = f"the function {value.__name__}"
-    else:
-        text = repr(value)
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 4] + " ..."
+@contextlib.contextmanager
+def _watch(borrowed: list[str]) -> Iterator[None]:
+    """Note each function of this package that is called meanwhile."""
+
+    def look(frame: FrameType, event: str, _: Any) -> None:
+        file = frame.f_code.co_filename
+        if event == "call" and file.startswith(_PACKAGE) and file != __file__:
+            borrowed.append(frame.f_code.co_qualname)
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
 
 
-def _differ_number(expected: float, found: Any, tolerance: float) -> str:
-    if isinstance(found, Tensor | np.generic | np.ndarray):
-        values = torch.as_tensor(found)
-        found = values.item() if values.numel() == 1 else found
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        return f"Expected a number, found {_kind(found)}."
-    if math.isnan(found) and not math.isnan(expected):
-        return NAN
-    if expected == found or abs(expected - found) <= tolerance * max(1.0, abs(expected)):
-        return ""
-    return _relation(torch.tensor([float(expected)]), torch.tensor([float(found)]), tolerance)
+def _where(error: BaseException, answer: Callable[..., Any]) -> str:
+    """Return in which line of the learner's code an error was raised."""
+    code = getattr(answer, "__code__", None)
+    trace, line = error.__traceback__, 0
+    while trace and code:
+        if trace.tb_frame.f_code.co_filename == code.co_filename:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f"in line {line}" if line else ""
 
 
-def _differ_tensor(expected: Tensor, found: Any, tolerance: float) -> str:
-    if not isinstance(found, Tensor):
-        if expected.ndim == 0 and isinstance(found, int | float):
-            return _differ_number(expected.item(), found, tolerance)
-        return f"Expected a tensor of shape {tuple(expected.shape)}, found {_kind(found)}."
-    if found.shape != expected.shape:
-        turned = found.ndim == 2 and found.T.shape == expected.shape
-        return (
-            f"Expected the shape {tuple(expected.shape)}, found {tuple(found.shape)}."
-            f"{' Are rows and columns swapped?' if turned else ''}"
-        )
-    if _dtype(found) != _dtype(expected):
-        return f"Expected a tensor of {_dtype(expected)}, found one of {_dtype(found)}."
-    if not expected.numel():
-        return ""
-    a, b = expected.detach().double(), found.detach().double()
-    if b.isnan().any() and not a.isnan().any():
-        return NAN
-    if torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True):
-        return ""
-    return _relation(a, b, tolerance)
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep what a learner's code prints in hundreds of random cases off the page."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
-def _relation(a: Tensor, b: Tensor, tolerance: float) -> str:
-    """Return how wrong numbers `b` relate to the right ones `a`, where the relation is simple."""
-    close = max(tolerance, 1e-6)
-    if a.ndim == 2 and a.shape[0] == a.shape[1] and torch.allclose(a.T, b, close, close):
-        return "These are the right numbers with rows and columns swapped."
-    if torch.allclose(-a, b, close, close):
-        return "The sign is wrong, the size is right."
-    if a.numel() == 1:
-        return f"Expected {a.item():.4g}, found {b.item():.4g}."
-    shift = b - a
-    if a.numel() > 2 and shift.isfinite().all() and shift.std() <= close * (1 + a.abs().max()):
-        return f"Every number is off by the same amount: {shift.mean():+.4g}."
-    large = a.isfinite() & b.isfinite() & (a.abs() > close)
-    if large.sum() > 1:
-        ratio = (b[large] / a[large]).mean()
-        if ratio.abs() > close and torch.allclose(ratio * a, b, close, close):
-            return f"Every number is {ratio:.4g} times what it should be."
-    wrong = ~torch.isclose(a, b, close, close, equal_nan=True)
-    first = tuple(wrong.nonzero()[0].tolist())
-    return (
-        f"{int(wrong.sum())} of {a.numel()} numbers are wrong, the first at {list(first)}: "
-        f"expected {a[first]:.4g}, found {b[first]:.4g}."
+def _problem(exercise: Exercise, expected: Any, outcome: Outcome) -> str:
+    """Return what is wrong with an outcome, "" if nothing is."""
+    if outcome.borrowed:
+        return f"Your code calls {outcome.borrowed}() of pfpn."
+    if outcome.error:
+        where = f", {outcome.where}" if outcome.where else ""
+        return f"Your code raised this error{where}."
+    found = outcome.value
+    if found is None and expected is not None:
+        found = Missing
+    return differ(expected, found, exercise.tolerance) or (CHANGED if outcome.changed else "")
+
+
+# Comparing ----------------------------------------------------------------------------------------
+
+
+def examine(exercise: Exercise, answer: Callable[..., Any], *, own: bool = True) -> Report:
+    """Return the report on an answer, which is run on every case.
+
+    Args:
+        exercise: that the answer belongs to.
+        answer: of a learner.
+        own: refuse an answer that calls a function of this package.
+    """
+    cases = exercise.all_cases()
+    readable = len(list(exercise.cases()))
+    first = run(answer, cases[0], own=own)
+    nothing = first.value is Missing or first.value is None
+    if nothing and not first.error and not first.borrowed:
+        return _unanswered(exercise, readable)
+    outcomes = [first, *(run(answer, case, own=own) for case in cases[1:readable])]
+    if not any(outcome.borrowed for outcome in outcomes):
+        with _quietly():
+            outcomes += [run(answer, case, own=own) for case in cases[readable:]]
+    return judge(exercise, cases, outcomes, answer if own else None)
+
+
+def judge(
+    exercise: Exercise,
+    cases: Sequence[Case],
+    outcomes: Sequence[Outcome],
+    answer: Callable[..., Any] | None = None,
+) -> Report:
+    """Return the report on what an answer did, here or in another process.
+
+    Args:
+        exercise: that the answer belongs to.
+        cases: the readable ones first.
+        outcomes: one for each case.
+        answer: makes a random case that fails small, if it can be run here.
+    """
+    borrowed = next((outcome.borrowed for outcome in outcomes if outcome.borrowed), "")
+    if borrowed:
+        return _refused(exercise, borrowed)
+    readable = len(list(exercise.cases()))
+    expected = [_reference(exercise, case) for case in cases]
+    problems = [_problem(exercise, *pair) for pair in zip(expected, outcomes, strict=True)]
+    wrong = [i for i, problem in enumerate(problems) if problem]
+    if not wrong:
+        exercise.shown = None
+        return _right(exercise, cases[:readable], len(cases) - readable)
+    known = _recognize(exercise, cases, outcomes, wrong[0])
+    at = wrong[0]
+    case, outcome = cases[at], outcomes[at]
+    if case.decisions and answer and exercise.generator:
+        case, outcome = _smaller(exercise, case, answer)
+    why = known or _problem(exercise, _reference(exercise, case), outcome)
+    exercise.shown = case
+    head, missing, points = _credit(exercise, cases[:readable], problems, outcomes)
+    lines = [
+        *head,
+        *_describe(exercise, case, outcome),
+        f"  {why}",
+        f"  {_help(exercise, cases, at)}",
+    ]
+    return Report("\n".join(lines), False, why, points, missing)
+
+
+def passes(exercise: Exercise, answer: Callable[..., Any], cases: Sequence[Case]) -> bool:
+    """Return whether an answer is right in all cases; it is run up to the first that fails."""
+    return not any(
+        _problem(exercise, _reference(exercise, case), run(answer, case, own=False))
+        for case in cases
     )
 
 
-def _recognize(exercise: Exercise, passed: Sequence[Case], case: Case, found: Any) -> str:
-    """Return the message of the mistake that passes the same cases and then gives this value."""
-    for mistake in exercise.mistakes:
-        try:
-            *before, made = (_call(exercise, mistake.function, each) for each in (*passed, case))
-        except Exception:  # a mistake may fail on a case that it does not reach
-            continue
-        right = [_call(exercise, exercise.reference, each) for each in passed]
-        if not differ([*right, made], [*before, found], exercise.tolerance):
-            return mistake.message
+def _reference(exercise: Exercise, case: Case) -> Any:
+    return exercise.reference(*copy.deepcopy(case.arguments))
+
+
+def _recognize(
+    exercise: Exercise, cases: Sequence[Case], outcomes: Sequence[Outcome], first: int
+) -> str:
+    """Return the message of the mistake that does the same as the answer in every case."""
+    order = [first, *(i for i in range(len(cases)) if i != first)]
+    with _quietly():
+        for mistake in exercise.mistakes:
+            if all(_same(exercise, mistake, cases[i], outcomes[i]) for i in order):
+                return mistake.message
     return ""
 
 
-def _call(exercise: Exercise, function: Callable[..., Any], case: Case) -> Any:
-    return exercise.run(function, *copy.deepcopy(case.arguments))
+def _same(exercise: Exercise, mistake: Mistake, case: Case, outcome: Outcome) -> bool:
+    made = run(mistake.function, case, own=False)
+    if made.error or outcome.error:
+        return bool(made.error and outcome.error)
+    return not _problem(exercise, made.value, outcome)
 
 
-def _fail(
-    exercise: Exercise, passed: Sequence[Case], case: Case, expected: Any, found: str, why: str
-) -> Report:
-    total = len(list(exercise.cases()))
+def _smaller(exercise: Exercise, case: Case, answer: Callable[..., Any]) -> tuple[Case, Outcome]:
+    """Return a simpler case in which an answer fails, and what it does there."""
+
+    def fails(arguments: tuple[Any, ...]) -> bool:
+        simpler = Case(case.title, arguments)
+        return bool(_problem(exercise, _reference(exercise, simpler), run(answer, simpler)))
+
+    assert exercise.generator is not None
+    with _quietly():
+        arguments = shrink(exercise.generator, case.decisions, fails)
+        smaller = Case(f"{case.title}, made small", arguments)
+        return smaller, run(answer, smaller)
+
+
+def _credit(
+    exercise: Exercise,
+    readable: Sequence[Case],
+    problems: Sequence[str],
+    outcomes: Sequence[Outcome],
+) -> tuple[list[str], tuple[str, ...], float]:
+    """Return the first lines of a report, what is missing, and the points.
+
+    Each readable case asks for one rule and counts one part, all random cases together one more.
+    An answer that returns one value whatever it gets earns nothing by the cases that it hits.
+    """
+    num, random = len(readable), list(problems[len(readable) :])
+    missing = [case.title for case, problem in zip(readable, problems, strict=False) if problem]
+    right = num - len(missing)
+    parts = num + bool(random)
+    if any(random):
+        missing.append("random cases")
+    values = [outcome.value for outcome in outcomes]
+    constant = values[0] is not Missing and not any(
+        outcome.error or differ(values[0], outcome.value, 0.0) for outcome in outcomes
+    )
+    earned = 0 if constant else parts - len(missing)
+    points = round(exercise.difficulty * earned / parts, 1)
+    of_random = f" and {random.count('')} of {len(random)} random ones" if random else ""
     lines = [
-        f"{exercise.name}: {len(passed)} of {total} cases are right, then this one is not.",
-        *_ticks(passed),
-        f"  x {case.title}",
-        f"      input     {', '.join(brief(argument) for argument in case.arguments)}",
-        f"      expected  {brief(expected)}",
-        f"      found     {found}",
-        f"  {why}",
-        f'  More help: hint("{exercise.name}", 1)' if exercise.hints else "",
+        f"{exercise.name}: {right} of {num} cases{of_random} are right. {_points(points, exercise)}"
     ]
-    return Report("\n".join(line for line in lines if line), right=False, diagnosis=why)
+    for case, problem in zip(readable, problems, strict=False):
+        lines.append(f"  {'x' if problem else '+'} {case.title}")
+    if constant:
+        lines.append(f"  {ONE_VALUE}")
+    return lines, tuple(missing), points
+
+
+# The text of a report -----------------------------------------------------------------------------
+
+
+def _describe(exercise: Exercise, case: Case, outcome: Outcome) -> list[str]:
+    """Return the lines that show one case: inputs, the expected and the found value."""
+    expected = _reference(exercise, case)
+    named = list(zip(exercise.parameters(), case.arguments, strict=False))
+    first = f"  The first case that fails: {case.title}."
+    found = Plain(outcome.error) if outcome.error else outcome.value
+    if is_mask(expected) and is_mask(found) and expected.shape == found.shape:
+        drawn = show_beside(expected, found).split("\n")
+        return [first, *layout(named, indent=6), *(f"      {line}" for line in drawn)]
+    return [first, *layout([*named, ("expected", expected), ("found", found)], indent=6)]
+
+
+def _right(exercise: Exercise, readable: Sequence[Case], num_random: int) -> Report:
+    of_random = f" and {num_random} random ones" if num_random else ""
+    lines = [
+        f"{exercise.name}: all {len(readable)} cases{of_random} are right. "
+        f"{_points(exercise.difficulty, exercise)}",
+        *(f"  + {case.title}" for case in readable),
+    ]
+    return Report("\n".join(lines), right=True, points=float(exercise.difficulty))
+
+
+def _refused(exercise: Exercise, borrowed: str) -> Report:
+    why = (
+        f"Your code calls {borrowed}() of pfpn. An answer is your own code: Python, torch and "
+        "NumPy are allowed, functions of pfpn are not."
+    )
+    text = f"{exercise.name}: refused. {_points(0, exercise)}\n  {why}"
+    return Report(text, right=False, diagnosis=why, missing=("own code",))
 
 
 def _unanswered(exercise: Exercise, cases: int) -> Report:
@@ -306,7 +439,18 @@ def _unanswered(exercise: Exercise, cases: int) -> Report:
         f"{exercise.minutes} minutes, {cases} cases wait for it."
         f'\n  Stuck? hint("{exercise.name}", 1)'
     )
-    return Report(text, right=False)
+    return Report(text, right=False, missing=("an answer",))
+
+
+def _help(exercise: Exercise, cases: Sequence[Case], at: int) -> str:
+    number = "" if cases[at].decisions else f", {at + 1}"
+    more = f' More help: hint("{exercise.name}", 1)' if exercise.hints else ""
+    return f'Get this case: inputs, expected = case("{exercise.name}"{number}).{more}'
+
+
+def _points(points: float, exercise: Exercise) -> str:
+    of = exercise.difficulty
+    return f"{points:g} of {of} point{'s' if of > 1 else ''}."
 
 
 def stars(difficulty: int) -> str:
@@ -314,61 +458,7 @@ def stars(difficulty: int) -> str:
     return "★" * difficulty + "☆" * (3 - difficulty)
 
 
-def _ticks(cases: Sequence[Case]) -> list[str]:
-    return [f"  + {case.title}" for case in cases]
-
-
-def _raised(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]
-
-
-def _error_line(error: Exception) -> str:
-    """Return which line of the learner's code raised an error."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).resolve().parent != _HERE]
-    line = f" in line {own[0].lineno}, `{own[0].line}`" if own and own[0].line else ""
-    return f"Your code raised this error{line} instead of returning a value."
-
-
-def _first_inside(problems: Iterable[tuple[str, str]]) -> str:
-    """Return the first problem and where in a list or dict it is: "Entry 0, at key 'a': ..."."""
-    for where, problem in problems:
-        if problem.startswith(("Entry ", "At key ")):
-            return f"{where}, {problem[0].lower()}{problem[1:]}"
-        if problem:
-            return f"{where}: {problem}"
-    return ""
-
-
-def _kind(value: Any) -> str:
-    if value is None or value is _Unanswered:
-        return "nothing (is a `return` missing?)"
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
-    return f"{type(value).__name__} {brief(value)}"
-
-
-def _dtype(value: Tensor) -> str:
-    """Return what a tensor holds; the number of bits matters in no exercise."""
-    if value.dtype == torch.bool:
-        return "booleans"
-    return "floats" if value.is_floating_point() else "integers"
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_rounded(entry) for entry in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
-def _equal(expected: Any, found: Any) -> bool:
-    """Return whether two objects are equal; dataclasses are compared field by field."""
-    if type(expected) is not type(found):
-        return False
-    names = getattr(type(expected), "__dataclass_fields__", None)
-    if names is None:
-        return bool(expected == found)
-    return all(not differ(getattr(expected, n), getattr(found, n), 1e-5) for n in names)
+# What a notebook calls ----------------------------------------------------------------------------
 
 
 @cache
@@ -376,8 +466,8 @@ def all_exercises() -> dict[str, Exercise]:
     """Return every exercise by its name, in the course's order."""
     chapters = sorted(m.name for m in iter_modules([str(_HERE)]) if m.ispkg)
     modules = (import_module(f"pfpn.course.{chapter}.exercises") for chapter in chapters)
-    found = [exercise for module in modules for exercise in module.EXERCISES]
-    return {exercise.name: exercise for exercise in found}
+    every = [exercise for module in modules for exercise in module.EXERCISES]
+    return {exercise.name: exercise for exercise in every}
 
 
 def find(name: str) -> Exercise:
@@ -396,8 +486,9 @@ def find(name: str) -> Exercise:
 def check(name: str, answer: Callable[..., Any]) -> bool:
     """Run an answer on the cases of an exercise, print the report, and return whether it is right.
 
-    An answer that is still a stub (it raises NotImplementedError or returns nothing) is no error,
-    so that a notebook runs through before its exercises are done.
+    The readable cases come first, then several hundred random ones. An answer that is still a stub
+    (it raises NotImplementedError or returns nothing) is no error, so that a notebook runs through
+    before its exercises are done.
 
     Raises:
         ValueError: there is no exercise of that name.
@@ -417,3 +508,31 @@ def hint(name: str, number: int = 1) -> None:
     if not 1 <= number <= len(hints):
         raise ValueError(f"{name} has hints 1 to {len(hints)}, not {number}")
     print(f"Hint {number} of {len(hints)}: {hints[number - 1]}")
+
+
+def case(name: str, number: int | None = None) -> Example:
+    """Return a case of an exercise to try your code on: its inputs by name, and what is expected.
+
+    ::
+
+        inputs, expected = case("03.nms", 3)
+        my_nms(**inputs)
+
+    Args:
+        name: of the exercise.
+        number: of a readable case, from 1; without it, the case that failed in the last check.
+
+    Raises:
+        ValueError: there is no such exercise or no such case.
+    """
+    exercise = find(name)
+    cases = list(exercise.cases())
+    if number is None and exercise.shown is None:
+        raise ValueError(f"{name}: no check of it has failed yet. Its cases are 1 to {len(cases)}.")
+    if number is not None and not 1 <= number <= len(cases):
+        raise ValueError(f"{name} has cases 1 to {len(cases)}, not {number}")
+    chosen = exercise.shown if number is None else cases[number - 1]
+    assert chosen is not None
+    arguments = copy.deepcopy(chosen.arguments)
+    inputs = dict(zip(exercise.parameters(), arguments, strict=True))
+    return Example(chosen.title, inputs, _reference(exercise, chosen))

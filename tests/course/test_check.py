@@ -1,10 +1,13 @@
 """The reports on right and wrong answers to a small exercise."""
 
-import numpy as np
+import functools
+
 import pytest
 import torch
 
-from pfpn.course.check import Case, Exercise, brief, differ, examine
+from pfpn.boxes import iou
+from pfpn.course import case, check, find
+from pfpn.course.check import Case, Exercise, Outcome, examine, judge, run
 
 DOUBLE = Exercise(
     name="99.double",
@@ -60,7 +63,7 @@ def test_a_right_answer_gets_a_list_of_its_cases():
     right, text = report_on(lambda x: x + x)
     assert right
     assert text.splitlines() == [
-        "99.double: all 2 cases are right.",
+        "99.double: all 2 cases are right. 2 of 2 points.",
         "  + zero stays zero",
         "  + each number doubles",
     ]
@@ -70,14 +73,15 @@ def test_the_first_failure_shows_input_expected_and_found():
     right, text = report_on(lambda x: 3 * x)
     assert not right
     assert text.splitlines() == [
-        "99.double: 1 of 2 cases are right, then this one is not.",
+        "99.double: 1 of 2 cases are right. 1 of 2 points.",
         "  + zero stays zero",
         "  x each number doubles",
-        "      input     [1.0, 2.0, 4.0]",
+        "  The first case that fails: each number doubles.",
+        "      x         [1.0, 2.0, 4.0]",
         "      expected  [2.0, 4.0, 8.0]",
         "      found     [3.0, 6.0, 12.0]",
         "  Every number is 1.5 times what it should be.",
-        '  More help: hint("99.double", 1)',
+        '  Get this case: inputs, expected = case("99.double", 2). More help: hint("99.double", 1)',
     ]
 
 
@@ -108,74 +112,199 @@ def test_a_stub_that_raises_not_implemented_is_not_an_error():
 
 
 def test_nothing_returned_later_is_a_missing_return():
-    assert "is a `return` missing" in report_on(lambda x: None if x.any() else x)[1]
+    assert "Is a `return` missing" in report_on(lambda x: None if x.any() else x)[1]
 
 
-def test_an_error_is_shown_with_its_line():
+def test_an_error_is_shown_with_the_case_and_not_with_its_source():
     def broken(x):
         return x.no_such_method()
 
     _, text = report_on(broken)
-    assert "AttributeError: 'Tensor' object has no attribute" in text
-    assert "return x.no_such_method()" in text
+    assert "found     AttributeError: 'Tensor' object has no attribute" in text
+    assert "x         [0.0, 0.0]" in text
+    assert f"raised this error, in line {broken.__code__.co_firstlineno + 1}." in text
+    assert "return x.no_such_method()" not in text
+
+
+def test_an_answer_that_ends_the_program_is_an_error():
+    def leave(x):
+        raise SystemExit("bye")
+
+    assert "SystemExit: bye" in report_on(leave)[1]
+
+
+def test_a_mistake_that_the_answer_does_not_make_in_every_case_is_not_named():
+    def mixed(x):  # 1 + x on the first case, something else on the second
+        return x + 1 if not x.any() else x - 1
+
+    assert "That is x + 1." not in report_on(mixed)[1]
 
 
 def test_an_answer_that_changes_its_input_is_not_right():
     assert "changed its input" in report_on(lambda x: x.mul_(2))[1]
 
 
-@pytest.mark.parametrize(
-    ("expected", "found", "words"),
-    [
-        (torch.zeros(2, 3), torch.zeros(3, 2), "rows and columns swapped"),
-        (torch.zeros(2), torch.zeros(3), "Expected the shape (2,), found (3,)"),
-        (torch.tensor([1.0, 2]), torch.tensor([-1.0, -2]), "The sign is wrong"),
-        (torch.tensor([1.0, 2, 4]), torch.tensor([2.0, 3, 5]), "off by the same amount: +1"),
-        (torch.tensor([[1.0, 2], [3, 4]]), torch.tensor([[1.0, 3], [2, 4]]), "swapped"),
-        (torch.tensor([1.0, 2, 4]), torch.tensor([1.0, 2, 5]), "1 of 3 numbers are wrong"),
-        (torch.tensor([1.0]), torch.tensor([float("nan")]), "Found NaN"),
-        (torch.tensor([1.0]), torch.tensor([1]), "of floats, found one of integers"),
-        (torch.tensor([True]), torch.tensor([1]), "of booleans, found one of integers"),
-        (torch.tensor([1.0]), 1.0, "Expected a tensor of shape (1,)"),
-        (1.0, 2.0, "Expected 1, found 2."),
-        (1.0, float("nan"), "Found NaN"),
-        (3, True, "Expected a number, found bool"),
-        (True, 1, "Expected True, found 1"),
-        ("a", "b", "Expected 'a', found 'b'"),
-        ([1, 2], [1], "Expected 2 entries, found 1"),
-        ((1, 2.0), (1, 3.0), "Entry 1: Expected 2, found 3"),
-        ({"a": 1}, {"b": 1}, "Expected the keys ['a'], found ['b']"),
-        ({"a": 1}, {"a": 2}, "At key 'a': Expected 1, found 2"),
-        ([[0, 1]], [[0, 2]], "Entry 0, entry 1: Expected 1, found 2."),
-        ({"a": [3]}, {"a": [4]}, "At key 'a', entry 0: Expected 3, found 4."),
-        (torch.tensor([0.0, 2, 4]), torch.tensor([0.0, 3, 6]), "Every number is 1.5 times"),
-        (torch.tensor([0.0, 2, 4]), torch.tensor([9.0, 2, 4]), "the first at [0]: expected 0, fo"),
-        (torch.tensor([0.0, 2, 4]), torch.tensor([9.0, 4, 8]), "3 of 3 numbers are wrong"),
-        (np.array([1.0, 2]), [1.0, 2], "Expected a NumPy array"),
-    ],
-)
-def test_a_difference_is_described(expected, found, words):
-    assert words in differ(expected, found, 1e-5)
+# Random cases -------------------------------------------------------------------------------------
+
+TOTAL = Exercise(name="99.total", task="Add up.", difficulty=3, minutes=3, hints=())
+
+
+@TOTAL.answer
+def total(numbers, start):
+    return sum(numbers) + start
+
+
+@TOTAL.random
+def random_total(draw):
+    return draw.numbers(draw.integer(0, 6), -3, 3), draw.integer(0, 9)
+
+
+@TOTAL.mistake("You forgot the start.")
+def without_start(numbers, start):
+    return sum(numbers)
+
+
+TOTAL.case("one number", [2.0], 1)
+TOTAL.case("two numbers", [2.0, 3.0], 0)
+
+
+def test_random_cases_are_the_same_each_time_and_others_for_another_seed():
+    first, again, other = ([case.arguments for case in TOTAL.all_cases(seed)] for seed in (0, 0, 1))
+    assert first == again
+    assert first[:2] == other[:2]
+    assert first[2:] != other[2:]
+    assert len(first) == 302
+
+
+def test_an_answer_that_only_random_cases_find_wrong_is_shown_a_small_one():
+    report = examine(TOTAL, lambda numbers, start: sum(numbers[:2]) + start)
+    assert not report.right
+    assert report.missing == ("random cases",)
+    assert report.points == 2.0
+    lines = str(report).splitlines()
+    assert lines[3].startswith("  The first case that fails: random case ")
+    assert lines[3].endswith(", made small.")
+    assert lines[4:8] == [
+        "      numbers   [0.0, 0.0, 0.125]",
+        "      start     0",
+        "      expected  0.125",
+        "      found     0.0",
+    ]
+
+
+def test_a_diagnosis_holds_for_the_random_cases_too():
+    assert examine(TOTAL, lambda numbers, start: sum(numbers)).diagnosis == "You forgot the start."
+    report = examine(TOTAL, lambda numbers, start: sum(numbers) if len(numbers) < 3 else 0)
+    assert report.diagnosis == "Expected 3, found 2."
+
+
+def test_random_cases_print_nothing(capsys):
+    examine(TOTAL, lambda numbers, start: print("hello") or sum(numbers) + start)
+    assert capsys.readouterr().out.count("hello") == 2
+
+
+def test_an_answer_of_one_value_earns_nothing():
+    report = examine(TOTAL, lambda numbers, start: 3)
+    assert "1 of 2 cases" in str(report)
+    assert "returns the same value in every case" in str(report)
+    assert report.points == 0
+
+
+# Own code -----------------------------------------------------------------------------------------
+
+
+class Callable:
+    def __call__(self, a, b):
+        return find("03.iou").reference(a, b)
+
+
+IOU = find("03.iou")
 
 
 @pytest.mark.parametrize(
-    ("expected", "found"),
+    "answer",
     [
-        (torch.tensor([1.0]), torch.tensor([1.0 + 1e-7])),
-        (torch.tensor(3.0), 3.0),
-        (2.0, torch.tensor(2.0)),
-        (2, 2.0),
-        ((1, [2.0]), [1, (2.0,)]),
-        (torch.tensor([1.0]), torch.tensor([1.0], dtype=torch.float64)),
-        (None, None),
-        (torch.zeros(0, 4), torch.zeros(0, 4)),
+        IOU.reference,
+        lambda a, b: IOU.reference(a, b),
+        functools.partial(IOU.reference),
+        functools.wraps(print)(lambda a, b: float(iou(*torch.tensor([[a], [b]])))),
+        Callable(),
+        IOU.mistakes[0].function,
     ],
+    ids=["itself", "wrapped", "partial", "package", "object", "mistake"],
 )
-def test_values_within_the_tolerance_are_right(expected, found):
-    assert differ(expected, found, 1e-5) == ""
+def test_an_answer_that_calls_the_package_is_refused(answer, capsys):
+    assert not check("03.iou", answer)
+    text = capsys.readouterr().out
+    assert text.startswith("03.iou: refused. 0 of 1 point.")
+    assert "An answer is your own code" in text
 
 
-def test_values_are_shown_briefly():
-    assert brief(torch.tensor([1 / 3, 2.0])) == "[0.3333, 2.0]"
-    assert brief(torch.zeros(100, 4)) == "a tensor (100, 4) of floats"
-    assert brief((torch.tensor([1]), 0.123456)) == "([1], 0.1235)"
+def test_an_answer_that_calls_the_package_in_random_cases_alone_is_refused():
+    calls = []
+
+    def late(a, b):
+        calls.append(a)
+        if len(calls) > 20:
+            return IOU.reference(a, b)
+        width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+        height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+        areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+        return width * height / (areas - width * height)
+
+    assert "refused" in str(examine(IOU, late))
+
+
+def test_a_profiler_goes_on_after_an_answer(monkeypatch):
+    import sys
+
+    seen = []
+    sys.setprofile(lambda frame, event, argument: seen.append(event))
+    try:
+        before = sys.getprofile()
+        run(double, Case("", (1,)))
+        assert sys.getprofile() is before
+    finally:
+        sys.setprofile(None)
+
+
+# Elsewhere ----------------------------------------------------------------------------------------
+
+
+def test_outcomes_of_another_process_are_judged_here():
+    cases = TOTAL.all_cases(seed=7, num=50)
+    outcomes = [Outcome(sum(case.arguments[0])) for case in cases]
+    report = judge(TOTAL, cases, outcomes)
+    assert report.diagnosis == "You forgot the start."
+    right = [Outcome(total(*case.arguments)) for case in cases]
+    assert judge(TOTAL, cases, right).points == 3
+    crashed = [*right[:-1], Outcome(error="ValueError: no")]
+    assert judge(TOTAL, cases, crashed).missing == ("random cases",)
+
+
+def test_a_case_is_handed_out_with_its_expected_value():
+    example = case("03.iou", 2)
+    assert example.title == "a box with its left half"
+    inputs, expected = example
+    assert list(inputs) == ["a", "b"]
+    assert find("03.iou").reference(**inputs) == expected == 0.5
+    assert "  expected  0.5" in repr(example)
+
+
+def test_the_case_of_the_last_check_is_handed_out(capsys):
+    check("03.iou", lambda a, b: 1.0)
+    assert 'case("03.iou", 2)' in capsys.readouterr().out
+    assert case("03.iou").title == "a box with its left half"
+
+
+def test_a_case_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match=r"03\.iou has cases 1 to \d, not 99"):
+        case("03.iou", 99)
+    with pytest.raises(ValueError, match="no check of it has failed yet"):
+        case("00.id_to_color")
+
+
+def test_handed_out_inputs_may_be_changed():
+    inputs, _ = case("03.nms", 1)
+    inputs["boxes"].zero_()
+    assert case("03.nms", 1).inputs["boxes"].any()

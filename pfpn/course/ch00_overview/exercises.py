@@ -5,6 +5,7 @@ from torch import Tensor
 
 from pfpn.course.ch00_overview.numbers import SIDES, count_regions
 from pfpn.course.check import Exercise
+from pfpn.course.draw import Draw
 
 # 00.id_to_color -----------------------------------------------------------------------------------
 
@@ -16,8 +17,8 @@ COLOR = Exercise(
     hints=(
         "The color is the id written with three digits, and a digit goes from 0 to 255. Which "
         "digit comes first?",
-        "Red is what remains after division by 256. Green is the same of the whole part of that "
-        "division. Python has % and // for the two.",
+        "Red is the remainder of the id divided by 256. Green is the remainder of the quotient "
+        "divided by 256. In Python, // gives the quotient and % the remainder.",
     ),
 )
 
@@ -33,23 +34,29 @@ COLOR.case("256 carries over to green", 300)
 COLOR.case("65536 carries over to blue", 65536 + 2 * 256 + 3)
 COLOR.case("the largest id is white", 2**24 - 1)
 
+
+@COLOR.random
+def _(draw: Draw) -> tuple[int]:
+    return (draw.integer(0, 255) + 256 * draw.integer(0, 255) + 65536 * draw.integer(0, 255),)
+
+
 COLOR.mistake(
-    "Your red and blue are swapped: the lowest byte of the id is red. (Libraries that keep "
-    "pictures as BGR make this mistake for you.)"
+    "Red and blue are swapped. The lowest byte of the id is red. (A library that stores pictures "
+    "as BGR has the same effect.)"
 )(lambda number: id_to_color(number)[::-1])
 
 COLOR.mistake(
-    "You count in steps of 255. A byte has 256 values, 0 to 255, so 256 is the first id that no "
-    "longer fits into red."
+    "You divide by 255. A byte has 256 values, 0 to 255, so 256 is the first id that does not fit "
+    "into red."
 )(lambda number: id_to_color(number, 255))
 
 COLOR.mistake(
-    "A digit above 255 is no color. What remains of the id, once the part that the next byte holds "
-    "is taken away?"
+    "A digit above 255 is not a color. Take away from the id what the next byte holds: what is "
+    "left?"
 )(lambda number: (number, number // 256, number // 65536))
 
-COLOR.mistake("What does not fit into red and green belongs to blue.")(
-    lambda number: (number % 256, number // 256, 0)
+COLOR.mistake("Blue is 0 in every color. What does not fit into red and green belongs to blue.")(
+    lambda number: (number % 256, number // 256 % 256, 0)
 )
 
 # 00.panoptic_ids ----------------------------------------------------------------------------------
@@ -62,9 +69,9 @@ IDS = Exercise(
     minutes=15,
     hints=(
         "Three kinds of pixels get three kinds of ids. Make one mask for things (labels below "
-        "num_things), one for void (label 255).",
-        "torch.where(condition, a, b) takes a where the condition holds and b elsewhere; use it "
-        "once to set the instance numbers of stuff to 0, and once, last, for void.",
+        "num_things) and one for void (label 255).",
+        "torch.where(condition, a, b) takes a where the condition is true and b elsewhere. Use it "
+        "first to set the instance numbers of stuff to 0, and at the end for void.",
     ),
 )
 
@@ -82,7 +89,7 @@ IDS.case(
     "two people (class 1) side by side", torch.tensor([[1, 1, 1]]), torch.tensor([[1, 1, 2]]), 2
 )
 IDS.case(
-    "car 1 (class 0) and person 1: the class parts them",
+    "car 1 (class 0) and person 1 differ by their class",
     torch.tensor([[0, 1]]),
     torch.tensor([[1, 1]]),
     2,
@@ -100,12 +107,21 @@ IDS.case(
     2,
 )
 
+
+@IDS.random
+def _(draw: Draw) -> tuple[Tensor, Tensor, int]:
+    size = draw.integer(1, 3), draw.integer(1, 4)
+    labels = draw.integers(*size, low=0, high=5)
+    labels[labels == 5] = 255
+    return labels, draw.integers(*size, low=0, high=12), draw.integer(0, 5)
+
+
 IDS.mistake(
-    "Your road has several segments. An instance number of stuff carries no meaning: all of a "
-    "stuff class in an image is one segment."
+    "Your road has several segments. The instance numbers of stuff carry no meaning: all pixels of "
+    "a stuff class in an image are one segment."
 )(lambda labels, instances, num_things: panoptic_ids(labels, instances, 255))
 
-IDS.mistake("Void got an id of its own, as if 255 were a class. Void belongs to no segment: id 0.")(
+IDS.mistake("Void got an id of its own, as if 255 were a class. Void is no segment: its id is 0.")(
     lambda labels, instances, num_things: (
         1000 * (labels + 1) + torch.where(labels < num_things, instances, 0)
     )
@@ -121,23 +137,23 @@ def _(label_map: Tensor, instance_map: Tensor, num_things: int) -> Tensor:
 
 
 IDS.mistake(
-    "Class 0 gets the thousand 0, so its stuff would have id 0, which means void. The rule adds 1 "
-    "to the class."
+    "You multiplied the class itself by 1000. Then stuff of class 0 has id 0, which means void. "
+    "The rule adds 1 to the class first."
 )(lambda labels, instances, num_things: panoptic_ids(labels, instances, num_things, 0))
 
 # 00.count_regions ---------------------------------------------------------------------------------
 
 REGIONS = Exercise(
     name="00.count_regions",
-    task="Count the connected regions of a mask; two pixels are connected if they share a side.",
+    task="Count the connected regions of a mask. Two pixels are connected if they share a side.",
     difficulty=3,
     minutes=20,
     hints=(
-        "Take any pixel that is not yet visited, and visit all that can be reached from it by "
-        "steps to the four sides. How often do you have to start anew?",
-        "Keep two collections: pixels still to be visited, and the ends of the region that grows. "
-        "Take one end, move its neighbors from the first collection to the second, and go on until "
-        "no end is left; then one region is done.",
+        "Take any pixel that is not yet visited, and visit every pixel that you can reach from it "
+        "by steps to the four sides. How often do you have to start again?",
+        "Keep two collections: the pixels that are not yet visited, and the border of the region "
+        "that grows. Take one pixel from the border, and move its neighbors from the first "
+        "collection to the border. When the border is empty, one region is complete.",
     ),
 )
 REGIONS.answer(count_regions)
@@ -150,25 +166,32 @@ def _mask(text: str) -> Tensor:
 REGIONS.case("one block", _mask("##. ##."))
 REGIONS.case("two blocks with a gap", _mask("##.# ##.#"))
 REGIONS.case("a corner does not connect", _mask("#. .#"))
-REGIONS.case("a way back up: the letter U is one region", _mask("#.# #.# ###"))
+REGIONS.case("the letter U is one region: a way leads up again", _mask("#.# #.# ###"))
 REGIONS.case("a spiral is one region", _mask("##### ....# ###.# #...# #####"))
 REGIONS.case("nothing at all", _mask("... ..."))
 
-REGIONS.mistake("That is the number of pixels. A region is all pixels that are connected.")(
+
+@REGIONS.random
+def _(draw: Draw) -> tuple[Tensor]:
+    mask = draw.mask(draw.integer(1, 6), draw.integer(1, 6))
+    return (mask | draw.mask(*mask.shape) if draw.pick(False, True) else mask,)
+
+
+REGIONS.mistake("That is the number of pixels. A region is a set of connected pixels.")(
     lambda mask: int(mask.sum())
 )
 REGIONS.mistake(
-    "That is the number of runs in all rows. Pixels are also connected from row to row."
+    "That is the number of runs in all rows. Pixels are also connected from one row to the next."
 )(lambda mask: count_regions(mask, ((0, -1), (0, 1))))
 
-REGIONS.mistake("You connect pixels that touch at a corner. Here they need a side in common.")(
+REGIONS.mistake("You connect pixels that touch at a corner. Here they must share a side.")(
     lambda mask: count_regions(mask, (*SIDES, (-1, -1), (-1, 1), (1, -1), (1, 1)))
 )
 
 
 REGIONS.mistake(
-    "You look to the right and down only. A region can also grow to the left and up: the letter U "
-    "joins at its bottom."
+    "You look to the right and down only. A region can also grow to the left and up: the two arms "
+    "of the letter U meet at its bottom."
 )(lambda mask: count_regions(mask, ((1, 0), (0, 1))))
 
 EXERCISES = (COLOR, IDS, REGIONS)

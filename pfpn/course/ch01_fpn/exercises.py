@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from pfpn.course.ch01_fpn.numbers import Layer, theoretical_field
 from pfpn.course.check import Exercise
+from pfpn.course.draw import Draw
 
 Size = tuple[int, ...]  # height, width
 Values = tuple[float, ...]  # one for each channel
@@ -25,8 +27,8 @@ SIZE = Exercise(
     hints=(
         "p5 is the coarsest level that is doubled on the way down. Which number must divide both "
         "sides?",
-        "Round each side up to a multiple of 32; one that already is a multiple stays. In whole "
-        "numbers, -(-a // b) rounds a / b up.",
+        "Round each side up to a multiple of 32. A side that is a multiple already stays as it is. "
+        "With whole numbers, -(-a // b) is a / b, rounded up.",
     ),
 )
 
@@ -43,7 +45,13 @@ SIZE.case("one pixel too many", (65, 96))
 SIZE.case("an image of COCO at its network size", (800, 1067))
 SIZE.case("a single pixel", (1, 1))
 
-SIZE.mistake("A side that is already a multiple of 32 got another 32. Nothing is missing there.")(
+
+@SIZE.random
+def _(draw: Draw) -> tuple[Size]:
+    return (tuple(32 * draw.integer(0, 9) + draw.integer(1, 32) for _ in range(2)),)
+
+
+SIZE.mistake("A side that is already a multiple of 32 got another 32. It needs no padding.")(
     lambda size: tuple(side + 32 - side % 32 for side in size)
 )
 
@@ -54,8 +62,8 @@ SIZE.mistake("You rounded to the nearest multiple, which sometimes cuts pixels o
     lambda size: tuple(int(side / 32 + 0.5) * 32 for side in size)
 )
 SIZE.mistake(
-    "You took multiples of 64. p6 is never doubled, so its cells need not be whole: the stride of "
-    "p5 is enough."
+    "You took multiples of 64, the stride of p6. But p6 is never doubled, so its cells need not be "
+    "whole. The stride of p5 is enough."
 )(lambda size: tuple(-(-side // 64) * 64 for side in size))
 
 # 01.receptive_field -----------------------------------------------------------------------------
@@ -67,10 +75,11 @@ FIELD = Exercise(
     difficulty=2,
     minutes=10,
     hints=(
-        "Start with one pixel that sees itself: side 1, stride 1. What does a 3x3 add on each "
-        "side?",
-        "A kernel of k cells reaches k - 1 cells further, and a cell of its input is as many "
-        "pixels wide as all strides before it multiplied. Only then comes this layer's own stride.",
+        "Start with one pixel that sees itself: side 1, stride 1. What does a 3x3 kernel add on "
+        "each side?",
+        "A kernel of k cells adds k - 1 cells to the side. Each of these cells is as many pixels "
+        "wide as the product of all strides before this layer. Multiply by this layer's own stride "
+        "afterwards.",
     ),
 )
 FIELD.answer(theoretical_field)
@@ -92,23 +101,31 @@ FIELD.case("after a stride of 2 every step counts twice", [(3, 2), (3, 1)])
 FIELD.case("the stem of a ResNet", [(7, 2), (3, 2)])
 FIELD.case("three layers with strides", [(7, 2), (3, 2), (3, 2), (3, 1)])
 
+
+@FIELD.random
+def _(draw: Draw) -> tuple[list[Layer]]:
+    num = draw.integer(0, 5)
+    return ([(draw.pick(1, 3, 2, 5, 7), draw.pick(1, 2, 3)) for _ in range(num)],)
+
+
 FIELD.mistake(
-    "You added the whole kernel. One of its k cells is the one you already see, so the field grows "
-    "by k - 1."
+    "You added the whole kernel. One of its k cells is already in the field, so the field grows by "
+    "k - 1 cells."
 )(lambda layers: _field(lambda side, kernel, stride, _: side + kernel * stride, layers))
 
 FIELD.mistake(
-    "You multiplied the stride in before you used it. This layer's kernel moves over its input, "
-    "whose cells do not depend on this layer's stride."
+    "You multiplied by this layer's stride too early. Its kernel reads cells of its input, and "
+    "their width depends only on the layers before."
 )(lambda layers: _field(lambda side, kernel, s, step: side + (kernel - 1) * s * step, layers))
 
 FIELD.mistake(
-    "You multiplied the sides. Two 3x3 after another overlap: they see 3 + 2 = 5, not 9."
+    "You multiplied the sides. The windows of neighboring cells overlap: two 3x3 layers see "
+    "3 + 2 = 5 pixels, not 9."
 )(lambda layers: _field(lambda side, kernel, *_: side * kernel, layers))
 
 FIELD.mistake(
-    "You added k - 1 cells as if they were pixels. After strides a cell is several pixels wide: "
-    "multiply by the strides so far."
+    "You added k - 1 cells as if they were pixels. After a stride, a cell is several pixels wide: "
+    "multiply by the strides of the layers before."
 )(lambda layers: _field(lambda side, kernel, *_: side + kernel - 1, layers))
 
 # 01.top_down ------------------------------------------------------------------------------------
@@ -120,9 +137,9 @@ TOP_DOWN = Exercise(
     difficulty=2,
     minutes=15,
     hints=(
-        "The coarsest map has nothing above it. Begin there and walk towards the finest.",
+        "No map lies above the coarsest one. Begin there and go on to the finest.",
         "Keep the map that you merged last. Double it (repeat_interleave by 2 along height and "
-        "along width), add the next finer lateral map, and that is the one to keep.",
+        "along width) and add the next finer lateral map. The sum is the map to keep next.",
     ),
 )
 
@@ -158,19 +175,28 @@ TOP_DOWN.case(
 )
 TOP_DOWN.case("channels stay apart", [torch.zeros(2, 2, 2), torch.tensor([[[1.0]], [[2.0]]])])
 
+
+@TOP_DOWN.random
+def _(draw: Draw) -> tuple[list[Tensor]]:
+    levels, channels = draw.integer(1, 3), draw.integer(1, 2)
+    rows, columns = draw.integer(1, 2), draw.integer(1, 2)
+    scales = [2**k for k in reversed(range(levels))]
+    return ([draw.tensor(channels, scale * rows, scale * columns) for scale in scales],)
+
+
 TOP_DOWN.mistake(
-    "You doubled the lateral map of the level above. It is the merged map that goes down, so that "
-    "p2 gets something from c5, not from c3 alone."
+    "You doubled the lateral map of the level above. The merged map goes down: p2 must receive "
+    "something from c5, not from c3 alone."
 )(lambda laterals: [*(a + _double(b) for a, b in pairwise(laterals)), laterals[-1]])
 
 TOP_DOWN.mistake(
-    "The coarse map was laid out twice side by side, as tiles. Each of its values should become a "
-    "2x2 block: that is repeat_interleave, not repeat."
+    "The coarse map is repeated side by side, as tiles. Each of its values must become a 2x2 "
+    "block: use repeat_interleave, not repeat."
 )(lambda laterals: _merge(lambda lateral, above: lateral + above.repeat(1, 2, 2), laterals))
 
 
 @TOP_DOWN.mistake(
-    "You doubled bilinearly. That is possible, but the FPN doubles by nearest neighbor: four equal "
+    "You doubled bilinearly. The FPN doubles by nearest neighbor: each value becomes four equal "
     "values."
 )
 def _(laterals: list[Tensor]) -> list[Tensor]:
@@ -178,7 +204,7 @@ def _(laterals: list[Tensor]) -> list[Tensor]:
     return _merge(lambda lateral, above: lateral + up(above[None])[0], laterals)
 
 
-TOP_DOWN.mistake("Only the map from above is left: the lateral map is missing from the sum.")(
+TOP_DOWN.mistake("The lateral map is missing from the sum. Only the map from above is there.")(
     lambda laterals: _merge(lambda _, above: _double(above), laterals)
 )
 
@@ -186,14 +212,14 @@ TOP_DOWN.mistake("Only the map from above is left: the lateral map is missing fr
 
 COST = Exercise(
     name="01.multiplications",
-    task="Count the multiplications of a convolution over a map of `size` (height, width), padded "
-    "so that stride 1 keeps the size; a stride rounds sides up.",
+    task="Count the multiplications of a convolution over a map of `size` (height, width). The map "
+    "is padded so that stride 1 keeps its size; with a larger stride the sides are rounded up.",
     difficulty=2,
     minutes=10,
     hints=(
         "Count for one output number first. How many inputs does it read?",
-        "One output number reads kernel x kernel cells of every input channel. There are "
-        "out_channels numbers in each output cell, and the output has ceil(h / s) x ceil(w / s).",
+        "One output number reads kernel x kernel cells of every input channel. Each output cell "
+        "has out_channels numbers, and there are ceil(h / s) x ceil(w / s) output cells.",
     ),
 )
 
@@ -214,36 +240,44 @@ COST.case("a 3x3 with stride 2", 2, 3, 3, (4, 6), 2)
 COST.case("sides are rounded up", 1, 1, 1, (5, 7), 2)
 COST.case("the 3x3 of p2 on COCO", 256, 256, 3, (200, 272), 1)
 
+
+@COST.random
+def _(draw: Draw) -> tuple[int, int, int, Size, int]:
+    channels = draw.integer(1, 8), draw.integer(1, 8)
+    size = draw.integer(1, 12), draw.integer(1, 12)
+    return (*channels, draw.pick(1, 3, 5, 7), size, draw.pick(1, 2, 3, 4))
+
+
 COST.mistake("Each output channel reads all input channels: multiply by in_channels, too.")(
     lambda i, o, k, size, s: multiplications(1, o, k, size, s)
 )
-COST.mistake("That is multiplications and additions. Count the multiplications alone.")(
+COST.mistake("That counts multiplications and additions. Count the multiplications only.")(
     lambda i, o, k, size, s: 2 * multiplications(i, o, k, size, s)
 )
-COST.mistake("A kernel has kernel x kernel cells, not kernel.")(
+COST.mistake("A kernel has kernel x kernel cells. You multiplied by kernel once.")(
     lambda i, o, k, size, s: multiplications(i, o, k, size, s) // k
 )
-COST.mistake("You counted one result for each input cell. With a stride there are fewer results.")(
+COST.mistake("You counted one output cell for each input cell. With a stride there are fewer.")(
     lambda i, o, k, size, s: multiplications(i, o, k, size, 1)
 )
 COST.mistake(
-    "You rounded the output's sides down. The padding gives the last, incomplete step a result, "
-    "too."
+    "You rounded the sides of the output down. Round them up: thanks to the padding, the last, "
+    "incomplete step gives an output cell, too."
 )(lambda i, o, k, size, s: i * o * k**2 * (size[0] // s) * (size[1] // s))
 
 # 01.fold_batch_norm -----------------------------------------------------------------------------
 
 NORM = Exercise(
     name="01.fold_batch_norm",
-    task="Return weight and bias of one convolution that does what a convolution without bias and "
-    "a frozen batch norm after it do.",
+    task="A convolution without bias is followed by a frozen batch norm. Return weight and bias of "
+    "one convolution that computes the same.",
     difficulty=3,
     minutes=15,
     hints=(
-        "Write batch norm as a * y + b with two constants per channel. y is the convolution's "
-        "output: linear in the weight.",
+        "Write batch norm as a * y + b with two constants per channel. y is the output of the "
+        "convolution, and it is linear in the weight.",
         "a = gamma / sqrt(var + eps) and b = beta - a * mean. The weight has the axes (out, in, "
-        "height, width), and a belongs to the first.",
+        "height, width), and a belongs to the first axis.",
     ),
 )
 
@@ -283,22 +317,32 @@ NORM.case(
     *_norm((1.0, 3.0), (0.5, 1.0), (2.0, -1.0), (4.0, 9.0), 1e-5),
 )
 
+
+@NORM.random
+def _(draw: Draw) -> tuple[Any, ...]:
+    out = draw.integer(1, 3)
+    weight = draw.tensor(out, draw.pick(out, 1, 2), *draw.pick((1, 1), (1, 2), (3, 3)))
+    gamma, beta, mean = (draw.tensor(out) for _ in range(3))
+    return weight, gamma, beta, mean, draw.tensor(out, low=0.125, high=9), draw.pick(0.0, 0.25, 1.0)
+
+
 NORM.mistake(
-    "The mean is subtracted before the scaling, so it is scaled, too: beta - mean * scale."
+    "Batch norm subtracts the mean before it scales. So the mean must be scaled, too: "
+    "beta - mean * scale."
 )(lambda w, g, b, mean, v, e: (fold_batch_norm(w, g, b, mean, v, e)[0], b - mean))
 
-NORM.mistake("The running mean is missing from the bias.")(
+NORM.mistake("The mean is missing from the bias.")(
     lambda w, g, b, mean, v, e: fold_batch_norm(w, g, b, 0 * mean, v, e)
 )
-NORM.mistake("You divided by the variance. A norm divides by the standard deviation, its root.")(
+NORM.mistake("You divided by the variance. Batch norm divides by its square root.")(
     lambda w, g, b, mean, v, e: fold_batch_norm(w, g, b, mean, (v + e) ** 2, 0.0)
 )
-NORM.mistake("eps belongs under the root, sqrt(var + eps): outside it is far too strong.")(
+NORM.mistake("You added eps after the square root. It belongs under it: sqrt(var + eps).")(
     lambda w, g, b, mean, v, e: fold_batch_norm(w, g, b, mean, (v.sqrt() + e) ** 2, 0.0)
 )
 NORM.mistake(
     "You scaled along the input channels. The norm comes after the convolution, so its channels "
-    "are the weight's first axis."
+    "are the output channels, the first axis of the weight."
 )(
     lambda w, g, b, mean, v, e: (
         w * (g / (v + e).sqrt())[None, :, None, None],

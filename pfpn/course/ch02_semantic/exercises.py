@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pfpn.course.check import Exercise
+from pfpn.course.draw import Draw
 
 Segments = list[tuple[int, int, bool]]  # id, label, is_thing
 
@@ -14,13 +15,13 @@ Segments = list[tuple[int, int, bool]]  # id, label, is_thing
 
 LABELS = Exercise(
     name="02.label_map",
-    task="Turn an id map and its segments (id, label, is_thing) into what the semantic head "
-    "learns: 0 for every thing, the label for stuff, 255 where no segment is.",
+    task="Turn an id map and its segments (id, label, is_thing) into the label map of the semantic "
+    "head: 0 for every thing, the label for stuff, 255 where there is no segment.",
     difficulty=1,
     minutes=8,
     hints=(
-        "Start with a map that is 255 everywhere, and paint.",
-        "For each segment, labels[id_map == id] = ...; what to paint depends on is_thing.",
+        "Start with a map that is 255 everywhere. Then paint one segment after the other.",
+        "For each segment, labels[id_map == id] = ... What you paint depends on is_thing.",
     ),
 )
 
@@ -51,28 +52,39 @@ LABELS.case(
     [(7, 5, False), (8, 1, True), (9, 0, True)],
 )
 
+
+@LABELS.random
+def _(draw: Draw) -> tuple[Tensor, Segments]:
+    ids = [int(number) for number in draw.distinct(draw.integer(0, 4), 1, 12, 1)]
+    segments = [(i, draw.integer(1, 6), draw.pick(False, True)) for i in ids]
+    segments = [(i, label - is_thing, is_thing) for i, label, is_thing in segments]
+    cells = [[draw.pick(0, *ids) for _ in range(4)] for _ in range(draw.integer(1, 3))]
+    return torch.tensor(cells), segments
+
+
 LABELS.mistake("Stuff labels were shifted by one. They start at 1 already: 0 is kept for other.")(
     lambda ids, segments: _paint(ids, segments, shift=-1)
 )
 LABELS.mistake(
-    "The thing got its own label. To the semantic head all things are one class: other, 0."
+    "The thing got its own label. For the semantic head all things are one class: other, 0."
 )(lambda ids, segments: _paint(ids, segments, thing=None))
 
 LABELS.mistake(
-    "Things were made void. They are not ignored: the head has to learn that they are no stuff, so "
-    "they are 0."
+    "Things got 255, which the loss ignores. But the head has to learn that things are not stuff: "
+    "they get the label 0, other."
 )(lambda ids, segments: _paint(ids, segments, thing=255))
 
 LABELS.mistake(
-    "Pixels without a segment became other. Their class is unknown: 255, which every loss ignores."
+    "Pixels without a segment became other. Their class is unknown, so they get 255, which every "
+    "loss ignores."
 )(lambda ids, segments: _paint(ids, segments, rest=0))
 
 # 02.group_norm ----------------------------------------------------------------------------------
 
 NORM = Exercise(
     name="02.group_norm",
-    task="Normalize a map (channels, h, w): the channels of a group share one mean and one "
-    "variance over all their cells; no affine map after it.",
+    task="Normalize a map (channels, h, w). The channels of a group share one mean and one "
+    "variance, taken over all their cells. No scale and no shift follow.",
     difficulty=2,
     minutes=12,
     hints=(
@@ -96,9 +108,17 @@ NORM.case("two channels in one group", torch.tensor([[[0.0, 2.0]], [[4.0, 6.0]]]
 NORM.case("two groups of one channel", torch.tensor([[[0.0, 2.0]], [[4.0, 6.0]]]), 2, 0.0)
 NORM.case("two groups of two", torch.tensor([0.0, 2.0, 10.0, 14.0]).view(4, 1, 1), 2, 0.0)
 NORM.case("eps matters where the variance is small", torch.tensor([[[0.0, 2.0]]]), 1, 3.0)
+NORM.case("two rows of two channels", torch.tensor([[[0.0], [2.0]], [[4.0], [6.0]]]), 2, 0.0)
 
 
-@NORM.mistake("The variance divides by n - 1 here. A norm divides by n: correction=0.")
+@NORM.random
+def _(draw: Draw) -> tuple[Tensor, int, float]:
+    groups, size = draw.integer(1, 3), draw.integer(1, 3)
+    x = draw.tensor(groups * size, draw.integer(1, 3), draw.integer(1, 3))
+    return x, groups, draw.pick(1.0, 0.25, 0.125)
+
+
+@NORM.mistake("Your variance divides by n - 1. Group norm divides by n: correction=0.")
 def _(x: Tensor, groups: int, eps: float) -> Tensor:
     rows = x.reshape(groups, -1)
     std = (rows.var(1, keepdim=True) + eps).sqrt()
@@ -117,7 +137,8 @@ NORM.mistake(
 
 
 @NORM.mistake(
-    "The groups are dealt out like cards: 0, 2, 4 and 1, 3, 5. Neighbors belong together."
+    "Your groups are channels 0, 2, 4 and 1, 3, 5. Neighboring channels form a group: 0, 1, 2 and "
+    "3, 4, 5."
 )
 def _(x: Tensor, groups: int, eps: float) -> Tensor:
     turned = x.unflatten(0, (-1, groups)).transpose(0, 1).flatten(0, 1)
@@ -125,7 +146,7 @@ def _(x: Tensor, groups: int, eps: float) -> Tensor:
     return normed.unflatten(0, (groups, -1)).transpose(0, 1).flatten(0, 1)
 
 
-@NORM.mistake("eps belongs under the root: sqrt(var + eps).")
+@NORM.mistake("You added eps after the square root. It belongs under it: sqrt(var + eps).")
 def _(x: Tensor, groups: int, eps: float) -> Tensor:
     rows = x.reshape(groups, -1)
     std = rows.var(1, correction=0, keepdim=True).sqrt() + eps
@@ -140,10 +161,11 @@ DOUBLE = Exercise(
     difficulty=2,
     minutes=15,
     hints=(
-        "Draw it. Each old cell is cut in two, and the centers of the halves lie a quarter of an "
-        "old cell to the left and to the right of its center.",
-        "Left half: 3/4 of its own value + 1/4 of the left neighbor's. Right half: the same with "
-        "the right neighbor. At the ends, where there is none, take the own value instead.",
+        "Draw it. Each old cell is cut into two halves. Their centers lie a quarter of an old cell "
+        "to the left and to the right of the center of the old cell.",
+        "Left half: 3/4 of the cell's value + 1/4 of the value to the left. Right half: the same "
+        "with the value to the right. At the ends, where there is no neighbor, take the cell's own "
+        "value in its place.",
     ),
 )
 
@@ -166,17 +188,23 @@ DOUBLE.case("a step", torch.tensor([0.0, 4.0]))
 DOUBLE.case("up and down", torch.tensor([0.0, 4.0, 8.0, 0.0]))
 DOUBLE.case("a single value", torch.tensor([3.0]))
 
+
+@DOUBLE.random
+def _(draw: Draw) -> tuple[Tensor]:
+    return (draw.tensor(draw.integer(1, 6)),)
+
+
 DOUBLE.mistake(
-    "Beyond the ends you assumed 0. The last value continues there, or a constant would fade at "
-    "the border."
+    "You assumed 0 beyond the ends. The last value continues there. Otherwise a constant row would "
+    "become smaller at its ends."
 )(lambda row: _mix(row, torch.zeros(1), torch.zeros(1)))
 
 DOUBLE.mistake("That is nearest neighbor: every value twice.")(lambda row: row.repeat_interleave(2))
 
 
 @DOUBLE.mistake(
-    "That is align_corners=True: first and last centers are fixed to the ends, and everything "
-    "between is stretched."
+    "That is align_corners=True: the first and the last center stay where they are, and the row "
+    "between them is stretched."
 )
 def _(row: Tensor) -> Tensor:
     size = 2 * len(row)
@@ -184,15 +212,15 @@ def _(row: Tensor) -> Tensor:
 
 
 @DOUBLE.mistake(
-    "You kept the old values and put means between them. That moves the whole row by a quarter of "
-    "a cell: no new center lies on an old one."
+    "You kept the old values and put means between them. That moves the row by a quarter of a "
+    "cell: no new center lies on an old one."
 )
 def _(row: Tensor) -> Tensor:
     after = torch.cat([row[1:], row[-1:]])
     return torch.stack([row, (row + after) / 2], 1).flatten()
 
 
-DOUBLE.mistake("The weights are swapped: the nearer value has 3/4, the farther 1/4.")(
+DOUBLE.mistake("The weights are swapped: the nearer value has 3/4, the farther one 1/4.")(
     lambda row: _mix(row, row[:1], row[-1:], weight=0.25)
 )
 
@@ -208,7 +236,7 @@ LOSS = Exercise(
         "One pixel first: softmax over its logits, the probability of the true class, minus its "
         "logarithm.",
         "-log softmax is logsumexp(logits) - logits[label], which never overflows. Count the "
-        "pixels that you added up, and divide by that.",
+        "pixels that you added up, and divide by their number.",
     ),
     tolerance=1e-4,
 )
@@ -226,34 +254,43 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore: int) -> float:
 
 
 _TWO = torch.tensor([[0.0, 2.0], [1.0, 0.0]])
-LOSS.case("two classes, no idea", torch.zeros(2, 2), torch.tensor([0, 1]), 255)
+LOSS.case("two classes, equal logits", torch.zeros(2, 2), torch.tensor([0, 1]), 255)
 LOSS.case("two pixels", _TWO, torch.tensor([0, 0]), 255)
 LOSS.case("an ignored pixel does not count", _TWO, torch.tensor([1, 255]), 255)
 LOSS.case("logits may be large", torch.tensor([[1000.0], [0.0]]), torch.tensor([1]), 255)
 LOSS.case("every pixel is ignored", torch.zeros(2, 2), torch.tensor([255, 255]), 255)
 
 
+@LOSS.random
+def _(draw: Draw) -> tuple[Tensor, Tensor, int]:
+    classes, pixels = draw.integer(2, 4), draw.integer(1, 4)
+    ignore = draw.pick(255, 0, 1)
+    labels = [draw.pick(*range(classes), ignore) for _ in range(pixels)]
+    return draw.tensor(classes, pixels), torch.tensor(labels), ignore
+
+
 def _mean_loss(log_probs: Tensor, labels: Tensor, ignore: int) -> float:
     counts = labels != ignore
-    return -log_probs[:, counts].gather(0, labels[counts][None]).mean().item()
+    losses = -log_probs[:, counts].gather(0, labels[counts][None])
+    return losses.sum().item() / max(1, losses.numel())
 
 
-LOSS.mistake("You took the logarithm to base 2, so the loss is in bits. Nats: torch.log.")(
+LOSS.mistake("You took the logarithm to base 2, which gives bits. Nats need the natural one.")(
     lambda logits, labels, ignore: cross_entropy(logits, labels, ignore) / math.log(2)
 )
-LOSS.mistake("Logits are no log-probabilities yet: a softmax over the classes is missing.")(
+LOSS.mistake("Logits are not log-probabilities: the softmax over the classes is missing.")(
     _mean_loss
 )
-LOSS.mistake("That is the sum over the pixels. Take the mean, or large images would count more.")(
+LOSS.mistake("That is the sum over the pixels. Return the mean.")(
     lambda a, labels, ignore: (
         cross_entropy(a, labels, ignore) * max(1, int((labels != ignore).sum()))
     )
 )
 
-LOSS.mistake("The softmax runs over the pixels. Each pixel's classes have to sum to 1.")(
+LOSS.mistake("Your softmax runs over the pixels. It must run over the classes of each pixel.")(
     lambda logits, labels, ignore: _mean_loss(logits.log_softmax(1), labels, ignore)
 )
-LOSS.mistake("You divided by all pixels. Ignored pixels are not counted.")(
+LOSS.mistake("You divided by the number of all pixels. Ignored pixels do not count.")(
     lambda a, labels, ignore: (
         cross_entropy(a, labels, ignore) * (labels != ignore).float().mean().item()
     )

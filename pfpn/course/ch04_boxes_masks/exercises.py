@@ -7,16 +7,18 @@ import torch
 from torch import Tensor
 
 from pfpn.course.check import Case, Exercise
+from pfpn.course.draw import Draw
 
 level_of_box = Exercise(
     name="04.level_of_box",
-    task="Return the level, 2 to 5, from which a box of this width and height is pooled.",
+    task="Return the level, 2 to 5, from which the features of a box of this width and height are "
+    "pooled.",
     difficulty=1,
     minutes=10,
     hints=(
-        "Start from the canonical box: 224 pixels, level 4. What does the logarithm have to give "
-        "there, and what at 112 and 448?",
-        "Floor first, then no lower than 2 and no higher than 5.",
+        "Start with the canonical box: 224 pixels, level 4. What must the logarithm be there, and "
+        "what at 112 and 448 pixels?",
+        "Round down first. Then make the level at least 2 and at most 5.",
     ),
 )
 
@@ -40,39 +42,51 @@ def _level_cases() -> Iterator[Case]:
     yield Case("the canonical size goes to p4", (224.0, 224.0))
     yield Case("half the side, one level down", (112.0, 112.0))
     yield Case("twice the side, one level up", (448.0, 448.0))
-    yield Case("a pixel short of the canonical size", (223.0, 223.0))
+    yield Case("one pixel below the canonical size", (223.0, 223.0))
     yield Case("long and flat: the area decides", (400.0, 100.0))
-    yield Case("a small box still goes to p2", (10.0, 10.0))
-    yield Case("a huge box still goes to p5", (2000.0, 2000.0))
+    yield Case("a small box goes to p2", (10.0, 10.0))
+    yield Case("a huge box goes to p5", (2000.0, 2000.0))
+
+
+@level_of_box.random
+def _random_size(draw: Draw) -> tuple[float, float]:
+    width = draw.pick(draw.number(1, 1200, 1), 112.0, 224.0, 448.0, 896.0)
+    return width, draw.pick(draw.number(1, 1200, 1), width, 112.0, 224.0, 448.0)
 
 
 level_of_box.mistake(
-    "You took the area; the rule takes its square root, the side of a square of that area."
+    "You took the area. The rule takes its square root: the side of a square of this area."
 )(lambda w, h: _clamp(_level(w * h)))
 level_of_box.mistake("That is the natural logarithm. Levels double, so the logarithm has base 2.")(
     lambda w, h: _clamp(4 + math.log(math.sqrt(w * h) / 224))
 )
 level_of_box.mistake(
-    "You rounded to the nearest level. The rule takes the floor: a box moves up once it has really "
-    "doubled."
+    "You rounded to the nearest level. The rule rounds down: a box goes one level up only when its "
+    "side has doubled."
 )(lambda w, h: _clamp(round(_level(math.sqrt(w * h)))))
-level_of_box.mistake("You took the longer side. A long flat box counts by its area.")(
+level_of_box.mistake("You took the longer side. The rule takes the square root of the area.")(
     lambda w, h: _clamp(_level(max(w, h)))
 )
 level_of_box.mistake(
-    "There is no such level to pool from: p2 is the finest, p5 the coarsest. Clamp."
+    "There is no such level. p2 is the finest one and p5 the coarsest one: clamp to 2 and 5."
 )(lambda w, h: math.floor(_level(math.sqrt(w * h))))
+level_of_box.mistake(
+    "You took the mean of both sides. The rule takes the square root of the area, which is smaller "
+    "for a long flat box."
+)(lambda w, h: _clamp(_level((w + h) / 2)))
 
 
 bilinear = Exercise(
     name="04.bilinear",
-    task="Read a map (h, w) between its cells' centers at row y, column x.",
+    task="Return the value of a map (h, w) at row y and column x, bilinearly between the centers "
+    "of the cells.",
     difficulty=2,
     minutes=15,
     hints=(
-        "First read along the upper row, then along the lower row, then between the two results.",
-        "With down = y - int(y), the upper row weighs 1 - down: the nearer row counts more. On the "
-        "last row there is no row below; take the last one again.",
+        "First interpolate along the upper row, then along the lower row, then between the two "
+        "results.",
+        "With down = y - int(y), the upper row has the weight 1 - down: the nearer row counts "
+        "more. Below the last row there is none; take the last one again.",
     ),
 )
 
@@ -100,14 +114,21 @@ def _bilinear_cases() -> Iterator[Case]:
     yield Case("on the last row and column", (values, 1.0, 2.0))
 
 
-@bilinear.mistake("Rows and columns are swapped: y counts rows, the first index.")
+@bilinear.random
+def _random_point(draw: Draw) -> tuple[Tensor, float, float]:
+    height, width = draw.integer(1, 4), draw.integer(1, 4)
+    y, x = draw.number(0, height - 1), draw.number(0, width - 1)
+    return draw.tensor(height, width, low=0, high=20), y, x
+
+
+@bilinear.mistake("Rows and columns are swapped. y is the row, the first index.")
 def _columns_first(values: Tensor, y: float, x: float) -> float:
     inside = x <= values.shape[1] - 1 and y <= values.shape[0] - 1
     return _bilinear(values.T, y, x) if inside else math.nan
 
 
 @bilinear.mistake(
-    "That is the mean of four cells, wherever the point lies. The nearer cell has to count more."
+    "That is the mean of the four cells, wherever the point lies. A nearer cell must count more."
 )
 def _plain_mean(values: Tensor, y: float, x: float) -> float:
     top, left = int(y), int(x)
@@ -115,14 +136,14 @@ def _plain_mean(values: Tensor, y: float, x: float) -> float:
 
 
 bilinear.mistake(
-    "The weights are the wrong way round: a point on the upper row must not depend on the lower "
-    "one, so the upper row weighs 1 - down."
+    "The weights are swapped. A point on the upper row does not depend on the lower row, so the "
+    "weight of the upper row is 1 - down."
 )(lambda values, y, x: _bilinear(values, y, x, swap_weights=True))
 
 
 @bilinear.mistake(
-    "That is the nearest cell: the value jumps where the point crosses the middle. Mix the four "
-    "cells around it."
+    "That is the value of the nearest cell. Use the four cells around the point, each with its "
+    "weight."
 )
 def _nearest(values: Tensor, y: float, x: float) -> float:
     return float(values[math.floor(y + 0.5), math.floor(x + 0.5)])
@@ -130,22 +151,23 @@ def _nearest(values: Tensor, y: float, x: float) -> float:
 
 roi_align = Exercise(
     name="04.roi_align",
-    task="Pool a box (pixels) from a map (c, h, w) of a stride into bins x bins, 2 x 2 samples a "
-    "bin.",
+    task="Pool a box (in pixels) from a map (c, h, w) with a stride into bins x bins values, each "
+    "the mean of 2 x 2 samples.",
     difficulty=3,
     minutes=30,
     hints=(
-        "Four loops: bin row, bin column, sample row, sample column. Of two samples in a bin, one "
-        "lies a quarter into it, one three quarters.",
-        "Bin row i begins at the fraction i / bins of the box's height; sample u (0 or 1) lies "
-        "(u + 0.5) / 2 of a bin further down. Then from pixels to an index: the center of cell 0 "
-        "lies half a cell into the map. Last, the mean of the four reads.",
+        "Four loops: bin row, bin column, sample row, sample column. Of the two samples in a bin, "
+        "one lies at one quarter of it, the other at three quarters.",
+        "Bin row i begins at the fraction i / bins of the height of the box. Sample u (0 or 1) "
+        "lies (u + 0.5) / 2 of a bin further down. Divide by the stride, and subtract 0.5, "
+        "because the center of cell 0 lies half a cell inside the map. The bin is the mean of its "
+        "four samples.",
     ),
 )
 
 
 def _read(features: Tensor, y: float, x: float) -> Tensor:
-    """Read (c, h, w) at an index; beyond the outer centers the rim goes on."""
+    """Read (c, h, w) at an index; beyond the outer centers the value at the border continues."""
     height, width = features.shape[1:]
     y, x = min(max(y, 0.0), height - 1), min(max(x, 0.0), width - 1)
     return torch.tensor([_bilinear(channel, y, x) for channel in features])
@@ -186,37 +208,46 @@ def _roi_align_cases() -> Iterator[Case]:
     yield Case("four columns, two bins a side", (along_x, (8.0, 8.0, 40.0, 40.0), 8, 2))
     yield Case("a box between the cells", (along_y, (10.0, 13.0, 37.0, 30.0), 8, 2))
     yield Case("two channels", (both, (9.0, 5.0, 50.0, 41.0), 8, 3))
+    yield Case("a box that leaves the map", (both, (-20.0, -9.0, 90.0, 70.0), 8, 2))
 
 
-roi_align.mistake("You added the samples up. A bin is their mean.")(
+@roi_align.random
+def _random_box(draw: Draw) -> tuple[Tensor, tuple[float, ...], int, int]:
+    stride, bins = draw.pick(1, 2, 4, 8), draw.integer(1, 2)
+    size = draw.integer(1, 3), draw.integer(1, 3)
+    x0, y0 = draw.number(-1, 2), draw.number(-1, 2)
+    box = (x0, y0, x0 + draw.number(0.25, 4), y0 + draw.number(0.25, 4))
+    return draw.tensor(draw.integer(1, 2), *size), tuple(stride * v for v in box), stride, bins
+
+
+roi_align.mistake("You added the samples of a bin. Take their mean.")(
     lambda f, b, s, n: _roi_align(f, b, s, n, total=True)
 )
 roi_align.mistake(
-    "The half pixel is missing: a cell's center lies at index + 0.5, so subtract 0.5 from the "
+    "The half cell is missing. The center of a cell lies at index + 0.5, so subtract 0.5 from the "
     "position in cells."
 )(lambda f, b, s, n: _roi_align(f, b, s, n, half=0.0))
 roi_align.mistake(
-    "Your samples stand at the bins' corners: u / 2 of the way. Put them in the middle of their "
-    "quarters: (u + 0.5) / 2."
+    "Your samples lie at u / 2 of a bin, which is at its corner. Put them into the middle of their "
+    "quarters: at (u + 0.5) / 2."
 )(lambda f, b, s, n: _roi_align(f, b, s, n, offset=0.0))
-roi_align.mistake("Rows and columns of the bins are swapped: the first index goes down.")(
+roi_align.mistake("Rows and columns of the bins are swapped. The first index counts rows.")(
     lambda f, b, s, n: _roi_align(f, b, s, n, turned=True)
 )
 roi_align.mistake(
-    "You rounded the box to whole cells. That is RoIPool's error, the one that RoIAlign was made "
-    "to avoid."
+    "You rounded the box to whole cells. RoIPool does that, and RoIAlign was made to avoid it."
 )(lambda f, b, s, n: _roi_align(f, b, s, n, rounded=True))
 
 
 confident_pairs = Exercise(
     name="04.confident_pairs",
-    task="From class logits (n, T + 1), background last, return the (proposal, label) pairs above "
-    "a score, best first.",
+    task="From class logits (n, T + 1), background last, return the pairs (proposal, label) whose "
+    "probability is above min_score, best first.",
     difficulty=2,
     minutes=15,
     hints=(
-        "Softmax over all T + 1 columns first; only then leave the last column out.",
-        "Every pair above the score counts: a proposal may give several labels, or none.",
+        "Softmax over all T + 1 columns first. Leave the last column out afterwards.",
+        "Every pair above min_score counts: a proposal may have several labels, or none.",
     ),
 )
 
@@ -238,55 +269,65 @@ def _pair_cases() -> Iterator[Case]:
     def case(title: str, *probs: list[float], min_score: float = 0.1) -> Case:
         return Case(title, (torch.tensor(probs).log(), min_score))
 
-    yield case("a sure thing", [0.05, 0.9, 0.05])
-    yield case("a sure nothing", [0.04, 0.06, 0.9])
+    yield case("surely a thing", [0.05, 0.9, 0.05])
+    yield case("surely background", [0.04, 0.06, 0.9])
     outweighed = torch.tensor([[-4.0, -1.0, 2.0]])
-    yield Case("a thing that background outweighs", (outweighed, 0.1))
+    yield Case("a thing, but background is far more probable", (outweighed, 0.1))
     yield case("two classes for one proposal", [0.5, 0.4, 0.1], min_score=0.2)
     yield case("best first", [0.3, 0.01, 0.69], [0.02, 0.9, 0.08])
     yield Case("no proposal", (torch.zeros(0, 3), 0.1))
 
 
+@confident_pairs.random
+def _random_logits(draw: Draw) -> tuple[Tensor, float]:
+    logits = draw.tensor(draw.integer(0, 3), draw.integer(2, 4), low=-3, high=3)
+    min_score = draw.pick(0.1, 0.2, 0.05, 0.4)
+    # Probabilities that are nearly equal may be ordered in two ways by two right answers.
+    values = torch.cat([logits.softmax(1)[:, :-1].flatten(), torch.tensor([min_score])])
+    draw.require((values.sort().values.diff() > 1e-4).all())
+    return logits, min_score
+
+
 confident_pairs.mistake(
-    "Background is the last column here: the labels that you returned are one off."
+    "You left out the first column. Background is the last one here, so your labels are one too "
+    "low."
 )(lambda logits, score: _pairs(logits.softmax(1)[:, 1:], score))
-confident_pairs.mistake("You returned background as a detection. Leave the last column out.")(
+confident_pairs.mistake("You returned background as a label. Leave the last column out.")(
     lambda logits, score: _pairs(logits.softmax(1), score)
 )
 confident_pairs.mistake(
-    "You left background out before the softmax, so things have to share all of the probability. "
-    "It takes part in the sum."
+    "You left background out before the softmax, so the probabilities of the things alone sum to "
+    "1. Background takes part in the softmax."
 )(lambda logits, score: _pairs(logits[:, :-1].softmax(1), score))
 confident_pairs.mistake(
-    "Those are sigmoids, each class for itself. The classes exclude each other: softmax."
+    "You took a sigmoid of each class. The classes exclude each other: take a softmax."
 )(lambda logits, score: _pairs(logits.sigmoid()[:, :-1], score))
 
 
 @confident_pairs.mistake(
-    "You kept the best class of each proposal only. Two classes above the score make two pairs, "
-    "and NMS works within a class."
+    "You kept only the best class of each proposal. Two classes above min_score are two pairs."
 )
 def _best_class_alone(logits: Tensor, min_score: float) -> list[tuple[int, int]]:
     best = logits.argmax(dim=1).tolist()
     return [(i, k) for i, k in _confident_pairs(logits, min_score) if k == best[i]]
 
 
-confident_pairs.mistake("The right pairs in the wrong order: the best score comes first.")(
-    lambda logits, score: sorted(_confident_pairs(logits, score))
-)
+confident_pairs.mistake(
+    "The pairs are right, but their order is not. Return the pair with the best score first."
+)(lambda logits, score: sorted(_confident_pairs(logits, score)))
 
 
 paste_mask = Exercise(
     name="04.paste_mask",
-    task="Return the pixels (h, w) whose center reads 0.5 or more in a mask that spans a box; 0 "
-    "outside of it.",
+    task="A mask of probabilities (m, m) covers a box. Return the pixels (h, w) at whose center it "
+    "is 0.5 or more; around the mask the probability is 0.",
     difficulty=3,
     minutes=30,
     hints=(
-        "Go through the pixels of the image, not through the bins of the mask. Where does the "
-        "center of a pixel fall in the box, as a fraction of it?",
-        "fraction * bins - 0.5 is the position between the bins' centers. Read there bilinearly, "
-        "with a ring of zeros around the mask, and compare with 0.5.",
+        "Go through the pixels of the image, not through the bins of the mask. Where in the box is "
+        "the center of a pixel, as a fraction of its height and width?",
+        "fraction * bins - 0.5 is the position between the centers of the bins. Interpolate there "
+        "bilinearly, with a ring of zeros around the mask, and compare with 0.5.",
     ),
 )
 
@@ -323,27 +364,38 @@ def _paste_cases() -> Iterator[Case]:
     full = torch.ones(2, 2)
     slope = torch.tensor([[0.0, 0.25, 0.5, 1.0]] * 4)
     blob = torch.tensor([[0.1, 0.9, 0.2], [0.8, 1.0, 0.4], [0.3, 0.6, 0.0]])
-    yield Case("all inside a box of whole pixels", (full, (2.0, 1.0, 6.0, 5.0), (6, 8)))
+    yield Case("a full mask in a box of whole pixels", (full, (2.0, 1.0, 6.0, 5.0), (6, 8)))
     yield Case("a probability of exactly one half", (slope, (1.0, 1.0, 5.0, 5.0), (6, 6)))
     yield Case("a small mask, a larger box", (slope, (0.0, 1.0, 12.0, 6.0), (7, 12)))
     yield Case("a box between the pixels", (blob, (1.3, 0.8, 9.1, 6.4), (8, 10)))
     yield Case("a box that leaves the image", (blob, (-3.0, 2.0, 5.0, 9.0), (8, 6)))
 
 
-paste_mask.mistake("You read at the pixels' corners. A pixel is read at its center: add 0.5.")(
+@paste_mask.random
+def _random_mask(draw: Draw) -> tuple[Tensor, tuple[float, ...], tuple[int, int]]:
+    # Sides that are the number of bins times a power of two make every position exact.
+    bins = draw.pick(1, 2, 4)
+    x0, y0 = draw.number(-2, 3, 0.25), draw.number(-2, 3, 0.25)
+    height, width = (bins * draw.pick(1.0, 2.0, 0.5, 4.0) for _ in range(2))
+    size = draw.integer(1, 7), draw.integer(1, 7)
+    return draw.tensor(bins, bins, low=0, high=1), (x0, y0, x0 + width, y0 + height), size
+
+
+paste_mask.mistake("You took the corner of each pixel. Take its center: add 0.5.")(
     lambda p, b, s: _paste_mask(p, b, s, center=0.0)
 )
 paste_mask.mistake(
-    "The bins' half is missing: the first bin has its center half a bin into the box, so subtract "
-    "0.5 from the position in bins."
+    "The half bin is missing. The center of the first bin lies half a bin inside the box, so "
+    "subtract 0.5 from the position in bins."
 )(lambda p, b, s: _paste_mask(p, b, s, half=0.0))
-paste_mask.mistake("A pixel that reads exactly 0.5 is inside.")(
+paste_mask.mistake("A pixel with a probability of exactly 0.5 is inside.")(
     lambda p, b, s: _paste_mask(p, b, s, strict=True)
 )
 paste_mask.mistake(
-    "You took the nearest bin, which leaves steps as large as the bins. Read between them."
+    "You took the nearest bin, so the mask has steps as large as the bins. Interpolate between the "
+    "bins."
 )(lambda p, b, s: _paste_mask(p, b, s, nearest=True))
-paste_mask.mistake("The mask came out mirrored on its diagonal: its first index goes down.")(
+paste_mask.mistake("Rows and columns of the mask are swapped. Its first index counts rows.")(
     lambda p, b, s: _paste_mask(p, b, s, turned=True)
 )
 

@@ -3,29 +3,25 @@
 import torch
 from torch import Tensor
 
-from pfpn.course.ch07_surfaces.numbers import (
-    MOSTLY_EMPTY,
-    MOSTLY_FULL,
-    expected_jaccard,
-    minimize_expected_hinge,
-)
+from pfpn.course.ch07_surfaces.numbers import MOSTLY_EMPTY, MOSTLY_FULL
 from pfpn.course.check import Exercise
+from pfpn.course.draw import Draw
 from pfpn.plot.landscape import normalize_filters
 from pfpn.plot.surface import TRUTHS, Truth
 
 CHORD_EXCESS = Exercise(
     name="07.chord_excess",
     task=(
-        "From the values of a loss at evenly spaced points of a way, return by how much it rises"
-        " above the straight line between its ends at most."
+        "From the values of a loss at evenly spaced points of a path, return the largest height"
+        " above the straight line between its two ends."
     ),
     difficulty=1,
     minutes=8,
     hints=(
-        "The straight line starts at the first value and ends at the last. What is its value one"
-        " third of the way?",
-        "At point i of n + 1 the line has gone the share i / n from the first value to the last."
-        " You want the largest of (value - line), which is never below 0: at the ends it is 0.",
+        "The straight line starts at the first value and ends at the last. What is its value at one"
+        " third of the path?",
+        "At point i of 0, 1, ..., n the line is at first + (last - first) * i / n. Return the "
+        "largest value - line. It is never below 0, because it is 0 at both ends.",
     ),
 )
 
@@ -39,35 +35,41 @@ def _chord_excess(values: list) -> float:
 
 CHORD_EXCESS.case("a hill between two ends at 0", [0.0, 3.0, 0.0])
 CHORD_EXCESS.case("a hill on a slope", [0.0, 2.0, 2.0, 3.0])
-CHORD_EXCESS.case("a valley hangs below and does not count", [1.0, 0.0, 0.0, 1.0])
+CHORD_EXCESS.case("a valley below the line does not count", [1.0, 0.0, 0.0, 1.0])
 CHORD_EXCESS.case("a valley deeper than the hill is high", [0.0, 1.5, 0.0, -3.0, 0.0])
 CHORD_EXCESS.case("a straight line", [2.0, 1.0, 0.0])
 
 
+@CHORD_EXCESS.random
+def _random_path(draw: Draw) -> tuple[list]:
+    return (draw.numbers(draw.integer(2, 6), -4, 4, 0.5),)
+
+
 @CHORD_EXCESS.mistake(
-    "You compared with the mean of both ends. The line is there only half way; it leads from the"
-    " one end to the other."
+    "You compared with the mean of both ends. The line has this value only in its middle: it goes"
+    " from the first value to the last."
 )
 def _above_the_mean(values: list) -> float:
     return max(value - (values[0] + values[-1]) / 2 for value in values)
 
 
 @CHORD_EXCESS.mistake(
-    "You took the distance from the line to either side. Below it a convex loss may hang as deep"
-    " as it likes; only what rises above it counts."
+    "You took the distance from the line in both directions. A convex loss may lie below the line;"
+    " only what is above it counts."
 )
 def _to_either_side(values: list) -> float:
     return max(_chord_excess(values), _chord_excess([-v for v in values]))
 
 
-@CHORD_EXCESS.mistake("You subtracted the loss from the line: that is how deep it hangs below.")
+@CHORD_EXCESS.mistake(
+    "You subtracted the loss from the line. That is how far it lies below the line."
+)
 def _below_the_line(values: list) -> float:
     return _chord_excess([-value for value in values])
 
 
 @CHORD_EXCESS.mistake(
-    "You subtracted the first value only: that is how far the loss rises above its start, not"
-    " above the line."
+    "You subtracted the first value. That is the height above the start, not above the line."
 )
 def _above_the_start(values: list) -> float:
     return max(value - values[0] for value in values)
@@ -75,14 +77,15 @@ def _above_the_start(values: list) -> float:
 
 EXPECTED_JACCARD = Exercise(
     name="07.expected_jaccard",
-    task="Return the expected Jaccard loss of a labelling, given the probability of each truth.",
+    task="Return the expected Jaccard loss of a labelling (a tuple of 0 and 1), given a dict with "
+    "the probability of each truth.",
     difficulty=2,
     minutes=12,
     hints=(
-        "Work out the loss of the labelling for each truth by itself, then average with the"
-        " probabilities as weights.",
-        "For one truth: how many pixels differ, by how many are foreground in either of the two."
-        " Both may be empty; then nothing is wrong.",
+        "Compute the loss of the labelling for each truth. Then take the mean with the "
+        "probabilities as weights.",
+        "For one truth, divide the number of pixels that differ by the number of pixels that are"
+        " foreground in at least one of the two. If there is none, the loss is 0.",
     ),
 )
 
@@ -102,14 +105,26 @@ def _count_wrong(labelling: tuple, truth: tuple) -> int:
 
 
 EXPECTED_JACCARD.case("one sure truth, one of its two pixels is missed", (1, 0), {(1, 1): 1.0})
-EXPECTED_JACCARD.case("right or wholly wrong", (0, 1), {(0, 1): 0.75, (1, 0): 0.25})
+EXPECTED_JACCARD.case("all right or all wrong", (0, 1), {(0, 1): 0.75, (1, 0): 0.25})
 EXPECTED_JACCARD.case(
-    "nothing is said, and perhaps nothing is there", (0, 0), {(0, 0): 0.4, (0, 1): 0.6}
+    "no foreground is predicted, and perhaps there is none", (0, 0), {(0, 0): 0.4, (0, 1): 0.6}
 )
 EXPECTED_JACCARD.case(
-    "four truths, all is said", (1, 1), dict(zip(TRUTHS, MOSTLY_FULL, strict=True))
+    "four truths, everything is predicted as foreground",
+    (1, 1),
+    dict(zip(TRUTHS, MOSTLY_FULL, strict=True)),
 )
 EXPECTED_JACCARD.case("three pixels", (1, 1, 0), {(1, 0, 0): 0.5, (1, 1, 1): 0.3, (0, 0, 0): 0.2})
+
+
+@EXPECTED_JACCARD.random
+def _random_beliefs(draw: Draw) -> tuple[tuple, dict]:
+    pixels = draw.integer(1, 3)
+    labelling = tuple(draw.integer(0, 1) for _ in range(pixels))
+    truths = {tuple(draw.integer(0, 1) for _ in range(pixels)) for _ in range(draw.integer(1, 4))}
+    parts = [draw.integer(1, 8) for _ in truths]
+    weights = [part / sum(parts) for part in parts]
+    return labelling, dict(zip(sorted(truths), weights, strict=True))
 
 
 @EXPECTED_JACCARD.mistake("This is the expected Jaccard index. The loss is 1 minus it.")
@@ -118,8 +133,8 @@ def _expected_index(labelling: tuple, beliefs: dict) -> float:
 
 
 @EXPECTED_JACCARD.mistake(
-    "You compared with one mean truth, each pixel being what it most probably is. The loss of a"
-    " mean is not the mean of the losses."
+    "You compared with one mean truth, in which each pixel has its more probable label. The loss"
+    " with a mean truth is not the mean of the losses."
 )
 def _of_the_mean_truth(labelling: tuple, beliefs: dict) -> float:
     probs = [sum(w for truth, w in beliefs.items() if truth[i]) for i in range(len(labelling))]
@@ -127,30 +142,40 @@ def _of_the_mean_truth(labelling: tuple, beliefs: dict) -> float:
 
 
 @EXPECTED_JACCARD.mistake(
-    "You divided by the number of pixels: that is the share of wrong pixels. The Jaccard loss"
-    " divides by those that are foreground in either."
+    "You divided by the number of pixels: that is the fraction of wrong pixels. The Jaccard loss"
+    " divides by the pixels that are foreground in at least one of the two."
 )
 def _wrong_fraction(labelling: tuple, beliefs: dict) -> float:
     return sum(w * _count_wrong(labelling, truth) / len(truth) for truth, w in beliefs.items())
 
 
 @EXPECTED_JACCARD.mistake(
-    "Every truth has the same weight in your mean; weigh them by their probabilities."
+    "Every truth has the same weight in your mean. The weights are their probabilities."
 )
 def _unweighted(labelling: tuple, beliefs: dict) -> float:
     return sum(_jaccard(labelling, truth) for truth in beliefs) / len(beliefs)
 
 
+@EXPECTED_JACCARD.mistake(
+    "You divided by the size of the truth. The union also contains the foreground of the labelling."
+)
+def _by_truth(labelling: tuple, beliefs: dict) -> float:
+    return sum(
+        weight * _count_wrong(labelling, truth) / max(1, sum(truth))
+        for truth, weight in beliefs.items()
+    )
+
+
 NORMALIZE_FILTERS = Exercise(
     name="07.normalize_filters",
-    task="Scale each filter of a random direction to the length of the same filter of a weight.",
+    task="Scale each filter of a direction to the length of the same filter of a weight.",
     difficulty=2,
     minutes=12,
     hints=(
-        "A filter is one row of the first axis: weight[i] with all its input channels and places."
-        " Its length is the square root of the sum of all its squares.",
-        "flatten(1) makes each filter one row; norm(dim=1) gives a length for each; give that"
-        " enough axes of size 1 to multiply the direction.",
+        "A filter is one entry of the first axis: weight[i], with all input channels and positions."
+        " Its length is the square root of the sum of its squares.",
+        "flatten(1) makes each filter one row, and norm(dim=1) gives the length of each row. Give "
+        "the lengths enough axes of size 1, so that you can multiply the direction by them.",
     ),
 )
 NORMALIZE_FILTERS.answer(normalize_filters)
@@ -172,11 +197,19 @@ NORMALIZE_FILTERS.case(
 )
 
 
+@NORMALIZE_FILTERS.random
+def _random_direction(draw: Draw) -> tuple[Tensor, Tensor]:
+    shape = draw.integer(1, 3), *draw.pick((1,), (2,), (3,), (2, 2), (1, 2, 2))
+    direction = draw.tensor(*shape)
+    draw.require((direction.flatten(1).norm(dim=1) > 0).all())
+    return direction, draw.tensor(*shape)
+
+
 @NORMALIZE_FILTERS.mistake(
-    "Every filter has length 1 now. It should have the length of the weight's filter."
+    "Your filters have length 1. Each should have the length of the weight's filter."
 )
 def _unit_filters(direction: Tensor, weight: Tensor) -> Tensor:
-    return normalize_filters(direction, torch.ones_like(weight) / weight[0].numel() ** 0.5)
+    return direction / direction.flatten(1).norm(dim=1).view(-1, *(1,) * (weight.ndim - 1))
 
 
 @NORMALIZE_FILTERS.mistake(
@@ -188,15 +221,15 @@ def _times_length(direction: Tensor, weight: Tensor) -> Tensor:
 
 
 @NORMALIZE_FILTERS.mistake(
-    "One factor for the whole tensor: then large filters move too little and small ones too much."
-    " Each filter needs its own."
+    "You used one factor for the whole tensor. Then large filters move too little and small ones "
+    "too much: each filter needs its own factor."
 )
 def _whole_length(direction: Tensor, weight: Tensor) -> Tensor:
     return direction * weight.norm() / direction.norm()
 
 
 @NORMALIZE_FILTERS.mistake(
-    "You took the lengths along the wrong axis: filters are the rows of axis 0."
+    "You took the lengths along the wrong axis. The filters are the entries of axis 0."
 )
 def _along_columns(direction: Tensor, weight: Tensor) -> Tensor:
     return normalize_filters(direction.transpose(0, 1), weight.transpose(0, 1)).transpose(0, 1)
@@ -205,57 +238,77 @@ def _along_columns(direction: Tensor, weight: Tensor) -> Tensor:
 BEST_SCORES = Exercise(
     name="07.best_scores",
     task=(
-        "Return the scores of two pixels at which the expected Lovász hinge is least, from the"
-        " probabilities of the truths 00, 01, 10, 11."
+        "From the probabilities of the truths 00, 01, 10 and 11, return the scores of the two "
+        "pixels at which the expected Lovász hinge is smallest."
     ),
     difficulty=3,
     minutes=25,
     hints=(
-        "The minimum lies at one of five points: the corners (-1, -1), (-1, 1), (1, -1), (1, 1),"
-        " or the origin. What is the value at the origin, whatever the truth?",
-        "At a corner the hinge is twice the expected Jaccard loss of its labelling, at the origin"
-        " it is 1. So compare the least expected Jaccard loss with one half.",
+        "The minimum is at one of five points: the corners (-1, -1), (-1, 1), (1, -1), (1, 1), or "
+        "the origin. At the origin the value is the same for every truth. Which one is it?",
+        "At a corner the value is twice the expected Jaccard loss of its labelling. At the origin"
+        " it is 1. So compare the smallest expected Jaccard loss with one half.",
     ),
 )
 
 
 @BEST_SCORES.answer
 def _best_scores(beliefs: tuple) -> tuple:
-    return minimize_expected_hinge(beliefs).scores
+    labelling, cost = _best_labelling(beliefs)
+    return _signs(labelling) if cost <= 0.5 else (0.0, 0.0)
 
 
-BEST_SCORES.case("nothing is there, most probably", (0.7, 0.1, 0.1, 0.1))
-BEST_SCORES.case(
-    "each truth below one half, yet both pixels are worth saying", (0.1, 0.33, 0.42, 0.15)
-)
-BEST_SCORES.case("no labelling is good", MOSTLY_EMPTY)
-BEST_SCORES.case("no labelling is good, another one is best", MOSTLY_FULL)
-
-
-@BEST_SCORES.mistake(
-    "These are labels, 0 and 1. Scores are -1 and 1 where the margin is full, and 0 where nothing"
-    " is said."
-)
-def _labels(beliefs: tuple) -> tuple:
-    return tuple((score + 1) / 2 for score in _best_scores(beliefs))
-
-
-@BEST_SCORES.mistake(
-    "You asked each pixel alone whether it is more probably foreground: that is what cross-entropy"
-    " learns. The Lovász hinge weighs the pixels together."
-)
-def _scores_of_pixels(beliefs: tuple) -> tuple:
-    _, two, one, both = beliefs
-    return _signs((int(one + both > 0.5), int(two + both > 0.5)))
+def _best_labelling(beliefs: tuple) -> tuple[Truth, float]:
+    """Return the labelling with the smallest expected Jaccard loss, and this loss."""
+    weights = dict(zip(TRUTHS, beliefs, strict=True))
+    costs = {labelling: _expected(labelling, weights) for labelling in TRUTHS}
+    best = min(costs, key=costs.__getitem__)
+    return best, costs[best]
 
 
 def _signs(labelling: Truth) -> tuple:
     return tuple(2.0 * label - 1 for label in labelling)
 
 
+BEST_SCORES.case("most probably there is no foreground", (0.7, 0.1, 0.1, 0.1))
+BEST_SCORES.case("both pixels, although no truth reaches one half", (0.1, 0.33, 0.42, 0.15))
+BEST_SCORES.case("no labelling is good", MOSTLY_EMPTY)
+BEST_SCORES.case("no labelling is good, and another one is best", MOSTLY_FULL)
+BEST_SCORES.case("the first pixel alone", (0.1, 0.1, 0.7, 0.1))
+
+
+@BEST_SCORES.random
+def _random_probabilities(draw: Draw) -> tuple[tuple]:
+    parts = [draw.integer(0, 12) for _ in range(4)]
+    draw.require(sum(parts))
+    beliefs = tuple(part / sum(parts) for part in parts)
+    weights = dict(zip(TRUTHS, beliefs, strict=True))
+    values = [0.5, *(_expected(labelling, weights) for labelling in TRUTHS)]
+    first, second = sorted(values)[:2]
+    draw.require(second - first > 1e-3)  # only one pair of scores is best
+    return (beliefs,)
+
+
 @BEST_SCORES.mistake(
-    "You asked whether one truth has more than one half of the probability. It is the expected"
-    " Jaccard loss that has to be below one half."
+    "These are labels, 0 and 1. Scores are -1 for background, 1 for foreground, and 0 where the"
+    " minimum is at the origin."
+)
+def _labels(beliefs: tuple) -> tuple:
+    return tuple((score + 1) / 2 for score in _best_scores(beliefs))
+
+
+@BEST_SCORES.mistake(
+    "You decided for each pixel whether foreground is more probable than background, as"
+    " cross-entropy does. The Lovász hinge depends on both pixels together."
+)
+def _scores_of_pixels(beliefs: tuple) -> tuple:
+    _, two, one, both = beliefs
+    return _signs((int(one + both > 0.5), int(two + both > 0.5)))
+
+
+@BEST_SCORES.mistake(
+    "You checked whether the probability of one truth is above one half. The expected Jaccard loss"
+    " must be below one half."
 )
 def _scores_of_likeliest(beliefs: tuple) -> tuple:
     index = max(range(4), key=lambda i: beliefs[i])
@@ -263,11 +316,11 @@ def _scores_of_likeliest(beliefs: tuple) -> tuple:
 
 
 @BEST_SCORES.mistake(
-    "These are the scores of the best labelling, which is what one would like to have. Compute the"
-    " expected hinge at (0, 0) too."
+    "These are the scores of the best labelling. Compute the expected hinge at (0, 0), too: it may"
+    " be smaller there."
 )
 def _scores_of_best(beliefs: tuple) -> tuple:
-    return _signs(TRUTHS[int(expected_jaccard(beliefs).argmin())])
+    return _signs(_best_labelling(beliefs)[0])
 
 
 EXERCISES = (CHORD_EXCESS, EXPECTED_JACCARD, NORMALIZE_FILTERS, BEST_SCORES)

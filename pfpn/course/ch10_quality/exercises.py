@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pfpn.course.check import Exercise
+from pfpn.course.draw import Draw
 
 Triple = tuple[float, float, float]  # PQ, SQ, RQ
 Counts = tuple[float, ...]  # TP, FP, FN, sum of IoUs
@@ -23,15 +24,14 @@ def _ids(text: str) -> Tensor:
 
 IOU = Exercise(
     name="10.iou_with_void",
-    task="Return the IoU of a true and a predicted mask, where void pixels of the truth do not "
-    "count.",
+    task="Return the IoU of a true and a predicted mask. Void pixels of the truth do not count.",
     difficulty=1,
     minutes=10,
     hints=(
-        "A pixel of the predicted mask that lies on void can be neither right nor wrong. From "
-        "which of the two, intersection and union, has it to leave?",
-        "Take the void out of the predicted mask first (prediction & ~void), then count pixels "
-        "that are in both and pixels that are in either.",
+        "A pixel of the predicted mask that lies on void is neither right nor wrong. Which of the "
+        "two does it change, the intersection or the union?",
+        "Take the void out of the predicted mask first (prediction & ~void). Then count the pixels "
+        "that are in both masks and the pixels that are in at least one.",
     ),
 )
 
@@ -43,42 +43,50 @@ def iou_with_void(truth: Tensor, prediction: Tensor, void: Tensor) -> float:
 
 
 IOU.case("one pixel in common", *_masks("##..", ".###", "...."))
-IOU.case("the prediction reaches over the truth", *_masks("##..", "###.", "...."))
-IOU.case("what reaches over lies on void", *_masks("##..", "####", "..##"))
-IOU.case("half of it does", *_masks("##..", "####", "...#"))
+IOU.case("the prediction is larger than the truth", *_masks("##..", "###.", "...."))
+IOU.case("all of the rest lies on void", *_masks("##..", "####", "..##"))
+IOU.case("half of the rest lies on void", *_masks("##..", "####", "...#"))
 
-IOU.mistake("Void is still in your union. What has no label cannot count against the prediction.")(
+
+@IOU.random
+def _(draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
+    size = draw.integer(1, 2), draw.integer(1, 6)
+    truth = draw.mask(*size)
+    draw.require(truth.any())
+    return truth, draw.mask(*size), draw.mask(*size) & ~truth
+
+
+IOU.mistake("Void is still in your union. A pixel without a true label must not change the IoU.")(
     lambda truth, other, void: float((truth & other).sum() / (truth | other).sum())
 )
 
 IOU.mistake(
-    "You divide by the sum of both areas, which counts the intersection twice. The union counts it "
-    "once."
+    "You divided by the sum of both areas, in which the intersection counts twice. It counts once "
+    "in the union."
 )(lambda truth, other, void: float((truth & other).sum() / (truth.sum() + (other & ~void).sum())))
 
 IOU.mistake(
-    "You divide by the area of the truth: that is recall of pixels. A predicted mask that covers "
-    "the whole image would be perfect."
+    "You divided by the area of the truth. That is the recall of pixels: a predicted mask that "
+    "covers the whole image would have 1."
 )(lambda truth, other, void: float((truth & other).sum() / truth.sum()))
 
 IOU.mistake(
-    "You divide by the area of the predicted mask: that is precision of pixels. One right pixel "
-    "would be perfect."
-)(lambda truth, other, void: float((truth & other).sum() / (other & ~void).sum()))
+    "You divided by the area of the predicted mask. That is the precision of pixels: a mask of one "
+    "right pixel would have 1."
+)(lambda truth, other, void: float((truth & other).sum() / (other & ~void).sum().clamp(min=1)))
 
 # 10.quality_of_matches ----------------------------------------------------------------------------
 
 MATCHES = Exercise(
     name="10.quality_of_matches",
-    task="From the IoUs of the matched pairs of a class, and how many true and predicted segments "
-    "it has, return (PQ, SQ, RQ); 0 where there is nothing to divide by.",
+    task="From the IoUs of the matched pairs of a class and its numbers of true and of predicted "
+    "segments, return (PQ, SQ, RQ). Return 0 where the divisor would be 0.",
     difficulty=1,
     minutes=10,
     hints=(
-        "Each match uses up one true and one predicted segment. How many are left over on each "
-        "side?",
-        "SQ is the mean of the IoUs, RQ is TP over TP plus half of what is left over on both "
-        "sides, PQ is their product.",
+        "Each match uses one true and one predicted segment. How many true and how many predicted "
+        "segments are left without a match?",
+        "SQ is the mean of the IoUs. RQ is TP / (TP + FP / 2 + FN / 2). PQ is their product.",
     ),
 )
 
@@ -100,24 +108,32 @@ MATCHES.case("one false", [0.9, 0.7], 2, 3)
 MATCHES.case("one missed", [0.9, 0.7], 3, 2)
 MATCHES.case("one missed, two false", [0.8], 2, 3)
 MATCHES.case("nothing matched", [], 2, 1)
-MATCHES.case("a class that is nowhere", [], 0, 0)
+MATCHES.case("a class without any segment", [], 0, 0)
+
+
+@MATCHES.random
+def _(draw: Draw) -> tuple[list[float], int, int]:
+    ious = draw.numbers(draw.integer(0, 4), 0.5625, 1, 1 / 16)
+    return ious, len(ious) + draw.integer(0, 4), len(ious) + draw.integer(0, 4)
+
+
+MATCHES.mistake("Your false negatives and false positives count 1 each. They count one half each.")(
+    lambda ious, n, m: _quality(ious, len(ious), m - len(ious), n - len(ious), weight=1.0)
+)
 
 MATCHES.mistake(
-    "False negatives and false positives count half each: one unmatched segment on each side costs "
-    "as much as one match adds."
-)(lambda ious, n, m: _quality(ious, len(ious), m - len(ious), n - len(ious), weight=1.0))
-
-MATCHES.mistake(
-    "You count matched segments among the missed and the false ones. FN is what is left of the "
-    "truth after matching, FP what is left of the prediction."
+    "Your FN and FP contain the matched segments. FN is the number of true segments without a "
+    "match, FP the number of predicted segments without a match."
 )(lambda ious, n, m: _quality(ious, len(ious), m, n))
 
 MATCHES.mistake(
-    "False positives cost nothing in yours, and false negatives twice: only recall is left."
+    "You divided by the number of true segments. That is recall: false positives have no effect."
 )(lambda ious, n, m: _quality(ious, len(ious), 0, 2 * (n - len(ious))))
 
 
-@MATCHES.mistake("SQ is the mean over matched pairs alone. Unmatched segments count in RQ only.")
+@MATCHES.mistake(
+    "SQ is the mean over the matched pairs. Segments without a match count in RQ only."
+)
 def _(ious: list[float], num_truth: int, num_predicted: int) -> Triple:
     _, _, rq = quality_of_matches(ious, num_truth, num_predicted)
     sq = sum(ious) / max(1, num_truth, num_predicted)
@@ -128,14 +144,14 @@ def _(ious: list[float], num_truth: int, num_predicted: int) -> Triple:
 
 IGNORED = Exercise(
     name="10.is_ignored",
-    task="Tell whether an unmatched predicted segment is ignored: more than half of it lies on "
-    "void or on a crowd of its class.",
+    task="Return whether a predicted segment without a match is ignored: more than half of it lies "
+    "on void or on a crowd of its class.",
     difficulty=2,
     minutes=10,
     hints=(
-        "Half of what: of the void, of the image, or of the predicted segment?",
-        "Count the pixels of the predicted mask that lie on void or on the crowd, both together, "
-        "and compare with half of its area, strictly.",
+        "Half of which area: of the void, of the image, or of the predicted segment?",
+        "Count the pixels of the predicted mask that lie on void or on the crowd, both together. "
+        "They must be more than half of its area.",
     ),
 )
 
@@ -151,20 +167,30 @@ IGNORED.case("one of four pixels on void", *_masks("####", "#...", "...."))
 IGNORED.case("exactly half on void", *_masks("####", "##..", "...."))
 IGNORED.case("three of four on a crowd", *_masks("####", "....", ".###"))
 IGNORED.case("void and crowd together", *_masks("####", "##..", "..#."))
+IGNORED.case("void outside of the segment does not count", *_masks("##....", ".#####", "......"))
 
-IGNORED.mistake("Exactly half is not more than half: such a segment stays a false positive.")(
+
+@IGNORED.random
+def _(draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
+    size = draw.integer(1, 2), draw.integer(1, 6)
+    prediction, void = draw.mask(*size), draw.mask(*size)
+    draw.require(prediction.any())
+    return prediction, void, draw.mask(*size) & ~void
+
+
+IGNORED.mistake("Exactly half is not more than half. Such a segment is a false positive.")(
     lambda mask, void, crowd: bool((mask & (void | crowd)).sum() >= 0.5 * mask.sum())
 )
 
-IGNORED.mistake(
-    "A crowd of the same class counts like void: a person predicted within a crowd is not wrong."
-)(lambda mask, void, crowd: is_ignored(mask, void, void))
+IGNORED.mistake("You left out the crowd. A crowd of the same class counts like void.")(
+    lambda mask, void, crowd: is_ignored(mask, void, void)
+)
 
-IGNORED.mistake("One pixel on void is not enough; it takes more than half of the segment.")(
+IGNORED.mistake("One pixel on void is not enough. It must be more than half of the segment.")(
     lambda mask, void, crowd: bool((mask & (void | crowd)).any())
 )
 
-IGNORED.mistake("Void and crowd count together, not each for itself.")(
+IGNORED.mistake("You compared void and crowd with one half separately. They count together.")(
     lambda mask, void, crowd: is_ignored(mask, void, void) or is_ignored(mask, crowd, crowd)
 )
 
@@ -172,14 +198,14 @@ IGNORED.mistake("Void and crowd count together, not each for itself.")(
 
 MEAN = Exercise(
     name="10.mean_quality",
-    task="From (TP, FP, FN, sum of IoUs) of every class of a data set, return its mean "
-    "(PQ, SQ, RQ).",
+    task="From (TP, FP, FN, sum of IoUs) of every class of a data set, return the mean "
+    "(PQ, SQ, RQ) over its classes.",
     difficulty=2,
     minutes=10,
     hints=(
-        "Two decisions: which classes take part, and is PQ averaged, or made from averages?",
-        "A class takes part if any of its three counts is above 0. Compute PQ, SQ and RQ of each, "
-        "then three means.",
+        "Two decisions: which classes take part, and what do you take the mean of?",
+        "A class takes part if one of its three counts is above 0. Compute PQ, SQ and RQ of each "
+        "class, and then three means.",
     ),
 )
 
@@ -193,16 +219,28 @@ def mean_quality(classes: list[Counts]) -> Triple:
 
 MEAN.case("two equal classes", [(4, 1, 1, 3.2), (4, 1, 1, 3.2)])
 MEAN.case(
-    "a sharp one that is rarely found, a rough one that always is",
+    "one class with SQ 1 and a low RQ, one with a low SQ and RQ 1",
     [(1, 0, 18, 1.0), (10, 0, 0, 6.0)],
 )
-MEAN.case("a class that is nowhere", [(2, 0, 0, 1.8), (0, 0, 0, 0.0)])
-MEAN.case("a class that was only imagined", [(2, 0, 0, 1.8), (0, 1, 0, 0.0)])
+MEAN.case("a class without any segment", [(2, 0, 0, 1.8), (0, 0, 0, 0.0)])
+MEAN.case("a class that is only predicted", [(2, 0, 0, 1.8), (0, 1, 0, 0.0)])
+MEAN.case("a class that is only missed", [(2, 0, 0, 1.8), (0, 0, 1, 0.0)])
+
+
+@MEAN.random
+def _(draw: Draw) -> tuple[list[Counts]]:
+    classes = []
+    for _ in range(draw.integer(1, 4)):
+        tp = draw.pick(0, draw.integer(0, 5))
+        counts = tp, draw.pick(0, 1, 4), draw.pick(0, 1, 4)
+        classes.append((*counts, sum(draw.numbers(tp, 0.5625, 1, 1 / 16))))
+    draw.require(any(any(counts) for *counts, _ in classes))
+    return (classes,)
 
 
 @MEAN.mistake(
-    "A class that is in neither truth nor prediction says nothing about the model. It leaves the "
-    "mean instead of counting as 0."
+    "A class that is neither in the truth nor in the prediction must not count as 0. Leave it out "
+    "of the mean."
 )
 def _(classes: list[Counts]) -> Triple:
     part = sum(any(counts) for *counts, _ in classes) / len(classes)
@@ -211,39 +249,43 @@ def _(classes: list[Counts]) -> Triple:
 
 
 @MEAN.mistake(
-    "That is the product of the means. The mean of the products is another number, and PQ is that "
-    "one."
+    "Your PQ is the product of the mean SQ and the mean RQ. It should be the mean of the products."
 )
 def _(classes: list[Counts]) -> Triple:
     _, sq, rq = mean_quality(classes)
     return sq * rq, sq, rq
 
 
-MEAN.mistake(
-    "A class that was predicted where there is none counts too, with a PQ of 0: else false "
-    "positives of such classes would be free."
-)(lambda classes: mean_quality([entry for entry in classes if entry[0] + entry[2]]))
+@MEAN.mistake(
+    "You left out a class that is only predicted. It takes part with a PQ of 0, because it has "
+    "false positives."
+)
+def _(classes: list[Counts]) -> Triple:
+    kept = [entry for entry in classes if entry[0] + entry[2]]
+    return mean_quality(kept) if kept else (0.0, 0.0, 0.0)
+
 
 MEAN.mistake(
-    "You added up all classes. PQ is computed for each class, so that rare classes weigh as much "
-    "as common ones."
+    "You added up the counts of all classes. Compute PQ for each class, so that rare classes count "
+    "as much as common ones."
 )(lambda classes: mean_quality([tuple(map(sum, zip(*classes, strict=True)))]))
 
 # 10.panoptic_quality ------------------------------------------------------------------------------
 
 PANOPTIC = Exercise(
     name="10.panoptic_quality",
-    task="From two id maps of an image and the class of every id, return a dict with the PQ of "
-    "each class that is there or was predicted; id 0 is void, there are no crowds.",
+    task="From the true and the predicted id map of an image and the class of every id, return a "
+    "dict with the PQ of each class in the truth or in the prediction. Id 0 is void. There are no "
+    "crowds.",
     difficulty=3,
     minutes=35,
     hints=(
-        "Three passes: collect the matches, count what is left over on either side, divide. The "
-        "functions of the exercises before do most of it.",
-        "For every pair of a true and a predicted id of one class, compute the IoU with void, and "
-        "keep it if it is above 0.5, with the predicted id as used. FN is the number of true "
-        "segments of the class less its matches; FP its predicted ids that are not used and not "
-        "mostly on void.",
+        "Three steps: collect the matches, count the segments without a match, divide. Your "
+        "functions of the exercises before do most of the work.",
+        "For every pair of a true and a predicted id of one class, compute the IoU with void. If "
+        "it is above 0.5, the pair is a match: keep the IoU, and note that the predicted id is "
+        "used. FN is the number of true segments of the class minus its matches. FP is the number "
+        "of its predicted ids that are not used and of which at most half lies on void.",
     ),
 )
 
@@ -270,13 +312,17 @@ def _panoptic_quality(
     count_false: bool = True,
     only_true_classes: bool = False,
     use_void: bool = True,
+    in_union: bool = False,
+    both_void: bool = False,
 ) -> dict[str, float]:
     void = (gt_ids == 0) & torch.tensor(use_void)
+    outside = void & torch.tensor(not in_union) | (predicted_ids == 0) & torch.tensor(both_void)
     ious: dict[str, list[float]] = {}
     matched: set[int] = set()
     for i, name in gt_classes.items():
         for j, other in predicted_classes.items():
-            iou = iou_with_void(gt_ids == i, predicted_ids == j, void)
+            truth = (gt_ids == i) & ~outside if both_void else gt_ids == i
+            iou = iou_with_void(truth, predicted_ids == j, outside) if truth.any() else 0.0
             above = iou >= 0.5 if at_least else iou > 0.5
             if above and (name == other or not same_class):
                 ious.setdefault(name, []).append(iou)
@@ -322,34 +368,66 @@ PANOPTIC.case(
     {1: "car", 3: "car", 2: "road"},
 )
 PANOPTIC.case(
-    "a prediction that reaches into void, and one that lies on it",
+    "a prediction that lies partly on void, and one that lies on void",
     _ids("11002200"),
     _BOTH,
     _ids("11102233"),
     {**_BOTH, 3: "car"},
 )
+PANOPTIC.case("void of the prediction counts as wrong", _ids("11112"), _BOTH, _ids("11102"), _BOTH)
+PANOPTIC.case(
+    "exactly half of a prediction lies on void: a false positive",
+    _ids("110022"),
+    _BOTH,
+    _ids("110332"),
+    {**_BOTH, 3: "car"},
+)
+PANOPTIC.case("no segment in either", _ids("000"), {}, _ids("000"), {})
+
+
+@PANOPTIC.random
+def _(draw: Draw) -> tuple[Tensor, dict[int, str], Tensor, dict[int, str]]:
+    size = draw.integer(1, 2), draw.integer(1, 6)
+    truth, prediction = (draw.integers(*size, low=0, high=3) for _ in range(2))
+    # Most predicted pixels are right, so that there are matches.
+    prediction = torch.where(draw.integers(*size, low=0, high=3) > 0, truth, prediction)
+    names = [
+        {i: draw.pick("car", "bus", "road") for i in ids.unique().tolist() if i}
+        for ids in (truth, prediction)
+    ]
+    names[1] = {i: draw.pick(names[0].get(i, name), name) for i, name in names[1].items()}
+    return truth, names[0], prediction, names[1]
+
 
 PANOPTIC.mistake(
-    "You match segments of different classes. The right pixels under a wrong name are a false "
-    "negative of one class and a false positive of the other."
+    "You matched segments of different classes. A segment with the right pixels and a wrong class "
+    "is a false negative of one class and a false positive of the other."
 )(partial(_panoptic_quality, same_class=False))
 
 PANOPTIC.mistake(
-    "An IoU of exactly 0.5 is no match. If it were, a car cut in two halves would match twice."
+    "An IoU of exactly 0.5 is not a match. If it were, a car cut into two halves could match twice."
 )(partial(_panoptic_quality, at_least=True))
 
 PANOPTIC.mistake(
-    "Predicted segments without a match cost nothing in yours. They are false positives and weigh "
-    "one half each."
+    "Your false positives have no effect. A predicted segment without a match counts one half."
 )(partial(_panoptic_quality, count_false=False))
 
-PANOPTIC.mistake(
-    "A class that was predicted but is not there is missing from your result. It has PQ 0."
-)(partial(_panoptic_quality, only_true_classes=True))
+PANOPTIC.mistake("A class that is only predicted is missing from your result. Its PQ is 0.")(
+    partial(_panoptic_quality, only_true_classes=True)
+)
 
 PANOPTIC.mistake(
-    "Void of the truth (id 0) leaves the union, and a predicted segment that is mostly on it is "
-    "ignored."
+    "You treated void of the truth (id 0) as wrong. Its pixels do not belong to the union, and a "
+    "predicted segment of which more than half lies on void is ignored."
 )(partial(_panoptic_quality, use_void=False))
+
+PANOPTIC.mistake(
+    "Void of the truth (id 0) is still in your union. Its pixels are neither right nor wrong."
+)(partial(_panoptic_quality, in_union=True))
+
+PANOPTIC.mistake(
+    "You took void of the prediction out of the union, too. Only void of the truth does not count: "
+    "a true pixel without a prediction is wrong."
+)(partial(_panoptic_quality, both_void=True))
 
 EXERCISES = (IOU, MATCHES, IGNORED, MEAN, PANOPTIC)

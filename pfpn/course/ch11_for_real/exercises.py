@@ -1,16 +1,19 @@
 """Exercises of chapter 11: the images of a process, the rate of a step, names of weights."""
 
+import re
+
 from pfpn.course.check import Exercise
-from pfpn.zoo import detectron2_name
+from pfpn.course.draw import Draw
 
 share = Exercise(
     name="11.share",
-    task="Return the images that one process evaluates, each image in exactly one process.",
+    task="Return the numbers of the images that process `rank` of `world` processes evaluates. "
+    "Every image belongs to exactly one process.",
     difficulty=1,
     minutes=5,
     hints=(
-        "Deal the images out like cards: image 0 to process 0, image 1 to process 1, ...",
-        "A range with a start and a stride deals them out. Some hands may be a card short.",
+        "Deal the images out like cards: image 0 to process 0, image 1 to process 1, and so on.",
+        "Use a range with a start, an end and a step. Some processes may get one image less.",
     ),
 )
 
@@ -25,36 +28,45 @@ share.case("the second of two", 6, 1, 2)
 share.case("seven images, the last of two processes", 7, 1, 2)
 share.case("two images, the last of three processes", 2, 2, 3)
 
+
+@share.random
+def _random_share(draw: Draw) -> tuple[int, int, int]:
+    world = draw.integer(1, 8)
+    return draw.integer(0, 20), draw.integer(0, world - 1), world
+
+
 share.mistake(
-    "You gave every process equally many by repeating images: those count twice, and "
-    "the score is no longer that of the data set."
+    "You repeated images, so that every process has equally many. Then some images count twice in "
+    "the score."
 )(lambda num, rank, world: [i % num for i in range(rank, -(-num // world) * world, world)])
 
 
 @share.mistake(
-    "You dealt out blocks. That is fair too, but here they are dealt one by "
-    "one, so that neighbours in the list go to different processes."
+    "You dealt out blocks. Here the images are dealt out one by one, so that neighbors in the list "
+    "go to different processes."
 )
 def _blocks(num: int, rank: int, world: int) -> list[int]:
     each = -(-num // world)
     return list(range(num))[rank * each : (rank + 1) * each]
 
 
-share.mistake("Every process got the hand of process 0. Process r begins at image r.")(
+share.mistake("Every process got the images of process 0. Process r begins at image r.")(
     lambda num, rank, world: list(range(0, num, world))
 )
 
 rate = Exercise(
     name="11.learning_rate",
     task=(
-        "Return the learning rate of a step: 0.02 for 16 images, in proportion for others, "
-        "warm-up from a thousandth over 1,000 steps, a tenth from 60,000 and from 80,000 on."
+        "Return the learning rate of a step: 0.02 for a batch of 16 images and in proportion for "
+        "others, with a warm-up from a thousandth of it over 1,000 steps, divided by 10 from step "
+        "60,000 on and again from step 80,000 on."
     ),
     difficulty=2,
     minutes=10,
     hints=(
-        "Three factors, each of its own: batch, warm-up, milestones.",
-        "The warm-up factor is a straight line from 0.001 at step 0 to 1 at step 1,000.",
+        "Compute three factors one by one: batch, warm-up, milestones.",
+        "The warm-up factor is a straight line from 0.001 at step 0 to 1 at step 1,000. "
+        "Afterwards it stays 1.",
     ),
     tolerance=1e-7,
 )
@@ -77,21 +89,27 @@ rate.case("half of the warm-up", 500, 16)
 rate.case("the first milestone itself", 60_000, 16)
 rate.case("the end", 89_999, 16)
 
-rate.mistake("The batch is left out: half the images, half the rate.")(
+
+@rate.random
+def _random_step(draw: Draw) -> tuple[int, int]:
+    late = draw.pick(1000, 60_000, 80_000, 30_000) + draw.integer(-2, 2)
+    return draw.pick(late, draw.integer(0, 1000), draw.integer(0, 90_000)), draw.pick(16, 8, 32, 2)
+
+
+rate.mistake("You left out the batch. With half the images the rate is half as large.")(
     lambda step, batch: _rate(step, 16)
 )
-rate.mistake("There is no warm-up: the first steps run at full rate.")(_without_warmup)
-rate.mistake(
-    "The warm-up starts at 0. It starts at a thousandth of the rate, or the first "
-    "step would be lost."
-)(lambda step, batch: _without_warmup(step, batch) * min(1.0, step / 1000))
-rate.mistake("A milestone counts from its own step on, not from the one after it.")(
-    lambda step, batch: _rate(step, batch) * (10 if step in (60_000, 80_000) else 1)
+rate.mistake("The warm-up is missing: your first steps have the full rate.")(_without_warmup)
+rate.mistake("Your warm-up starts at 0. It should start at a thousandth of the rate.")(
+    lambda step, batch: _without_warmup(step, batch) * min(1.0, step / 1000)
 )
+rate.mistake(
+    "The rate falls one step too late. It falls at step 60,000 and 80,000, not after them."
+)(lambda step, batch: _rate(step, batch) * (10 if step in (60_000, 80_000) else 1))
 
 fpn_name = Exercise(
     name="11.fpn_name",
-    task="Return our name of one of detectron2's FPN tensors, None for any other key.",
+    task="Return our name of one of detectron2's FPN tensors, and None for any other key.",
     difficulty=2,
     minutes=10,
     hints=(
@@ -104,7 +122,12 @@ fpn_name = Exercise(
 
 @fpn_name.answer
 def _fpn_name(key: str) -> str | None:
-    return detectron2_name(key) if key.startswith("backbone.fpn_") else None
+    match = re.fullmatch(r"backbone\.fpn_(lateral|output)([2-5])\.(weight|bias)", key)
+    if match is None:
+        return None
+    kind, level, tensor = match.groups()
+    layer = f"lateral.c{level}" if kind == "lateral" else f"smooth.p{level}"
+    return f"fpn.{layer}.{tensor}"
 
 
 for _key in (
@@ -112,21 +135,32 @@ for _key in (
     "backbone.fpn_output5.bias",
     "backbone.fpn_lateral4.bias",
     "proposal_generator.anchor_generator.cell_anchors.0",
+    "backbone.fpn_lateral2.norm.weight",
 ):
     fpn_name.case(_key, _key)
 
-fpn_name.mistake(
-    "This is the name with its prefix changed. Inside, lateral and output have other names too."
-)(lambda key: key.replace("backbone.fpn_", "fpn."))
+
+@fpn_name.random
+def _random_key(draw: Draw) -> tuple[str]:
+    kind, level = draw.pick("lateral", "output"), draw.pick(*"23451679")
+    prefix = draw.pick("backbone.fpn_", "backbone.fpn_", "backbone.", "module.backbone.fpn_")
+    return (f"{prefix}{kind}{level}.{draw.pick('weight', 'bias', 'weight', 'norm.bias')}",)
 
 
-@fpn_name.mistake("lateral and output are exchanged: the 1x1 takes c, the 3x3 gives p.")
+fpn_name.mistake("You changed only the prefix. Lateral and output have other names, too.")(
+    lambda key: key.replace("backbone.fpn_", "fpn.")
+)
+
+
+@fpn_name.mistake(
+    "Lateral and output are swapped. The lateral 1x1 reads c, the output 3x3 makes p."
+)
 def _exchanged(key: str) -> str | None:
     a, b = "lateral", "output"
     return _fpn_name(key.replace(a, b) if a in key else key.replace(b, a))
 
 
-fpn_name.mistake("What we have no tensor for has no name: expected None, not a guess.")(
+fpn_name.mistake("You return a name for a key that is not one of the FPN's. Return None there.")(
     lambda key: _fpn_name(key) or key
 )
 

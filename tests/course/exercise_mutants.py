@@ -1,0 +1,140 @@
+"""Answers with one change each, made from the reference and from the solution of an exercise."""
+
+import ast
+import copy
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pfpn.course.check import Exercise
+from tests.mutants import changes
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class _Fold(ast.NodeTransformer):
+    """Replaces names by constants, and what then has one value by this value."""
+
+    def __init__(self, constants: dict[str, Any]):
+        self.constants = constants
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if isinstance(node.ctx, ast.Load) and node.id in self.constants:
+            return ast.copy_location(ast.Constant(self.constants[node.id]), node)
+        return node
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.test, ast.Constant):
+            return node.body if node.test.value else node.orelse
+        return node
+
+    def visit_If(self, node: ast.If) -> Any:
+        self.generic_visit(node)
+        if isinstance(node.test, ast.Constant):
+            return node.body if node.test.value else node.orelse
+        return node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.Not) and isinstance(node.operand, ast.Constant):
+            return ast.copy_location(ast.Constant(not node.operand.value), node)
+        return node
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        self.generic_visit(node)
+        sides = [node.left, *node.comparators]
+        if isinstance(node.ops[0], ast.Eq) and all(isinstance(s, ast.Constant) for s in sides):
+            return ast.copy_location(ast.Constant(sides[0].value == sides[1].value), node)
+        return node
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
+        self.generic_visit(node)
+        decides = isinstance(node.op, ast.Or)  # the value that decides the whole
+        rest = []
+        for value in node.values:
+            if not isinstance(value, ast.Constant):
+                rest.append(value)
+            elif bool(value.value) is decides:
+                return ast.copy_location(ast.Constant(decides), node)
+        if not rest:
+            return ast.copy_location(ast.Constant(not decides), node)
+        node.values = rest
+        return node if len(rest) > 1 else rest[0]
+
+
+def _without_switches(function: ast.FunctionDef) -> ast.FunctionDef:
+    """Return a function without the keywords that turn it into a typical mistake."""
+    pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    fixed = {a.arg: d.value for a, d in pairs if isinstance(d, ast.Constant)}
+    result = _Fold(fixed).visit(copy.deepcopy(function))
+    kept = [i for i, a in enumerate(function.args.kwonlyargs) if a.arg not in fixed]
+    result.args.kwonlyargs = [function.args.kwonlyargs[i] for i in kept]
+    result.args.kw_defaults = [function.args.kw_defaults[i] for i in kept]
+    result.decorator_list = []
+    return result
+
+
+def of_reference(exercise: Exercise) -> tuple[ast.Module, dict[str, Any], str]:
+    """Return the reference and the functions of its module that it calls, as a tree."""
+    module = sys.modules[exercise.reference.__module__]
+    tree = ast.parse(inspect.getsource(module))
+    known = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    name = exercise.reference.__name__
+    wanted, done = [name], {}
+    while wanted:
+        current = wanted.pop()
+        if current in done:
+            continue
+        done[current] = _without_switches(known[current])
+        names = {node.id for node in ast.walk(done[current]) if isinstance(node, ast.Name)}
+        wanted += sorted(names & known.keys())
+    body = [done[key] for key in known if key in done]
+    return ast.Module(body, []), dict(vars(module)), name
+
+
+@cache
+def _cells(chapter: str) -> list[ast.Module]:
+    [path] = (ROOT / "notebooks/solutions").glob(f"{chapter}_*.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [ast.parse("".join(c["source"])) for c in cells if c["cell_type"] == "code"]
+
+
+def of_solution(exercise: Exercise) -> tuple[ast.Module, dict[str, Any], str]:
+    """Return the answer of the solution notebook as a tree, and what stands above it."""
+    namespace: dict[str, Any] = {}
+    for cell in _cells(exercise.name[:2]):
+        kinds = ast.FunctionDef | ast.Import | ast.ImportFrom
+        body = [node for node in cell.body if isinstance(node, kinds)]
+        exec(compile(ast.Module(body, []), "<solution>", "exec"), namespace)
+        for node in cell.body:
+            if isinstance(node, ast.Assert) and ast.unparse(node.test).startswith("check("):
+                called, answer = (ast.unparse(argument) for argument in node.test.args)
+                if ast.literal_eval(called) == exercise.name:
+                    own = [n for n in body if getattr(n, "name", "") == answer]
+                    return ast.Module(own, []), namespace, answer
+    raise AssertionError(exercise.name)
+
+
+SOURCES = {"reference": of_reference, "solution": of_solution}
+
+
+def mutants(
+    exercise: Exercise, source: str, most: int | None = None
+) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield changed answers, each with the words for its change; `most` of them, evenly spread."""
+    tree, namespace, name = SOURCES[source](exercise)
+    num = len(list(changes(tree)))
+    chosen = range(num) if most is None or num <= most else [i * num // most for i in range(most)]
+    for number in chosen:
+        changed = copy.deepcopy(tree)
+        node, field, words, value = list(changes(changed))[number]
+        setattr(node, field, value)
+        ast.fix_missing_locations(changed)
+        inside = dict(namespace)
+        exec(compile(changed, "<mutant>", "exec"), inside)
+        yield words, inside[name]

@@ -1,0 +1,107 @@
+"""Exercises against answers with one change: none passes, and no diagnosis is false."""
+
+import signal
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import pytest
+from course.exercise_mutants import SOURCES, mutants
+
+from pfpn.course import all_exercises, find
+from pfpn.course.check import Case, Mistake, judge, passes, run
+from pfpn.course.values import differ
+
+MOST = 20  # mutants of each reference and of each solution in the short run
+SECONDS = 3  # of processor time: then a mutant does not end
+
+# Changes that make no difference for valid inputs, with the reason.
+EQUIVALENT: dict[str, dict[str, str]] = {}
+
+
+class Endless(BaseException):
+    """A mutant did not end."""
+
+
+def _stop(*_: Any) -> None:
+    raise Endless
+
+
+@cache
+def cases_of(name: str) -> list[Case]:
+    return find(name).all_cases()
+
+
+def holds(call: Callable[[], bool]) -> bool:
+    """Whether a call that runs a mutant returns True; False if it does not end."""
+    before = signal.signal(signal.SIGVTALRM, _stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+    try:
+        return call()
+    except Endless:
+        return False
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def is_same(name: str, mistake: Mistake, answer: Callable[..., Any]) -> bool:
+    """Whether an answer does what a typical mistake does, in every case."""
+    tolerance = find(name).tolerance
+    for case in cases_of(name):
+        theirs, ours = (run(each, case, own=False) for each in (answer, mistake.function))
+        if theirs.error or ours.error:
+            if not (theirs.error and ours.error):
+                return False
+        elif differ(ours.value, theirs.value, tolerance):
+            return False
+    return True
+
+
+def attack(name: str, source: str, most: int | None) -> tuple[int, list[str], list[str]]:
+    """Return the number of mutants, those that pass, and false or missing diagnoses."""
+    exercise = find(name)
+    number, passing, diagnoses = 0, [], []
+    for words, answer in mutants(exercise, source, most):
+        number += 1
+        if holds(partial(passes, exercise, answer, cases_of(name))):
+            passing.append(words)
+            continue
+        same = [
+            mistake.message
+            for mistake in exercise.mistakes
+            if holds(partial(is_same, name, mistake, answer))
+        ]
+        if same:
+            outcomes = [run(answer, case, own=False) for case in cases_of(name)]
+            report = judge(exercise, cases_of(name), outcomes)
+            if report.diagnosis not in same:
+                diagnoses.append(f"{words}: {report.diagnosis}")
+    return number, passing, diagnoses
+
+
+NAMES = sorted(all_exercises())
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("name", NAMES)
+def test_no_answer_with_one_change_passes(name, source):
+    number, passing, diagnoses = attack(name, source, MOST)
+    assert number >= 3
+    assert not set(passing) - EQUIVALENT.get(name, {}).keys()
+    assert not diagnoses
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("name", NAMES)
+def test_no_answer_with_any_one_change_passes(name, source):
+    _, passing, diagnoses = attack(name, source, None)
+    assert not set(passing) - EQUIVALENT.get(name, {}).keys()
+    assert not diagnoses
+
+
+def test_equivalent_changes_are_listed_only_where_they_pass():
+    for name, listed in EQUIVALENT.items():
+        passing = [words for s in SOURCES for words in attack(name, s, None)[1]]
+        assert listed.keys() <= set(passing), name
