@@ -294,7 +294,7 @@ def test_a_chapter_poses_its_exercises_and_answers_none(name):
     assert len(tagged) >= len(posed)
     for cell in code(name):
         printed = "".join("".join(output.get("text", "")) for output in cell["outputs"])
-        assert "are right." not in printed
+        assert not re.search(r"cases( and [\w ]+ ones)? are right", printed)
         if "check(" in source(cell):
             assert "not answered yet" in printed
 

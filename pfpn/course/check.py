@@ -133,8 +133,8 @@ class Exercise:
 
     def parameters(self) -> list[str]:
         """Return the names of the arguments, as the reference names them."""
-        kinds = inspect.signature(self.reference).parameters.values()
-        return [p.name for p in kinds if p.kind is p.POSITIONAL_OR_KEYWORD]
+        every = inspect.signature(self.reference).parameters.values()
+        return [p.name for p in every if p.default is p.empty]
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,9 @@ class Draw:
     def integer(self, low: int, high: int) -> int:
         """Return a whole number from low to high; the simplest is the one nearest to 0."""
         decision = self.below(high - low + 1)
-        return low + decision if low >= 0 else sorted(range(low, high + 1), key=abs)[decision]
+        if low >= 0:
+            return low + decision
+        return sorted(range(low, high + 1), key=lambda value: (abs(value), value < 0))[decision]
 
     def pick(self, *options: Option) -> Option:
         """Return one of the options; the first is the simplest."""

@@ -1,9 +1,15 @@
 """Each exercise: its reference is right, and each typical mistake gets its own message."""
 
+import ast
+import json
+from pathlib import Path
+
 import pytest
 
 from pfpn.course import all_exercises, check, find, hint
 from pfpn.course.check import examine
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 NAMES = sorted(all_exercises())
 
@@ -83,3 +89,13 @@ def test_hints_are_numbered(capsys):
     assert capsys.readouterr().out.startswith("Hint 1 of ")
     with pytest.raises(ValueError, match=f"{name} has hints 1 to"):
         hint(name, 99)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stub_has_the_parameters_that_a_case_names(name):
+    [path] = NOTEBOOKS.glob(f"{name[:2]}_*.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    [stub] = [c for c in ("".join(c["source"]) for c in cells) if f'check("{name}"' in c]
+    [function] = [node for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef)]
+    given = [argument.arg for argument in function.args.args]
+    assert given == find(name).parameters()
