@@ -1,5 +1,6 @@
 """The wheel holds all that an installed pfpn needs, and works without a clone."""
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from pfpn.lab import contents
 from pfpn.shipped import TOY_WEIGHTS, shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1_000_000
+READ_BY_CHAPTERS = "tests/data_files/pq/normal/"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,8 @@ def installed(tmp_path_factory) -> Path:
         check=True,
     )
     for name in names.stdout.decode().split("\0"):
-        if name and (ROOT / name).is_file() and not name.startswith(("tests/", "docs/")):
+        is_test = name.startswith("tests/") and not name.startswith(READ_BY_CHAPTERS)
+        if name and (ROOT / name).is_file() and not is_test:
             target = source / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())
@@ -73,6 +77,32 @@ def test_it_predicts_in_an_empty_folder(installed, tmp_path):
     place, segments = result.stdout.split()
     assert Path(place) == installed / "pfpn"
     assert int(segments) > 5
+
+
+@pytest.mark.slow
+def test_it_lays_out_the_course_in_an_empty_folder(installed, tmp_path):
+    program = "from pfpn.cli import main; sys.exit(main(sys.argv[1:]))"
+    result = run(installed, tmp_path, program, "lab", "mine", "--no-open")
+    assert result.returncode == 0, result.stderr
+    theirs = {p.relative_to(tmp_path / "mine").as_posix() for p in (tmp_path / "mine").rglob("*")}
+    ours = {name for name, _ in contents()}
+    assert ours <= theirs
+    assert {name for name in theirs - ours if (tmp_path / "mine" / name).is_file()} <= {
+        ".pfpn/files.jsonl", ".pfpn/folder.lock",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_chapter_opened_alone_finds_the_weights(installed, tmp_path):
+    """As on Colab, where the package is installed and nothing lies beside the notebook."""
+    chapter = json.loads((ROOT / "notebooks/02_semantic_head.ipynb").read_text(encoding="utf-8"))
+    sources = ["".join(c["source"]) for c in chapter["cells"] if c["cell_type"] == "code"]
+    last = next(i for i, source in enumerate(sources) if "toy.safetensors" in source)
+    program = "exec(open(sys.argv[1], encoding='utf-8').read()); print('loaded', bool(trained))"
+    (tmp_path / "cells.py").write_text("\n".join(sources[: last + 1]), encoding="utf-8")
+    result = run(installed, tmp_path, program, "cells.py")
+    assert result.returncode == 0, result.stderr
+    assert "loaded True" in result.stdout
 
 
 def test_in_a_clone_the_repositorys_own_files_are_used():

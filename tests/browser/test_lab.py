@@ -170,9 +170,7 @@ def test_the_server_refuses_whoever_lacks_its_token(lab):
 
 def test_moving_a_slider_changes_the_picture(run_all):
     def look(page):
-        picture = page.locator(
-            ".jp-OutputArea img.widget-image, .jp-OutputArea .widget-image img"
-        ).first
+        picture = page.locator(".jp-OutputArea .pfpn-explorer img").first
         picture.wait_for()
         before = picture.get_attribute("src")
         page.locator(".widget-slider .noUi-handle").first.focus()
@@ -188,6 +186,6 @@ def test_a_question_is_asked_with_nothing_chosen(run_all):
         page.locator(".widget-radio label:visible", has_text="it gets steeper").wait_for()
         assert page.locator(".widget-radio input:checked").count() == 0
         answer = page.locator(".jp-OutputArea-output.jp-RenderedMarkdown:visible")
-        answer.filter(has_text="no prediction").first.wait_for()
+        answer.filter(has_text="No prediction yet").first.wait_for()
 
     eventually(run_all, notebook(EXPLORER, "guess.reveal('it gets steeper')"), look)
