@@ -25,6 +25,7 @@ def describe_pictures(notebook: Any) -> None:
             picture = output.get("metadata", {}).get("image/png", {})
             data = output.get("data", {})
             if "image/png" in data and picture.get("alt"):
+                data.pop("application/vnd.jupyter.widget-view+json", None)  # it needs a kernel
                 png = "".join(data.pop("image/png")).replace("\n", "")
                 data["text/html"] = picture_html(
                     png, picture["alt"], picture["width"], picture["height"]

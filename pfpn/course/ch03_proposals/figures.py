@@ -281,10 +281,25 @@ def plot_objectness(
 
 
 def plot_nms(
-    image: Image, boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], threshold: float
+    image: Image,
+    boxes: Float[Tensor, "n 4"],
+    scores: Float[Tensor, " n"],
+    threshold: float,
+    nms: numbers.Nms | None = None,
 ) -> Figure:
-    """Draw each kept box in a color, and the boxes that it suppressed thin in that color."""
-    by = numbers.nms_trace(boxes, scores, threshold)
+    """Draw each kept box in a color, and the boxes that it suppressed thin in that color.
+
+    Args:
+        image: below the boxes.
+        boxes: candidates.
+        scores: of the boxes.
+        threshold: a box goes if its IoU with a better one that stays is larger.
+        nms: the reader's own function, which returns the indices of the boxes that stay.
+    """
+    if nms is None:
+        by = numbers.nms_trace(boxes, scores, threshold)
+    else:
+        by = numbers.trace_of_kept(boxes, scores, threshold, nms)
     is_kept = by == torch.arange(len(by))
     kept = is_kept.nonzero()[:, 0]
     kept = kept[scores[kept].argsort(descending=True)]

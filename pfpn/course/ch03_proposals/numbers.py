@@ -1,6 +1,6 @@
 """Numbers of chapter 03: overlap, anchors of a cell, suppression, recall, missed things."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,9 @@ from torch import Tensor
 from pfpn.anchors import anchor_grid
 from pfpn.boxes import area, iou
 from pfpn.structures import Instances
+
+# Takes boxes, scores and a threshold, returns the indices of the boxes that stay.
+Nms = Callable[[Tensor, Tensor, float], "list[int] | Tensor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,31 @@ def nms_trace(
         if by[best] < 0:
             by[best] = best
             by[(by < 0) & (overlaps[best] > threshold)] = best
+    return by
+
+
+def trace_of_kept(
+    boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], threshold: float, nms: Nms
+) -> Int[Tensor, " n"]:
+    """Return the trace, as `nms_trace` does, of a function that says which boxes stay.
+
+    A box that it drops counts as suppressed by the kept box that it overlaps most.
+
+    Raises:
+        ValueError: it returns no list of different indices of boxes.
+    """
+    answer = nms(boxes, scores, threshold)
+    kept = answer.tolist() if isinstance(answer, Tensor) else answer
+    is_list = isinstance(kept, list) and all(
+        isinstance(i, int) and 0 <= i < len(boxes) for i in kept
+    )
+    if not is_list or not kept or len(set(kept)) < len(kept):
+        raise ValueError(
+            f"it returned {answer!r:.80}, expected a list of different indices from 0 to "
+            f"{len(boxes) - 1}, one for each box that stays"
+        )
+    by = torch.tensor(kept)[iou(boxes, boxes[kept]).argmax(dim=1)]
+    by[kept] = torch.tensor(kept)
     return by
 
 

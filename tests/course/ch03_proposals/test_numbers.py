@@ -17,6 +17,7 @@ from pfpn.course.ch03_proposals.numbers import (
     nms_trace,
     recall,
     smooth_l1,
+    trace_of_kept,
 )
 from pfpn.structures import Instances
 from tests.factories import random_boxes
@@ -117,3 +118,23 @@ def test_a_miss_gives_its_overlap_and_its_extent():
     miss = Miss(image, torch.tensor([0.0, 0, 4, 4]), torch.tensor([0.0, 0, 4, 2]), "cup")
     assert miss.overlap == 0.5
     assert miss.extent == "4 x 4"
+
+
+def test_the_trace_of_a_readers_function_is_that_of_the_boxes_it_keeps(rng):
+    corner = 20 * torch.rand(30, 2, generator=rng)
+    boxes = torch.cat([corner, corner + 5 + 10 * torch.rand(30, 2, generator=rng)], dim=1)
+    scores = torch.rand(30, generator=rng)
+
+    def my_nms(boxes, scores, threshold):
+        by = nms_trace(boxes, scores, threshold)
+        return (by == torch.arange(len(by))).nonzero()[:, 0].tolist()
+
+    ours, yours = nms_trace(boxes, scores, 0.5), trace_of_kept(boxes, scores, 0.5, my_nms)
+    assert torch.equal(ours == torch.arange(30), yours == torch.arange(30))
+
+
+@pytest.mark.parametrize("answer", [None, [], [0, 0], [5], [True, "a"], torch.tensor([0.5])])
+def test_a_readers_function_that_returns_no_indices_is_told_so(answer):
+    boxes = torch.tensor([[0.0, 0, 10, 10], [5, 5, 9, 9]])
+    with pytest.raises(ValueError, match="expected a list of different indices from 0 to 1"):
+        trace_of_kept(boxes, torch.tensor([0.9, 0.8]), 0.5, lambda *_: answer)
