@@ -88,11 +88,12 @@ class DataConfig:
 class OptimConfig:
     """How the weights move. The defaults are those of the published COCO models."""
 
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "muon"] = "sgd"  # muon: for hidden kernels, adamw else
     lr: float = 0.02  # for the whole batch (16 images as published), after warm-up
     reference_batch: int = 0  # images that lr is for: other batches change it in proportion; 0: not
-    momentum: float = 0.9  # sgd only
-    betas: tuple[float, float] = (0.9, 0.999)  # adamw only
+    momentum: float = 0.9  # sgd and muon only
+    muon_factor: float = 10.0  # muon only: the rate of hidden kernels, in units of lr
+    betas: tuple[float, float] = (0.9, 0.999)  # adamw and muon only
     weight_decay: float = 1e-4  # of weights; norm layers never decay
     decay_biases: bool = True  # detectron2 does
 
@@ -118,7 +119,7 @@ class OptimConfig:
         _require(self, "lr", 0 < self.lr <= 1e6, "a positive number, at most 1e6")
         for name in ("momentum", "betas", "ema_decay"):
             _require_within(self, name, 0, 1, without_high=True)
-        for name in ("weight_decay", "clip_norm"):
+        for name in ("weight_decay", "clip_norm", "muon_factor"):
             _require_within(self, name, 0, 1e6)
         _require_within(self, "reference_batch", 0, MAX_BATCH)
         for name in ("warmup_steps", "milestones"):

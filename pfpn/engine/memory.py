@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from pfpn.data.loader import PanopticDataset
 from pfpn.engine.batches import first_readable
 from pfpn.engine.config import DataConfig, TrainConfig
+from pfpn.engine.muon import hidden_kernels
 from pfpn.engine.optim import trainable
 from pfpn.fpn import COARSEST_STRIDE
 from pfpn.model import PanopticFPN
@@ -28,7 +29,7 @@ from pfpn.semantic import semantic_loss, upsample_logits
 from pfpn.structures import IGNORE
 
 GIB = 2**30
-STATES = {"sgd": 1, "adamw": 2}  # numbers that an optimizer keeps per weight
+STATES = {"sgd": 1, "adamw": 2, "muon": 2}  # numbers that an optimizer keeps per weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,10 @@ def _state_bytes(model: PanopticFPN, config: TrainConfig) -> int:
     """Return the bytes of weights, running average and the optimizer's numbers."""
     weights = sum(_bytes(tensor) for tensor in model.state_dict().values())
     learning = sum(_bytes(parameter) for parameter in trainable(model))
-    copies = STATES[config.optim.optimizer]
-    return weights * (2 if config.optim.ema_decay else 1) + learning * copies
+    numbers = learning * STATES[config.optim.optimizer]
+    if config.optim.optimizer == "muon":
+        numbers -= sum(_bytes(kernel) for kernel in hidden_kernels(model) if kernel.requires_grad)
+    return weights * (2 if config.optim.ema_decay else 1) + numbers
 
 
 def _run_without_content(model: PanopticFPN, num_images: int, size: tuple[int, int]) -> int:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pfpn.engine.config import OptimConfig, TrainConfig
+from pfpn.engine.muon import Muon, hidden_kernels
 
 NORM_LAYERS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
@@ -31,12 +32,33 @@ def param_groups(model: nn.Module, config: OptimConfig) -> list[dict]:
     ]
 
 
-def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """Return SGD with momentum or AdamW over the trainable parameters."""
+def build_optimizer(
+    model: nn.Module, config: OptimConfig, precision: torch.dtype | None = None
+) -> torch.optim.Optimizer:
+    """Return SGD with momentum, AdamW or Muon over the trainable parameters.
+
+    `precision` is that of mixed precision, None for full; Muon's products are computed in bfloat16
+    where the network's are.
+    """
     groups = param_groups(model, config)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+    kernels = [kernel for kernel in hidden_kernels(model) if kernel.requires_grad]
+    moved = {id(kernel) for kernel in kernels}
+    for group in groups:
+        group["params"] = [p for p in group["params"] if id(p) not in moved]
+    return Muon(
+        kernels,
+        groups,
+        lr=config.lr,
+        factor=config.muon_factor,
+        momentum=config.momentum,
+        dtype=torch.bfloat16 if precision == torch.bfloat16 else torch.float32,
+        betas=config.betas,
+        fused=True,
+    )
 
 
 def learning_rate(config: OptimConfig, step: int, progress: float) -> float:

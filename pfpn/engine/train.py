@@ -218,7 +218,7 @@ def begin_run(
         process,
         categories,
         model,
-        build_optimizer(model, config.optim),
+        build_optimizer(model, config.optim, precision),
         torch.amp.GradScaler(process.device.type, enabled=precision == torch.float16),
         WeightAverage(model, config.optim.ema_decay) if config.optim.ema_decay else None,
         precision,
