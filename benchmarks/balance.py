@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pfpn.data.loader import CachedDataset
 from pfpn.engine.config import TrainConfig
-from pfpn.engine.presets import toy
+from pfpn.engine.presets import small_optim, toy
 from pfpn.engine.train import train, training_set, validation_set
 from pfpn.files import write_atomically
 from pfpn.model import LOSS_NAMES
@@ -48,7 +48,7 @@ def recipe(steps: int, seed: int, weight: float) -> TrainConfig:
             test_proposals=64,
             semantic_weight=weight,
         ),
-        optim=replace(base.optim, warmup_steps=40),
+        optim=replace(small_optim(), warmup_steps=40),
     )
 
 

@@ -39,7 +39,7 @@ from pfpn.engine.checkpoint import load_checkpoint, save_checkpoint
 from pfpn.engine.config import OptimConfig
 from pfpn.engine.evaluate import evaluate
 from pfpn.engine.optim import build_optimizer, clip_gradients, learning_rate, set_learning_rate
-from pfpn.engine.presets import small_model, toy
+from pfpn.engine.presets import small_model, small_optim
 from pfpn.engine.train import fit_to_categories, seed_everything
 from pfpn.files import write_atomically
 from pfpn.model import ModelConfig, PanopticFPN, stack_label_maps
@@ -230,8 +230,8 @@ def camvid_world(folder: Path) -> dict[str, Data]:
 
 
 def optim_config() -> OptimConfig:
-    """The toy preset's, but for the fall, which is this file's own business."""
-    return replace(toy().optim, warmup_steps=50, schedule="constant")
+    """The small model's, but for the fall, which is this file's own business."""
+    return replace(small_optim(), warmup_steps=50, schedule="constant")
 
 
 FINAL_FACTOR = 0.02  # of the rate, at the end

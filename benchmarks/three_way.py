@@ -26,7 +26,7 @@ from pfpn.data.toy import ToyStreet
 from pfpn.engine.checkpoint import load_weights
 from pfpn.engine.config import TrainConfig
 from pfpn.engine.evaluate import evaluate
-from pfpn.engine.presets import toy
+from pfpn.engine.presets import small_optim, toy
 from pfpn.engine.train import train, training_set, validation_set
 from pfpn.files import write_atomically
 from pfpn.merge import OTHER, merge
@@ -164,7 +164,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     base = replace(toy(), max_steps=arguments.steps, log_every=100, save_every=10**6)
-    base = replace(base, eval_images=1, threads=torch.get_num_threads())
+    base = replace(base, eval_images=1, threads=torch.get_num_threads(), optim=small_optim())
+    base = replace(base, data=replace(base.data, toy_train_images=1000))
     train_set = CachedDataset(training_set(base.data)).fill(1)
     val_set = CachedDataset(validation_set(base.data)).fill(1)
     base = replace(base, data=replace(base.data, cache=False))

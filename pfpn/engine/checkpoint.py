@@ -66,7 +66,20 @@ def pack_weights(
         "categories": json.dumps(categories_to_plain(categories)),
     }
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-    return save(tensors, metadata=header)
+    return _with_sorted_header(save(tensors, metadata=header))
+
+
+def _with_sorted_header(content: bytes) -> bytes:
+    """Return a .safetensors file with its header in order: equal weights are then equal files.
+
+    The library writes the header's entries in another order each time. The file is the length of
+    the header (8 bytes, little endian), the header in JSON, padded with spaces, and the numbers.
+    """
+    size = int.from_bytes(content[:8], "little")
+    entries = json.loads(content[8 : 8 + size])
+    text = json.dumps(entries, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def save_weights(

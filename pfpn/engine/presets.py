@@ -55,6 +55,23 @@ def small_model() -> ModelConfig:
     )
 
 
+def small_optim() -> OptimConfig:
+    """Return the recipe of the small model: AdamW, a short warm-up, then a linear fall."""
+    return OptimConfig(
+        optimizer="adamw",
+        lr=2e-3,
+        weight_decay=0.02,
+        decay_biases=False,
+        warmup_steps=100,
+        warmup_factor=0.01,
+        schedule="linear",
+        decay_start=0.1,
+        final_factor=0.01,
+        clip_norm=5.0,
+        channels_last=True,
+    )
+
+
 def toy() -> TrainConfig:
     """Drawn streets of 128 x 192 pixels, on two CPU cores, in minutes.
 
@@ -69,21 +86,9 @@ def toy() -> TrainConfig:
         log_every=20,
         save_every=400,
         eval_every=0,
-        data=DataConfig(cache=True),
+        data=DataConfig(toy_train_images=2000, cache=True),
         model=small_model(),
-        optim=OptimConfig(
-            optimizer="adamw",
-            lr=2e-3,
-            weight_decay=0.02,
-            decay_biases=False,
-            warmup_steps=100,
-            warmup_factor=0.01,
-            schedule="linear",
-            decay_start=0.1,
-            final_factor=0.01,
-            clip_norm=5.0,
-            channels_last=True,
-        ),
+        optim=replace(small_optim(), optimizer="muon", momentum=0.95, muon_factor=5.0),
         predict=PredictConfig(shortest_edge=0, min_stuff_area=64),
     )
 
@@ -111,6 +116,7 @@ def camvid() -> TrainConfig:
             saturation=0.3,
             cache=True,
         ),
+        optim=small_optim(),
         predict=PredictConfig(shortest_edge=180, min_stuff_area=256),
     )
 
