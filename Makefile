@@ -35,7 +35,7 @@ unexport PYTHONPATH PYTHONHOME MPLBACKEND
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint lint-web format package-tests notebook-tests lab notebooks bench published \
+.PHONY: help setup demo test lint lint-web format package-tests notebook-tests lab notebooks bench published weights \
 	mutants fuzz clean distclean FORCE
 
 help:  ## show what can be made
@@ -58,6 +58,9 @@ bench: $(READY)  ## measure speed, each claim beside its peer
 
 published: $(READY)  ## score the published weights on COCO val2017 (fetches 2.3 GB; a GPU is advised)
 	@$(PY) benchmarks/published.py $(PUBLISHED_FLAGS)
+
+weights: $(READY)  ## train the weights that come with the course anew (about half an hour)
+	@OMP_NUM_THREADS=1 $(PY) data/checkpoints/make.py
 
 mutants: $(READY)  ## change the code in small ways and count the changes that a test notices
 	@OMP_NUM_THREADS=1 $(PY) tests/mutants.py --seed $(SEED) $(FILES)

@@ -1,6 +1,7 @@
 """Commands that train: train, reproduce, demo."""
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -169,7 +170,18 @@ def _describe_step(row: dict[str, Any], max_steps: int) -> str:
         if name.startswith("loss_")
     )
     speed = f"{row['images_per_second']:.1f} images/s"
-    return f"step {row['step']}/{max_steps}  {speed}  loss {row['loss']:.3f} = {losses}"
+    steps = expected_steps(row)
+    total = f"/{max_steps}" if steps >= 0.99 * max_steps else f" of about {steps}"
+    return f"step {row['step']}{total}  {speed}  loss {row['loss']:.3f} = {losses}"
+
+
+def expected_steps(row: dict[str, Any]) -> int:
+    """Return how many steps a run will have at its end, from one of its rows.
+
+    Of a run that a clock ends this is a guess, to two digits.
+    """
+    steps = row["step"] / max(row["progress"], 1e-9)
+    return round(steps, 1 - math.floor(math.log10(max(steps, 10))))
 
 
 TRAIN = Command(
@@ -254,7 +266,9 @@ def _demo(arguments: argparse.Namespace) -> int:
 
     run = Path(arguments.out) / "run"
     precision = ["optim.precision=bf16"] if has_bf16_units() else []
-    config = override(PRESETS["toy"](), ["max_minutes=5", *precision, *arguments.settings])
+    # So many steps that the minutes end the run on any machine.
+    limits = ["max_minutes=5", "max_steps=1000000"]
+    config = override(PRESETS["toy"](), [*limits, *precision, *arguments.settings])
     with claim(arguments.out, "demo") as output:
         output.require_free(REPORT_FILES)
         _remove_run(output, run)
