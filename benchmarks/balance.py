@@ -29,6 +29,7 @@ def recipe(steps: int, seed: int, weight: float) -> TrainConfig:
     return replace(
         base,
         seed=seed,
+        batch_size=4,
         max_steps=steps,
         log_every=max(1, steps // 4),
         save_every=10**6,

@@ -164,7 +164,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     base = replace(toy(), max_steps=arguments.steps, log_every=100, save_every=10**6)
-    base = replace(base, eval_images=1, threads=torch.get_num_threads(), optim=small_optim())
+    base = replace(base, batch_size=4, eval_images=1, optim=small_optim())
+    base = replace(base, threads=torch.get_num_threads())
     base = replace(base, data=replace(base.data, toy_train_images=1000))
     train_set = CachedDataset(training_set(base.data)).fill(1)
     val_set = CachedDataset(validation_set(base.data)).fill(1)

@@ -31,7 +31,7 @@ from pfpn.plot.landscape import evaluate_landscape, semantic_batch
 HERE = Path(__file__).resolve().parent
 WEIGHTS, DESCRIPTION, LANDSCAPE = "toy.safetensors", "toy.json", "toy.landscape.jsonl"
 STEPS = 7000
-SETTINGS = ["data.toy_train_images=8000", "batch_size=8", "optim.muon_factor=7", "threads=1"]
+SETTINGS = ["data.toy_train_images=8000", "threads=1"]
 FACTS = ("versions", "hardware")  # of a run's record: what a repetition has to have in common
 
 

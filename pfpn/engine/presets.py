@@ -81,14 +81,14 @@ def toy() -> TrainConfig:
     """
     return TrainConfig(
         preset="toy",
-        batch_size=4,
-        max_steps=2400,
+        batch_size=8,
+        max_steps=2000,
         log_every=20,
         save_every=400,
         eval_every=0,
         data=DataConfig(toy_train_images=2000, cache=True),
         model=small_model(),
-        optim=replace(small_optim(), optimizer="muon", momentum=0.95, muon_factor=5.0),
+        optim=replace(small_optim(), optimizer="muon", momentum=0.95, muon_factor=7.0),
         predict=PredictConfig(shortest_edge=0, min_stuff_area=64),
     )
 
@@ -105,6 +105,7 @@ def camvid() -> TrainConfig:
     return replace(
         base,
         preset="camvid",
+        batch_size=4,
         max_steps=2500,
         save_every=250,
         data=DataConfig(
