@@ -1,8 +1,6 @@
 """Losses on pixels: functions of plain tensors that stand on their own."""
 
 from pfpn.losses.lovasz import (
-    LovaszHinge,
-    LovaszSoftmax,
     binned_gradient,
     jaccard_loss,
     lovasz_extension,
@@ -11,6 +9,7 @@ from pfpn.losses.lovasz import (
     lovasz_softmax,
     lovasz_softmax_from_logits,
 )
+from pfpn.losses.modules import LovaszHinge, LovaszSoftmax
 from pfpn.losses.segmentation import dice_loss, pixel_cross_entropy, soft_jaccard_loss
 
 __all__ = [

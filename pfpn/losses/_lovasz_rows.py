@@ -75,18 +75,15 @@ def chosen_classes(
     labels: Tensor,
     classes: Classes,
     class_weights: Tensor | None,
-    bins: int | None,
 ) -> list[int]:
     """Return the channels to average over; raise ValueError if arguments do not fit together."""
     require_hard_labels(labels)
     num_classes = values.shape[1]
-    if isinstance(classes, str) and classes not in ("present", "all"):
-        raise ValueError(f'classes is {classes!r}. Try "present", "all" or a list of labels.')
     chosen = list(range(num_classes)) if isinstance(classes, str) else list(classes)
-    if len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(num_classes)):
+    if not set(chosen) <= set(range(num_classes)):
         raise ValueError(
-            f"classes is {chosen}, expected labels below the {num_classes} channels of the scores, "
-            f"each once; the scores have shape {tuple(values.shape)}. Is dim 1 the classes?"
+            f"classes is {chosen}, expected labels below the {num_classes} channels of the scores; "
+            f"the scores have shape {tuple(values.shape)}. Is dim 1 the classes?"
         )
     if class_weights is not None and len(class_weights) != num_classes:
         raise ValueError(
@@ -98,18 +95,18 @@ def chosen_classes(
             f"Scores of shape {tuple(values.shape)} do not fit labels of shape "
             f"{tuple(labels.shape)}. Are the scores brought to the size of the labels?"
         )
-    if bins is not None and bins < 1:
-        raise ValueError(f"bins is {bins}, expected 1 or more. Try 1024, or None for exact.")
     return chosen
 
 
 def encode_labels(
-    labels: Tensor, num_classes: int, kind: str, ignore: int | None, validate: bool
+    labels: Tensor, num_classes: int, kind: str, ignore: Sequence[int], validate: bool
 ) -> Tensor:
     """Return the channel whose foreground a pixel is; num_classes for none, + 1 if ignored."""
     if labels.dtype in (torch.uint16, torch.uint32, torch.uint64):
         labels = labels.long()  # few operations take these
-    ignored = labels == ignore if ignore is not None else None
+    ignored = None
+    for label in ignore:
+        ignored = labels == label if ignored is None else ignored | (labels == label)
     if validate and labels.numel():
         # In the labels' own type: 2^32 would be 0 among 32 bits
         counted = labels if ignored is None else labels.masked_fill(ignored, 0)
@@ -118,8 +115,9 @@ def encode_labels(
         if low < 0 or high > top:
             raise ValueError(
                 f"Lovász loss: labels lie between {low} and {high}, expected 0 to {top}"
-                f"{'' if ignore is None else f' or {ignore}'}. Is `ignore` (now {ignore}) set to "
-                "the label of the pixels that are left out?"
+                f"{''.join(f' or {label}' for label in ignore)}. Is `ignore` (now "
+                f"{', '.join(map(str, ignore)) or None}) set to the label of the pixels that are "
+                "left out?"
             )
     codes = labels.to(torch.int32, copy=True)
     if kind == "hinge":  # the one channel is that of label 1

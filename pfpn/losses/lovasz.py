@@ -16,9 +16,11 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor
 
+from pfpn.losses._arguments import Ignored, as_images, ignored_labels, require_options
+from pfpn.losses._lovasz_autograd import differentiable_loss
 from pfpn.losses._lovasz_fast import TINY, binned_loss, sorted_loss
 from pfpn.losses._lovasz_rows import (
     Classes,
@@ -28,7 +30,9 @@ from pfpn.losses._lovasz_rows import (
     list_rows,
     require_probs,
 )
-from pfpn.losses.segmentation import Labels, as_float64, at_least_float32
+from pfpn.losses.segmentation import as_float64, at_least_float32
+
+Labels = Integer[Tensor, "b *s"] | Bool[Tensor, "b *s"]  # of as many axes as the scores, without c
 
 # Sets -------------------------------------------------------------------------------------------
 
@@ -110,12 +114,13 @@ def binned_gradient(
 
 
 def lovasz_softmax(
-    probs: Float[Tensor, "b c h w"],
+    probs: Float[Tensor, "b c *s"],
     labels: Labels,
     *,
     classes: Classes = "present",
     per_image: bool = False,
-    ignore: int | None = None,
+    ignore: Ignored = None,
+    ignore_index: Ignored = None,
     bins: int | None = None,
     class_weights: Float[Tensor, " c"] | None = None,
     validate: bool = True,
@@ -125,12 +130,14 @@ def lovasz_softmax(
     The error of a pixel in class c is 1 - probs[c] where c is its label, probs[c] elsewhere.
 
     Args:
-        probs: of a softmax over the classes.
-        labels: 0..c-1, or `ignore`.
+        probs: of a softmax over the classes, (b, c) and any spatial axes; (n, c) is one image of n
+            points, such as a point cloud or what is left of a batch.
+        labels: 0..c-1, or `ignore`; as probs without c.
         classes: whose losses are averaged: those that the truth contains, all, or a list. A class
             that is averaged and absent from the truth costs its largest error.
         per_image: one loss for each image, then their mean, instead of one for the whole batch.
-        ignore: the label of pixels that are left out.
+        ignore: the label of pixels that are left out, or several.
+        ignore_index: another name of `ignore`, as in torch.
         bins: None sorts the errors, which is exact. K counts them in K bins: faster, linear in the
             number of pixels, and below the exact loss by at most 1 / K.
         class_weights: turns the mean over classes into a weighted one.
@@ -144,16 +151,18 @@ def lovasz_softmax(
 
     Source: [LS] "Multiclass semantic segmentation".
     """
-    return _apply(probs, labels, "probs", classes, class_weights, per_image, ignore, bins, validate)
+    options = per_image, (ignore, ignore_index), bins, validate
+    return _apply(probs, labels, "probs", classes, class_weights, *options)
 
 
 def lovasz_softmax_from_logits(
-    logits: Float[Tensor, "b c h w"],
+    logits: Float[Tensor, "b c *s"],
     labels: Labels,
     *,
     classes: Classes = "present",
     per_image: bool = False,
-    ignore: int | None = None,
+    ignore: Ignored = None,
+    ignore_index: Ignored = None,
     bins: int | None = None,
     class_weights: Float[Tensor, " c"] | None = None,
     validate: bool = True,
@@ -162,17 +171,17 @@ def lovasz_softmax_from_logits(
 
     Convention: as `lovasz_softmax`.
     """
-    return _apply(
-        logits, labels, "logits", classes, class_weights, per_image, ignore, bins, validate
-    )
+    options = per_image, (ignore, ignore_index), bins, validate
+    return _apply(logits, labels, "logits", classes, class_weights, *options)
 
 
 def lovasz_hinge(
-    logits: Float[Tensor, "b h w"],
+    logits: Float[Tensor, "b *s"],
     labels: Labels,
     *,
     per_image: bool = True,
-    ignore: int | None = None,
+    ignore: Ignored = None,
+    ignore_index: Ignored = None,
     bins: int | None = None,
     validate: bool = True,
 ) -> Float[Tensor, ""]:
@@ -184,7 +193,8 @@ def lovasz_hinge(
         logits: foreground is predicted above 0, with a full margin from 1 on.
         labels: 0, 1 or `ignore`.
         per_image: one loss for each image, then their mean, instead of one for the whole batch.
-        ignore: the label of pixels that are left out.
+        ignore: as for `lovasz_softmax`.
+        ignore_index: another name of `ignore`.
         bins: None sorts the errors, which is exact. K counts them in K bins between 0 and the
             largest error: faster, and below the exact loss by at most that error / K.
         validate: refuse labels that are out of range.
@@ -194,29 +204,8 @@ def lovasz_hinge(
 
     Source: [LS] "Foreground-background segmentation".
     """
-    return _apply(logits[:, None], labels, "hinge", [0], None, per_image, ignore, bins, validate)
-
-
-class LovaszSoftmax(nn.Module):
-    """`lovasz_softmax_from_logits` with its options, to replace `nn.CrossEntropyLoss`."""
-
-    def __init__(self, **options: Any):
-        super().__init__()
-        self.options = options
-
-    def forward(self, logits: Float[Tensor, "b c h w"], labels: Labels) -> Float[Tensor, ""]:
-        return lovasz_softmax_from_logits(logits, labels, **self.options)
-
-
-class LovaszHinge(nn.Module):
-    """`lovasz_hinge` with its options, to replace `nn.BCEWithLogitsLoss`."""
-
-    def __init__(self, **options: Any):
-        super().__init__()
-        self.options = options
-
-    def forward(self, logits: Float[Tensor, "b h w"], labels: Labels) -> Float[Tensor, ""]:
-        return lovasz_hinge(logits, labels, **self.options)
+    options = per_image, (ignore, ignore_index), bins, validate
+    return _apply(logits, labels, "hinge", [0], None, *options)
 
 
 # Every class of every image ---------------------------------------------------------------------
@@ -228,32 +217,17 @@ def _apply(
     kind: Literal["probs", "logits", "hinge"],
     classes: Classes,
     class_weights: Tensor | None,
-    *options: Any,  # per_image, ignore, bins, validate
+    per_image: bool,
+    ignore: tuple[Ignored, Ignored],
+    bins: int | None,
+    validate: bool,
 ) -> Tensor:
-    chosen = chosen_classes(values, labels, classes, class_weights, options[2])
+    require_options(classes, class_weights, per_image, bins, validate)
+    values, labels = as_images(at_least_float32(values), labels, kind == "hinge")
+    chosen = chosen_classes(values, labels, classes, class_weights)
     averaged = chosen, classes == "present", class_weights
-    loss: Tensor = _Lovasz.apply(at_least_float32(values), labels, kind, *averaged, *options)
-    return loss
-
-
-class _Lovasz(torch.autograd.Function):
-    """The forward pass computes the gradient too; the backward pass only scales it."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, labels: Tensor, kind: str, *options: Any) -> Tensor:
-        loss, grad = torch.ops.pfpn.lovasz(values, labels, kind, *options)
-        ctx.save_for_backward(grad)
-        ctx.is_curved = kind == "logits"  # then the gradient depends on the values
-        return loss
-
-    @staticmethod
-    def backward(ctx: Any, scale: Tensor) -> Any:
-        if ctx.is_curved and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            raise RuntimeError(
-                "lovasz_softmax_from_logits has no second derivative. "
-                "Try lovasz_softmax(logits.softmax(1), ...)."
-            )
-        return scale * ctx.saved_tensors[0], *[None] * 9
+    options = per_image, ignored_labels(*ignore), bins, validate
+    return differentiable_loss(values, labels, kind, *averaged, *options)
 
 
 # One opaque operator, so that torch.compile does not trace the NumPy inside.
@@ -261,7 +235,7 @@ class _Lovasz(torch.autograd.Function):
 torch.library.define(
     "pfpn::lovasz",
     "(Tensor values, Tensor labels, str kind, int[] chosen, bool present, Tensor? class_weights,"
-    " bool per_image, int? ignore, int? bins, bool validate) -> (Tensor, Tensor)",
+    " bool per_image, int[] ignored, int? bins, bool validate) -> (Tensor, Tensor)",
 )
 
 
@@ -269,10 +243,10 @@ torch.library.define(
 def _loss_and_gradient(
     values: Tensor, labels: Tensor, kind: str, *options: Any
 ) -> tuple[Tensor, Tensor]:
-    chosen, present, class_weights, per_image, ignore, bins, validate = options
+    chosen, present, class_weights, per_image, ignored, bins, validate = options
     shape = values.shape
     values = values.flatten(2).contiguous()
-    codes = encode_labels(labels.flatten(1), shape[1], kind, ignore, validate)
+    codes = encode_labels(labels.flatten(1), shape[1], kind, ignored, validate)
     weights = [1.0] * shape[1] if class_weights is None else class_weights.tolist()
     rows = list_rows(codes, shape[1], chosen, present, weights, per_image)
     if kind == "logits":
@@ -280,7 +254,7 @@ def _loss_and_gradient(
     if kind == "probs" and validate:
         require_probs(values)
     grad = torch.empty_like(values)
-    offset, has_ignored = float(kind == "hinge"), ignore is not None
+    offset, has_ignored = float(kind == "hinge"), bool(ignored)
     work = Work(values, codes, grad, offset, rows, has_ignored, sums_to_one=kind == "logits")
     for image, channel in work.without_row():
         grad[image, channel] = 0

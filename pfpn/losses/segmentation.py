@@ -12,15 +12,16 @@ from torch import Tensor
 from pfpn.inputs import require_hard_labels
 from pfpn.structures import IGNORE, at_least_float32
 
-Labels = Integer[Tensor, "b h w"] | Bool[Tensor, "b h w"]
+Labels = Integer[Tensor, "b *s"] | Bool[Tensor, "b *s"]
 
 
 def pixel_cross_entropy(
-    logits: Float[Tensor, "b c h w"], labels: Labels, ignore: int = IGNORE
+    logits: Float[Tensor, "b c *s"], labels: Labels, ignore: int = IGNORE
 ) -> Float[Tensor, ""]:
     """Return the mean of -log p(true class) over the pixels that count, in nats.
 
-    Convention: the mean runs over the pixels of the whole batch whose label is not `ignore`, so a
+    Convention: of images (b, c, h, w), points (n, c) or any other spatial axes; the mean runs over
+    the pixels of the whole batch whose label is not `ignore`, so a
     large image weighs more than a small one; float16 and bfloat16 logits are computed, and the
     loss returned, in float32; where no pixel counts, the loss is 0 and so is its gradient.
 
@@ -34,7 +35,7 @@ def pixel_cross_entropy(
 
 
 def dice_loss(
-    probs: Float[Tensor, "b c h w"], labels: Labels, ignore: int = IGNORE
+    probs: Float[Tensor, "b c *s"], labels: Labels, ignore: int = IGNORE
 ) -> Float[Tensor, ""]:
     """Return 1 - Dice with sums of probabilities for sets, in [0, 1]: a surrogate to compare with.
 
@@ -49,7 +50,7 @@ def dice_loss(
 
 
 def soft_jaccard_loss(
-    probs: Float[Tensor, "b c h w"], labels: Labels, ignore: int = IGNORE
+    probs: Float[Tensor, "b c *s"], labels: Labels, ignore: int = IGNORE
 ) -> Float[Tensor, ""]:
     """Return 1 - intersection / union with sums of probabilities for sets, in [0, 1].
 
@@ -65,7 +66,7 @@ def soft_jaccard_loss(
 
 
 def _region_sums(
-    probs: Float[Tensor, "b c h w"], labels: Labels, ignore: int
+    probs: Float[Tensor, "b c *s"], labels: Labels, ignore: int
 ) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"], Float[Tensor, " c"]]:
     """Per class: probability inside its true region, probability in all, pixels of the truth."""
     require_hard_labels(labels)
@@ -73,8 +74,9 @@ def _region_sums(
     counts = labels != ignore
     truth = F.one_hot(labels.where(counts, 0).long(), probs.shape[1]).movedim(-1, 1)
     truth = truth * counts[:, None]
-    overlap = (probs * truth).sum((0, 2, 3))
-    return overlap, (probs * counts[:, None]).sum((0, 2, 3)), truth.sum((0, 2, 3)).to(probs.dtype)
+    pixels = [0, *range(2, probs.ndim)]
+    overlap, num_fg = (probs * truth).sum(pixels), truth.sum(pixels).to(probs.dtype)
+    return overlap, (probs * counts[:, None]).sum(pixels), num_fg
 
 
 def as_float64(values: Tensor) -> Float64[Tensor, "..."]:
