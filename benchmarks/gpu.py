@@ -260,7 +260,7 @@ def panoptic_quality(
     quality = PanopticQuality(categories)
     for sample, panoptic in zip(samples, maps, strict=True):
         quality.update(sample.panoptic, panoptic)
-    result = quality.result().all
+    result = quality.compute().all
     assert result is not None
     return result.pq
 

@@ -305,13 +305,13 @@ def judge_on(model: PanopticFPN, data: Any, predict: PredictConfig) -> Row:
         truth = to_label_map(sample.panoptic, len(things(categories)), all_classes=True)
         alone = SemanticQuality(names)
         alone.update(truth, found.label_map)
-        miou = alone.result().miou
+        miou = alone.compute().miou
         if miou is not None:
             per_image.append(miou)
         whole.merge(alone)
 
     panoptic = evaluate(model, data, predict, with_ap=False, on_image=add).panoptic
-    result = whole.result()
+    result = whole.compute()
     return {
         "miou": 100 * (result.miou or 0.0),
         "image_miou": 100 * statistics.mean(per_image),

@@ -218,7 +218,7 @@ def memory_jobs() -> dict[str, Callable[[], float]]:
         quality = PanopticQuality(categories)
         for gt, found in ours:
             quality.update(gt, found)
-        result = quality.result().all
+        result = quality.compute().all
         assert result is not None
         return result.pq
 

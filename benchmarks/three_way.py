@@ -82,14 +82,14 @@ def without_things(label_map: Tensor, model: ModelConfig) -> Tensor:
 
 def scores(seen: Seen) -> dict[str, float]:
     """PQ of all, things and stuff, and the mean IoU over the stuff classes, in percent."""
-    result = seen.quality.result()
+    result = seen.quality.compute()
     found = {
         name: 100 * group.pq
         for name, group in (("pq", result.all), ("pq_th", result.things), ("pq_st", result.stuff))
         if group is not None
     }
     names = [c.name for c in stuff(seen.quality.categories)]
-    ious = seen.stuff_iou.result().per_class
+    ious = seen.stuff_iou.compute().per_class
     return found | {"stuff_miou": 100 * statistics.mean(ious[name] or 0.0 for name in names)}
 
 

@@ -130,7 +130,7 @@ def image_entry(
         entry["predicted"] = map_entry(predicted, categories, ious)
         quality = PanopticQuality(categories)
         quality.update(sample.panoptic, predicted)
-        result = quality.result().all
+        result = quality.compute().all
         entry["pq"] = None if result is None else round(result.pq, 4)
     return entry
 

@@ -180,6 +180,11 @@ class PanopticQuality:
 
     def __init__(self, categories: Sequence[Category]):
         self.categories = tuple(categories)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all images."""
+        categories = self.categories
         self.num_images = 0
         keys = {category.id: (True, i) for i, category in enumerate(things(categories))}
         keys |= {category.id: (False, 1 + i) for i, category in enumerate(stuff(categories))}
@@ -224,19 +229,24 @@ class PanopticQuality:
             self._sums[key] = [a + b for a, b in zip(sums, other._sums[key], strict=True)]
         self.num_images += other.num_images
 
-    def result(self) -> PanopticResult:
+    def compute(self) -> PanopticResult:
         """Average over the classes that count."""
-        per_class = tuple(
+        per_class = [
             ClassQuality(category, int(sums[0]), int(sums[1]), int(sums[2]), sums[3])
             for category, sums in zip(self.categories, self._sums.values(), strict=True)
-        )
-        return PanopticResult(
-            all=_mean(per_class),
-            things=_mean(entry for entry in per_class if entry.category.is_thing),
-            stuff=_mean(entry for entry in per_class if not entry.category.is_thing),
-            per_class=per_class,
-            num_images=self.num_images,
-        )
+        ]
+        return summarize(per_class, self.num_images)
+
+
+def summarize(per_class: Sequence[ClassQuality], num_images: int) -> PanopticResult:
+    """Return the figures of all classes with their means over things, over stuff and over all."""
+    return PanopticResult(
+        all=_mean(per_class),
+        things=_mean(entry for entry in per_class if entry.category.is_thing),
+        stuff=_mean(entry for entry in per_class if not entry.category.is_thing),
+        per_class=tuple(per_class),
+        num_images=num_images,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +281,10 @@ class SemanticQuality:
         # Rows are true labels, columns predicted ones; the last column counts pixels without any.
         self.confusion = np.zeros((len(names), len(names) + 1), dtype=np.int64)
 
+    def reset(self) -> None:
+        """Forget all images."""
+        self.confusion[:] = 0
+
     def update(self, gt_labels: IdMap, pred_labels: IdMap) -> None:
         """Add one image: true IGNORE is left out, predicted IGNORE is wrong without a class."""
         for (gt, predicted), pixels in count_overlaps(gt_labels, pred_labels).pairs.items():
@@ -291,7 +305,7 @@ class SemanticQuality:
             )
         self.confusion += other.confusion
 
-    def result(self) -> SemanticResult:
+    def compute(self) -> SemanticResult:
         """Average over the classes that are in the truth or predicted."""
         hits = self.confusion.diagonal()
         unions = self.confusion.sum(1) + self.confusion[:, :-1].sum(0) - hits

@@ -67,5 +67,5 @@ def test_a_model_can_overfit_one_image():
     (prediction,) = predict(model, [sample.image], config)
     quality = PanopticQuality(TOY_CATEGORIES)
     quality.update(sample.panoptic, prediction.panoptic)
-    result = quality.result()
+    result = quality.compute()
     assert result.all.pq > 0.95, result

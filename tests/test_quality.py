@@ -45,7 +45,7 @@ def quality_of(*images: tuple[Panoptic, Panoptic]) -> PanopticQuality:
 def counts_of(
     gt: Panoptic, prediction: Panoptic, category: Category
 ) -> tuple[int, int, int, float]:
-    entries = quality_of((gt, prediction)).result().per_class
+    entries = quality_of((gt, prediction)).compute().per_class
     entry = next(entry for entry in entries if entry.category == category)
     return entry.tp, entry.fp, entry.fn, entry.iou_sum
 
@@ -55,7 +55,7 @@ def counts_of(
 
 def test_a_map_against_itself_is_perfect():
     gt = panoptic("aab/ccb", a="c", b="m", c="s")
-    result = quality_of((gt, gt)).result()
+    result = quality_of((gt, gt)).compute()
     assert (result.all.pq, result.all.sq, result.all.rq, result.all.num_classes) == (1, 1, 1, 3)
 
 
@@ -64,7 +64,7 @@ def test_ids_need_not_agree_only_classes_and_pixels():
     prediction = Panoptic(
         torch.tensor([[900, 900, 7]]), (Segment(7, 1, False), Segment(900, 0, True))
     )
-    assert quality_of((gt, prediction)).result().all.pq == 1
+    assert quality_of((gt, prediction)).compute().all.pq == 1
 
 
 def test_iou_of_a_matched_pair_by_hand():
@@ -87,7 +87,7 @@ def test_another_class_on_the_same_pixels_is_a_false_negative_and_a_false_positi
 
 def test_a_thing_and_stuff_of_the_same_label_number_are_different_classes():
     gt, prediction = panoptic("aa", a="m"), panoptic("aa", a="s")  # both have label 1
-    assert quality_of((gt, prediction)).result().all.pq == 0
+    assert quality_of((gt, prediction)).compute().all.pq == 0
 
 
 def test_void_pixels_of_the_truth_leave_the_union():
@@ -229,11 +229,11 @@ def test_a_label_that_no_category_has_is_refused(is_thing, label, expected, fate
     }
     kind = "thing" if is_thing else "stuff"
     quality = quality_of((known, known))
-    before = quality.result()
+    before = quality.compute()
     message = rf"segment 5 has {kind} label {label}, expected one of \[{expected}\]"
     with pytest.raises(ValueError, match=message):
         quality.update(*images[fate])
-    assert quality.result() == before
+    assert quality.compute() == before
 
 
 def test_a_label_of_a_kind_that_no_category_is_of_is_refused():
@@ -316,7 +316,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 @given(st.lists(SEEDS, min_size=1, max_size=3), st.floats(0, 0.6), st.floats(0, 0.4))
 def test_quality_equals_that_of_pixel_sets(seeds, lost, wrong):
     images = [scene(seed, lost, wrong) for seed in seeds]
-    result = quality_of(*images).result()
+    result = quality_of(*images).compute()
     expected = panoptic_quality(images, CATEGORIES)
     for name, value in expected.items():
         group = getattr(result, name)
@@ -331,8 +331,8 @@ def test_quality_does_not_change_when_the_image_is_turned(seed):
         return Panoptic(side.id_map.T, side.segments)
 
     gt, prediction = scene(seed, 0.2, 0.2)
-    result = quality_of((gt, prediction)).result()
-    other = quality_of((turned(gt), turned(prediction))).result()
+    result = quality_of((gt, prediction)).compute()
+    other = quality_of((turned(gt), turned(prediction))).compute()
     assert result.as_dict() == other.as_dict()
 
 
@@ -341,7 +341,7 @@ def test_quality_does_not_change_when_the_image_is_turned(seed):
 
 def test_means_leave_out_classes_without_a_segment():
     gt, prediction = panoptic("aabb", a="c", b="s"), panoptic("aa..", a="c")
-    result = quality_of((gt, prediction)).result()
+    result = quality_of((gt, prediction)).compute()
     assert result.all.num_classes == 2
     assert (result.all.pq, result.things.pq, result.stuff.pq) == (0.5, 1, 0)
     assert [entry.counts for entry in result.per_class] == [False, False, True, True]
@@ -351,22 +351,22 @@ def test_pq_is_over_the_data_set_not_the_mean_of_images():
     good = panoptic("aa", a="c"), panoptic("aa", a="c")
     bad = panoptic("aa/bb/cc", a="c", b="c", c="c"), panoptic("../../..")
     # TP 1, FN 3: 1 / (1 + 3 / 2); the mean over images would be 1 / 2
-    assert quality_of(good, bad).result().all.pq == pytest.approx(0.4)
+    assert quality_of(good, bad).compute().all.pq == pytest.approx(0.4)
 
 
 def test_pq_is_sq_times_rq():
     gt = panoptic("aaab/bbbb/cccc", a="c", b="s", c="c")
     prediction = panoptic("aabb/bbbb/c...", a="c", b="s", c="c")
-    for entry in quality_of((gt, prediction)).result().per_class:
+    for entry in quality_of((gt, prediction)).compute().per_class:
         assert entry.pq == pytest.approx(entry.sq * entry.rq)
 
 
 def test_a_group_without_a_class_is_none_and_nothing_is_divided_by_zero():
     empty = panoptic("..")
-    result = quality_of((empty, empty)).result()
+    result = quality_of((empty, empty)).compute()
     assert (result.all, result.things, result.stuff) == (None, None, None)
     assert result.as_dict()["per_class"] == {}
-    assert quality_of().result().num_images == 0
+    assert quality_of().compute().num_images == 0
 
 
 def test_merging_shards_is_scoring_all_at_once():
@@ -376,15 +376,15 @@ def test_merging_shards_is_scoring_all_at_once():
     merged = pickle.loads(pickle.dumps(shards[0]))  # as it comes from another process
     for shard in shards[1:]:
         merged.merge(shard)
-    assert merged.result() == quality_of(*images).result()
+    assert merged.compute() == quality_of(*images).compute()
 
 
 def test_images_are_counted():
     gt = panoptic("aab", a="c", b="s")
     quality = quality_of((gt, gt), (gt, gt))
-    assert quality.result().num_images == 2
+    assert quality.compute().num_images == 2
     quality.merge(quality_of((gt, gt)))
-    assert quality.result().num_images == 3
+    assert quality.compute().num_images == 3
 
 
 def test_merging_other_categories_is_refused():
@@ -405,12 +405,12 @@ def test_quality_of_a_class_by_hand():
 
 
 def test_results_are_classes_in_the_order_given_by_the_caller():
-    assert [entry.category for entry in quality_of().result().per_class] == CATEGORIES
+    assert [entry.category for entry in quality_of().compute().per_class] == CATEGORIES
 
 
 def test_a_result_as_a_dict_is_json_in_percent_by_category_id():
     gt, prediction = panoptic("aaab", a="c", b="s"), panoptic("aabb", a="c", b="s")
-    content = json.loads(json.dumps(quality_of((gt, prediction)).result().as_dict()))
+    content = json.loads(json.dumps(quality_of((gt, prediction)).compute().as_dict()))
     assert content["stuff"] == {"pq": 0.0, "sq": 0.0, "rq": 0.0, "n": 1}
     assert content["things"]["pq"] == pytest.approx(200 / 3)
     assert content["per_class"]["5"] == {
@@ -428,7 +428,7 @@ def test_a_result_as_a_dict_is_json_in_percent_by_category_id():
 
 def test_the_table_shows_percent_and_a_dash_where_nothing_counts():
     gt, prediction = panoptic("aaab", a="c", b="m"), panoptic("aabb", a="c", b="m")
-    result = quality_of((gt, prediction)).result()
+    result = quality_of((gt, prediction)).compute()
     assert format_table(result).splitlines() == [
         "          PQ    SQ    RQ  N",
         "all     33.3  33.3  50.0  2",
@@ -453,7 +453,7 @@ def labels(text: str) -> torch.Tensor:
 def test_mean_iou_and_accuracy_by_hand():
     quality = SemanticQuality(["a", "b", "c"])
     quality.update(labels("0011"), labels("0111"))
-    result = quality.result()
+    result = quality.compute()
     assert result.per_class == {"a": 1 / 2, "b": 2 / 3, "c": None}
     assert result.miou == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert result.pixel_accuracy == 3 / 4
@@ -462,15 +462,15 @@ def test_mean_iou_and_accuracy_by_hand():
 def test_ignored_truth_is_left_out_and_an_empty_prediction_is_a_miss():
     quality = SemanticQuality(["a", "b"])
     quality.update(labels("00--"), labels("0-11"))
-    assert quality.result().per_class == {"a": 1 / 2, "b": None}
-    assert quality.result().pixel_accuracy == 1 / 2
+    assert quality.compute().per_class == {"a": 1 / 2, "b": None}
+    assert quality.compute().pixel_accuracy == 1 / 2
     assert quality.confusion.tolist() == [[1, 0, 1], [0, 0, 0]]
 
 
 def test_a_class_predicted_where_it_is_not_has_an_iou_of_zero():
     quality = SemanticQuality(["a", "b"])
     quality.update(labels("00"), labels("01"))
-    assert quality.result().per_class == {"a": 1 / 2, "b": 0.0}
+    assert quality.compute().per_class == {"a": 1 / 2, "b": 0.0}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -485,8 +485,8 @@ def test_mean_iou_equals_that_counted_pixel_by_pixel_and_shards_merge(seed):
     rest.update(*maps[1])
     rest.update(*maps[2])
     shard.merge(rest)
-    assert whole.result().miou == pytest.approx(mean_iou(maps, 5, IGNORE))
-    assert shard.result() == whole.result()
+    assert whole.compute().miou == pytest.approx(mean_iou(maps, 5, IGNORE))
+    assert shard.compute() == whole.compute()
 
 
 @pytest.mark.parametrize("num_classes", [254, 255, 256, 257, 300])
@@ -497,7 +497,7 @@ def test_classes_have_no_limit(num_classes):
     assert quality.ignore == (IGNORE if num_classes <= IGNORE else num_classes)
     gt = torch.tensor([[last, last, 252, 252, quality.ignore]])
     quality.update(gt, torch.tensor([[last, 252, 252, quality.ignore, last]]))
-    result = quality.result()
+    result = quality.compute()
     assert result.per_class[str(last)] == 1 / 2
     assert result.per_class["252"] == 1 / 3
     assert result.pixel_accuracy == 2 / 4
@@ -509,12 +509,12 @@ def test_classes_have_no_limit(num_classes):
 def test_class_255_of_300_is_a_class():
     quality = SemanticQuality([str(label) for label in range(300)])
     quality.update(torch.tensor([[0, 255, 255]]), torch.tensor([[0, 0, 0]]))
-    assert quality.result().miou == pytest.approx((1 / 3 + 0) / 2)
-    assert quality.result().pixel_accuracy == pytest.approx(1 / 3)
+    assert quality.compute().miou == pytest.approx((1 / 3 + 0) / 2)
+    assert quality.compute().pixel_accuracy == pytest.approx(1 / 3)
 
 
 def test_nothing_measured_is_none():
-    result = SemanticQuality(["a"]).result()
+    result = SemanticQuality(["a"]).compute()
     assert (result.miou, result.pixel_accuracy, result.per_class) == (None, None, {"a": None})
     assert result.as_dict() == {"miou": None, "pixel_accuracy": None, "per_class": {"a": None}}
 
@@ -522,7 +522,7 @@ def test_nothing_measured_is_none():
 def test_two_classes_of_one_name_are_both_kept():
     quality = SemanticQuality(["a", "b", "a"])
     quality.update(labels("02"), labels("02"))
-    assert quality.result().per_class == {"a (0)": 1.0, "b": None, "a (2)": 1.0}
+    assert quality.compute().per_class == {"a (0)": 1.0, "b": None, "a (2)": 1.0}
 
 
 def test_labels_without_a_class_and_other_classes_are_refused():

@@ -61,11 +61,11 @@ def package_counts() -> tuple[list[Counts], tuple[float, float, float]]:
         per_street.append(
             {
                 entry.category.name: (entry.tp, entry.fp, entry.fn, entry.iou_sum)
-                for entry in quality.result().per_class
+                for entry in quality.compute().per_class
                 if entry.counts
             }
         )
-    result = whole.result().all
+    result = whole.compute().all
     assert result is not None
     return per_street, (result.pq, result.sq, result.rq)
 

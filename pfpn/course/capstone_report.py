@@ -97,7 +97,7 @@ def score(trained: Trained, streets: tuple[Sample, ...], maps: list[Any]) -> Sco
     quality = PanopticQuality(trained.categories)
     for sample, found in zip(streets, maps, strict=True):
         quality.update(sample.panoptic, found)
-    result = quality.result()
+    result = quality.compute()
     groups = (result.all, result.things, result.stuff)
     return Scores(*(group.pq if group is not None else 0.0 for group in groups))
 

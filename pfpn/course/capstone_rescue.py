@@ -123,7 +123,7 @@ def mean_iou(predicted: Sequence[Tensor]) -> float:
     quality = SemanticQuality([str(i) for i in range(NUM_CLASSES)])
     for truth, found in zip(data(evaluation=True).labels, predicted, strict=True):
         quality.update(truth[0], found)
-    value = quality.result().miou
+    value = quality.compute().miou
     return 0.0 if value is None else float(value)
 
 

@@ -91,7 +91,7 @@ def score_files(
         quality.add(matches)
         if progress is not None:
             progress(done, len(gt_by_id))
-    return quality.result()
+    return quality.compute()
 
 
 def _require_same_size(

@@ -176,9 +176,9 @@ class _Results:
             _merge_over_processes(collected)
         names = [c.name for c in things(self.categories)]
         return Evaluation(
-            panoptic.result(),
-            self.semantic.result(),
-            self.branch.result() if self.branch else None,
+            panoptic.compute(),
+            self.semantic.compute(),
+            self.branch.compute() if self.branch else None,
             self.precision.result(names) if self.precision else {},
             len(matches),
             sum(distributed.gather(self.seconds)),

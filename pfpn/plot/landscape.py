@@ -82,16 +82,23 @@ class SemanticBatch:
 # Directions -------------------------------------------------------------------------------------
 
 
-def random_direction(model: nn.Module, rng: torch.Generator) -> Direction:
+def random_direction(
+    model: nn.Module, rng: torch.Generator, parts: Sequence[str] | None = MOVED
+) -> Direction:
     """Return a random direction in weight space, each filter as long as the network's own.
 
-    Only of the parameters under MOVED; those of one axis (biases, norm layers) get zeros.
+    Parameters of one axis (biases, norm layers) get zeros.
+
+    Args:
+        model: whose weights are moved.
+        rng: draws the direction.
+        parts: see `moved_parameters`.
 
     Raises:
         ValueError: the network has no such parameters: the surface would be flat.
     """
     direction = {}
-    for name, weight in moved_parameters(model).items():
+    for name, weight in moved_parameters(model, parts).items():
         if weight.ndim < 2:
             direction[name] = torch.zeros_like(weight)
             continue
@@ -109,24 +116,33 @@ def normalize_filters(
     return direction * (lengths[1] / lengths[0].clamp(min=1e-12))
 
 
-def moved_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that the semantic branch depends on, by name.
+def moved_parameters(
+    model: nn.Module, parts: Sequence[str] | None = MOVED
+) -> dict[str, nn.Parameter]:
+    """Return the parameters of some parts of a network, by name.
+
+    Args:
+        model: any network.
+        parts: names of its children; None takes all parameters. The default is what the semantic
+            branch of a PanopticFPN depends on.
 
     Raises:
         ValueError: there are none.
     """
-    parts = dict.fromkeys(name.split(".")[0] for name, _ in model.named_parameters())
-    if not parts.keys() & set(MOVED):
-        raise ValueError(
-            f"moved_parameters: found a {type(model).__name__} with parameters in "
-            f"{', '.join(parts) or 'no part'}, expected some in {', '.join(MOVED)}. Without them "
-            "the surface would be flat. Try a PanopticFPN with a semantic branch."
-        )
-    return {
+    parameters = {
         name: parameter
         for name, parameter in model.named_parameters()
-        if name.split(".")[0] in MOVED
+        if parts is None or name.split(".")[0] in parts
     }
+    if not parameters:
+        there = dict.fromkeys(name.split(".")[0] for name, _ in model.named_parameters())
+        raise ValueError(
+            f"moved_parameters: found a {type(model).__name__} with parameters in "
+            f"{', '.join(there) or 'no part'}, expected some in {', '.join(parts or ['any'])}. "
+            "Without them the surface would be flat. Try a PanopticFPN with a semantic branch, or "
+            "for another network parts=None."
+        )
+    return parameters
 
 
 @contextmanager
@@ -134,7 +150,7 @@ def moved(
     model: nn.Module, first: Direction, second: Direction, x: float, y: float
 ) -> Iterator[None]:
     """Move the weights by x along one direction and by y along another, for a while."""
-    parameters = moved_parameters(model)
+    parameters = {name: model.get_parameter(name) for name in first}
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     try:
         with torch.no_grad():
@@ -167,7 +183,7 @@ def semantic_losses(model: PanopticFPN, batch: SemanticBatch) -> dict[str, float
     logits = upsample_logits(model.semantic_head(model.pyramid(batch.images)))
     quality = SemanticQuality([str(label) for label in range(logits.shape[1])])
     quality.update(batch.labels.flatten(0, 1), logits.argmax(1).flatten(0, 1))
-    miou = quality.result().miou
+    miou = quality.compute().miou
     return {
         "cross_entropy": float(pixel_cross_entropy(logits, batch.labels)),
         "lovasz_softmax": float(lovasz_softmax_from_logits(logits, batch.labels, ignore=IGNORE)),
@@ -176,14 +192,14 @@ def semantic_losses(model: PanopticFPN, batch: SemanticBatch) -> dict[str, float
 
 
 @contextmanager
-def _norms(model: nn.Module, statistics: Statistics) -> Iterator[None]:
+def norm_statistics(model: nn.Module, statistics: Statistics) -> Iterator[None]:
     """Let norm layers use the running or the batch's statistics; restore the model afterwards."""
     training = {name: module.training for name, module in model.named_modules()}
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model.eval()
     if statistics == "batch":
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.train()
     try:
         yield
@@ -239,7 +255,7 @@ def evaluate_landscape(
     }
     path = None if out is None else Path(out)
     rows = _read_rows(path, header) if path else []
-    with _norms(model, statistics), tqdm(total=steps**2, disable=not progress) as bar:
+    with norm_statistics(model, statistics), tqdm(total=steps**2, disable=not progress) as bar:
         bar.update(len(rows) * steps)
         for y in axis[len(rows) :].tolist():
             row: dict[str, list[float]] = {loss: [] for loss in LANDSCAPE_LOSSES}

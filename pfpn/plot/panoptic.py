@@ -162,7 +162,7 @@ def image_quality(gt: Panoptic, prediction: Panoptic, categories: Sequence[Categ
     """Return the PQ of one image, in [0, 1]: the mean over the classes in it."""
     quality = PanopticQuality(categories)
     quality.update(gt, prediction)
-    result = quality.result().all
+    result = quality.compute().all
     return result.pq if result is not None else 0.0
 
 

@@ -167,7 +167,7 @@ def quality_of(
     quality = PanopticQuality(categories)
     for candidates in street:
         quality.update(candidates.sample.panoptic, candidates.merge(config))
-    return quality.result()
+    return quality.compute()
 
 
 def sweep(

@@ -268,9 +268,9 @@ def score_maps(
             to_label_map(prediction, num_things, all_classes=True),
         )
         precision.update(index, sample, as_prediction(prediction))
-    group = panoptic.result().all or GroupQuality(0, 0, 0, 0)
+    group = panoptic.compute().all or GroupQuality(0, 0, 0, 0)
     ap = precision.result([c.name for c in things(categories)]).get("mask_ap", 0.0)
-    return Scores(group.pq, group.sq, group.rq, semantic.result().miou or 0.0, ap)
+    return Scores(group.pq, group.sq, group.rq, semantic.compute().miou or 0.0, ap)
 
 
 def as_prediction(panoptic: Panoptic) -> Prediction:

@@ -72,7 +72,7 @@ def test_figures_by_class_and_by_size(streets):
     quality = PanopticQuality(C)
     for sample, prediction in zip(streets, maps, strict=True):
         quality.update(sample.panoptic, prediction)
-    result = quality.result()
+    result = quality.compute()
     figure = plot_class_quality(result)
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names[:3] == ["mean of all", "mean of stuff", "mean of things"]

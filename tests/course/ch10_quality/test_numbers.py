@@ -110,7 +110,7 @@ def test_an_error_leaves_a_whole_map_and_the_truth_as_it_was(streets, kind):
     )
     quality = PanopticQuality(C)
     quality.update(truth, prediction)
-    assert quality.result().all.pq < 1
+    assert quality.compute().all.pq < 1
 
 
 def test_an_unknown_error_is_refused():
