@@ -1,5 +1,12 @@
-"""Put into the wheel what the package needs beside its code; all else is in pyproject.toml."""
+"""Put into the wheel what the package needs beside its code, and addresses of this repository.
 
+All else is in pyproject.toml. The addresses are made from git's remote, so that a wheel built from
+a fork leads to the fork: in the project's links, and in the links and pictures of README.md, which
+are relative there and would lead nowhere on a page of an index.
+"""
+
+import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -11,6 +18,9 @@ SHIPPED = (
     "tests/data_files/pq/normal",
 )  # fmt: skip  # the course: `pfpn lab` lays it out
 ENDINGS = (".safetensors", ".jsonl", ".json", ".ipynb", ".md", ".html", ".png")
+ROOT = Path(__file__).resolve().parent
+REPOSITORY = runpy.run_path(str(ROOT / "notebooks" / "addresses.py"))["repository"](ROOT)
+PICTURES = (".png", ".svg", ".jpg")
 
 
 class BuildWithFiles(build_py):
@@ -21,7 +31,7 @@ class BuildWithFiles(build_py):
         super().run()
         if self.editable_mode:  # the repository itself is there
             return
-        root = Path(__file__).resolve().parent
+        root = ROOT
         target = Path(self.build_lib) / "pfpn" / "_shipped"
         shutil.rmtree(target, ignore_errors=True)
         for folder in SHIPPED:
@@ -34,4 +44,30 @@ class BuildWithFiles(build_py):
                     shutil.copyfile(path, copy)
 
 
-setup(cmdclass={"build_py": BuildWithFiles})
+def long_description():
+    """Return README.md with absolute links, where the repository has an address."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    def absolute(match):
+        place = match[2]
+        if not REPOSITORY or re.match(r"[a-z]+:|#", place):
+            return match[0]
+        kind = "raw" if place.endswith(PICTURES) else "blob"
+        return f"{match[1]}({REPOSITORY}/{kind}/HEAD/{place})"
+
+    return re.sub(r"(\[[^\[\]]*\])\(([^()\s]+)\)", absolute, text)
+
+
+def project_urls():
+    """Return the project's links, none where the repository has no address."""
+    pages = {"Repository": "", "Documentation": "/tree/HEAD/docs", "Course": "/tree/HEAD/notebooks"}
+    pages |= {"Changelog": "/blob/HEAD/CHANGELOG.md", "Issues": "/issues"}
+    return {name: REPOSITORY + page for name, page in pages.items()} if REPOSITORY else {}
+
+
+setup(
+    cmdclass={"build_py": BuildWithFiles},
+    long_description=long_description(),
+    long_description_content_type="text/markdown",
+    project_urls=project_urls(),
+)

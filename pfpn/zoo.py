@@ -153,6 +153,15 @@ def fetch_weights(name: str, *, progress: Progress | None = None) -> Path:
     )
 
 
+def converted(name: str, *, progress: Progress | None = None) -> Path:
+    """Return a published model as a .safetensors file in the cache folder, made if not there."""
+    source = fetch_weights(name, progress=progress)
+    out = source.with_name(f"{name}.safetensors")
+    if not out.exists():
+        convert(source, out)
+    return out
+
+
 def convert(
     source: Path,
     out: Path,

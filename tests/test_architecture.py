@@ -40,7 +40,8 @@ CORE = [
     "structures",
     "inputs",
     "boxes",
-    "losses.segmentation", "losses._lovasz_rows", "losses._lovasz_fast", "losses.lovasz", "losses",
+    "losses.segmentation", "losses._lovasz_rows", "losses._lovasz_fast",
+    "losses._lovasz_autograd", "losses._arguments", "losses.lovasz", "losses.modules", "losses",
     "backbone", "fpn",
     "semantic",
     "model_config",
@@ -48,22 +49,23 @@ CORE = [
     "roi_align", "roi", "box_head", "mask_head", "roi_heads",
     "model",
     "paste", "merge", "predict",
-    "pairs", "quality",
+    "pairs", "quality", "metric",
 ]
 AROUND = [
+    "torchmetric",
     "shipped", "files",
     "data.threads", "data.categories", "data.images", "data.coco", "data.predictions",
     "data.check", "data.score",
     "data.street", "data.toy", "data.transforms",
     "data.loader", "data.download", "data.formats", "data.split", "data",
     "engine.signals", "engine.config", "engine.presets", "engine.distributed",
-    "engine.checkpoint", "engine.batches", "engine.record", "engine.rows",
+    "engine.checkpoint", "unpickle", "zoo", "engine.initial",
+    "engine.batches", "engine.record", "engine.rows",
     "engine.threads", "engine.muon", "engine.optim", "engine.memory", "engine.evaluate",
     "engine.run", "engine.preflight", "engine.train", "engine",
-    "unpickle", "zoo",
     "plot.style", "plot.palette", "plot.panoptic", "plot.boxes", "plot.scores", "plot.mistakes",
-    "plot.surface", "plot.landscape", "plot.curves", "plot",
-    "course.values", "course.draw", "course.check", "course.start", "course.show",
+    "plot.surface", "plot.landscape", "plot.plane", "plot.curves", "plot",
+    "course.values", "course.draw", "course.check", "course.start", "course.real", "course.show",
     "course.describe", "course.ask", "course.explore",
     "course.capstone_parts", "course.capstone_network", "course.capstone_stages",
     "course.capstone_figures", "course.capstone_report", "course.capstone_training",
@@ -77,7 +79,11 @@ AROUND = [
 # fmt: on
 ORDER = [*CORE, "__init__", *AROUND]
 MAX_CORE_LINES = 3000  # one sitting: a third of them are words; without the faster twins
-BESIDE = ("roi_align", "inputs", "pairs", "losses._lovasz_rows", "losses._lovasz_fast")
+BESIDE = (
+    *("roi_align", "inputs", "pairs"),
+    *("losses._lovasz_rows", "losses._lovasz_fast", "losses._lovasz_autograd"),
+    *("losses._arguments", "losses.modules", "metric"),
+)
 
 # The only modules that may import a library, as prefixes of their names. Light modules make
 # `import pfpn` fast; figures and sliders are outside of the core; images are read under data/.
@@ -91,6 +97,7 @@ ALLOWED = {
     "pycocotools": ("data", "engine.evaluate"),
     "safetensors": ("zoo", "engine"),
     "pickle": ("unpickle",),
+    "torchmetrics": ("torchmetric",),
     "panopticapi": (),
     "detectron2": (),
     "scipy": (),

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,20 @@ def test_every_pfpn_command_in_the_documents_parses():
             else:
                 assert not rest, line
     assert num_train >= 8
+
+
+def test_the_commands_to_begin_with_parse():
+    """They train for minutes, or wait for a browser, so they are not run with the others."""
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    assert lines == ["pfpn test-install", "pfpn demo", "pfpn lab"]
+    for line in lines:
+        build_parser().parse_args(shlex.split(line)[1:])
+
+
+def test_the_extras_that_the_readme_names_exist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = set(re.findall(r"(?:pfpn|\.)\[(\w+)\]", README))
+    assert {"notebooks"} <= named <= project["optional-dependencies"].keys()
 
 
 def test_the_training_guide_tells_what_the_presets_tell():

@@ -111,6 +111,21 @@ def test_conda_and_pip_install_the_same_versions(project):
     assert found == wanted
 
 
+def test_binder_installs_the_same_versions(project):
+    wanted = dict(
+        split_requirement(requirement)
+        for group in (project["dependencies"], project["optional-dependencies"]["notebooks"])
+        for requirement in group
+    )
+    wanted = {CONDA_NAMES.get(name, name): bounds for name, bounds in wanted.items()}
+    wanted["python"] = project["requires-python"]
+    listed = yaml.safe_load(read(".binder/environment.yml"))["dependencies"]
+    found = dict(split_requirement(entry) for entry in listed)
+    assert found.pop("pip") == ""
+    assert found == wanted
+    assert os.access(ROOT / ".binder" / "postBuild", os.X_OK)
+
+
 def test_the_oldest_supported_versions_are_the_lower_ends_of_the_ranges(project):
     requirements = project["dependencies"] + project["optional-dependencies"]["notebooks"]
     bounds = dict(split_requirement(requirement) for requirement in requirements)

@@ -1,12 +1,16 @@
 """The wheel holds all that an installed pfpn needs, and works without a clone."""
 
+import email
 import json
+import os
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pfpn.lab import contents
 from pfpn.shipped import TOY_WEIGHTS, shipped
@@ -14,6 +18,7 @@ from pfpn.shipped import TOY_WEIGHTS, shipped
 ROOT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1_000_000
 READ_BY_CHAPTERS = "tests/data_files/pq/normal/"
+ADDRESS = "https://github.com/some/fork"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +40,13 @@ def installed(tmp_path_factory) -> Path:
             target.write_bytes((ROOT / name).read_bytes())
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q",
                "--disable-pip-version-check", "-w", str(folder), str(source)]  # fmt: skip
-    built = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    built = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=os.environ | {"PFPN_REPOSITORY": ADDRESS},
+    )
     assert built.returncode == 0, built.stderr
     (wheel,) = folder.glob("pfpn-*.whl")
     assert wheel.stat().st_size < 20 * MEGABYTE
@@ -61,6 +72,48 @@ def test_the_wheel_holds_weights_notebooks_and_pages(installed):
     notebooks = sorted(p.name for p in (package / "_shipped" / "notebooks").glob("*.ipynb"))
     assert notebooks == sorted(p.name for p in (ROOT / "notebooks").glob("*.ipynb"))
     assert not list(installed.glob("tests*"))
+
+
+@pytest.mark.slow
+def test_its_description_has_absolute_links_to_the_repository_it_was_built_from(installed):
+    (path,) = installed.glob("pfpn-*.dist-info/METADATA")
+    content = email.message_from_string(path.read_text(encoding="utf-8"))
+    urls = dict(entry.split(", ") for entry in content.get_all("Project-URL"))
+    assert urls["Repository"] == ADDRESS
+    assert {"Documentation", "Course", "Changelog", "Issues"} <= urls.keys()
+    assert "pfpn authors" in str(content["Author"])
+    assert content["Description-Content-Type"] == "text/markdown"
+    text = content.get_payload()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    places = re.findall(r"\]\(([^()\s]+)\)", text)
+    assert len(places) == len(re.findall(r"\]\(([^()\s]+)\)", readme)) > 20
+    assert [place for place in places if not place.startswith(("https://", "#"))] == []
+    for place in places:
+        if place.startswith(ADDRESS):
+            kind, _, name = place.removeprefix(f"{ADDRESS}/").split("/", 2)
+            assert (ROOT / name.partition("#")[0]).exists(), place
+            assert kind == ("raw" if name.endswith(".png") else "blob")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [["--version"], ["presets"], ["settings", "photos"], ["import", "--help"]]
+)
+def test_its_commands_answer_in_an_empty_folder(installed, tmp_path, words):
+    program = "from pfpn.cli import main; sys.exit(main(sys.argv[1:]))"
+    result = run(installed, tmp_path, program, *words)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_command_predicts_a_photograph_with_the_weights_that_came_along(installed, tmp_path):
+    Image.new("RGB", (96, 64), (120, 130, 140)).save(tmp_path / "photo.png")
+    program = "from pfpn.cli import main; sys.exit(main(sys.argv[1:]))"
+    result = run(installed, tmp_path, program, "predict", "toy", "photo.png", "--out", "found")
+    assert result.returncode == 0, result.stderr
+    assert list((tmp_path / "found").glob("photo*.png"))
 
 
 @pytest.mark.slow

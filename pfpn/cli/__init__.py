@@ -82,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     A signal, Ctrl-C or a reader of the output that has gone end a command with 128 plus the
     signal's number.
     """
+    # Before torch is imported: what Apple's GPU lacks (device=mps) is computed by the CPU
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
     # argparse ends a list of settings at the first option; those behind it belong to it too.

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from pfpn.engine.config import fit_to_categories, from_dict, from_json, setting_text
+from pfpn.engine.config import fit_to_categories, from_dict, from_json
 from pfpn.files import write_atomically
 from pfpn.model import ModelConfig, PanopticFPN
 from pfpn.predict import PredictConfig
@@ -35,11 +35,6 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 
 FORMAT = 1  # of a checkpoint; any other number is refused
-
-# Settings that change what the same tensors compute, and leave their shapes as they are
-ARITHMETIC = (
-    "channel_order", "pixel_mean", "pixel_std", "stride_in_1x1", "roi_aligned", "anchor_rounding",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +100,7 @@ def load_weights(source: Path | str, device: torch.device | str = "cpu") -> Trai
     path = weights_path(source)
     header, shapes = read_header(path)
     config = from_json(ModelConfig, header["model"], f"{path}: model")
-    categories = _read_categories(header["categories"], f"{path}: categories")
+    categories = categories_of(header, path)
     _require_categories(config, categories, path)
     _require_shapes(config, shapes, path)
     model = PanopticFPN(config)
@@ -164,9 +159,11 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from None
 
 
-def _read_categories(text: str, where: str) -> tuple[Category, ...]:
+def categories_of(header: dict[str, str], path: Path) -> tuple[Category, ...]:
+    """Return the categories in the header of a weights file."""
+    where = f"{path}: categories"
     try:
-        plain = json.loads(text)
+        plain = json.loads(header["categories"])
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{where}: found no valid JSON ({error})") from None
     if not isinstance(plain, list):
@@ -207,42 +204,6 @@ def _require_shapes(config: ModelConfig, shapes: dict[str, tuple[int, ...]], pat
                 f"{path}: its tensors are not those of its model config: {key} has shape "
                 f"{list(shapes[key])}, expected {list(shape)}"
             )
-
-
-def load_matching(model: PanopticFPN, source: Path | str) -> list[str]:
-    """Copy the tensors of a weights file whose name and shape fit; return the names left as is.
-
-    Raises ValueError if the weights were trained with another arithmetic than the model's: they
-    would fit, and compute something else.
-    """
-    path = weights_path(source)
-    header, shapes = read_header(path)
-    theirs = from_json(ModelConfig, header["model"], f"{path}: model")
-    _require_same_arithmetic(theirs, model.config, path)
-    own = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    names = {key for key, shape in shapes.items() if own.get(key) == shape}
-    if not names:
-        raise ValueError(f"{source}: found no tensor that fits this model. Is it the same depth?")
-    state = read_tensors(path)
-    model.load_state_dict({key: state[key] for key in names}, strict=False)
-    return sorted(own.keys() - names)
-
-
-def _require_same_arithmetic(theirs: ModelConfig, ours: ModelConfig, path: Path) -> None:
-    differing = {
-        name: getattr(theirs, name)
-        for name in ARITHMETIC
-        if getattr(theirs, name) != getattr(ours, name)
-    }
-    if theirs.depth < 50 and ours.depth < 50:  # their blocks have no 1x1 to put a stride in
-        differing.pop("stride_in_1x1", None)
-    if differing:
-        found = [f"model.{name}={setting_text(value)}" for name, value in differing.items()]
-        expected = [f"{name}={setting_text(getattr(ours, name))}" for name in differing]
-        raise ValueError(
-            f"init={path}: found weights that were trained with {' '.join(found)}, expected "
-            f"{' '.join(expected)} as in this run. Add the former to the settings of this run"
-        )
 
 
 def pack_checkpoint(state: dict[str, Any]) -> bytes:

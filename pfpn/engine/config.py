@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 # What a resumed run may change without becoming another run.
 FREE_TO_CHANGE = {
-    "max_steps", "max_minutes", "device", "threads", "init", "preset",
+    "max_steps", "max_minutes", "device", "threads", "preset",
+    "init", "init_classes", "take_network", "other_arithmetic", "fallback", "patience",
     "log_every", "save_every", "eval_every", "eval_images", "eval_ap",
     "data.root", "data.val_split", "data.toy_val_images", "data.cache", "data.workers",
     "data.skip_broken",
@@ -140,7 +141,12 @@ class TrainConfig:
     batch_size: int = 16  # images per step, over all processes
     max_steps: int = 90_000
     max_minutes: float = 0.0  # also stop after so much training time, the rate follows; 0: never
-    init: str = ""  # weights to begin with: a .safetensors file or a run folder
+    # Weights to begin with: a .safetensors file, a run folder, a name of `zoo.MODELS`, or "toy"
+    init: str = ""
+    init_classes: tuple[str, ...] = ()  # OURS:THEIRS, classes of init that have another name there
+    take_network: bool = False  # the network is that of init, whatever model.* says of it
+    other_arithmetic: bool = False  # begin with init although it was trained with other arithmetic
+    fallback: str = ""  # init and take_network where ImageNet's weights cannot be fetched
     lovasz_start: float = 0.0  # fraction of the run without model.lovasz_weight
     device: str = "auto"  # "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps"
     threads: int = 0  # of the CPU, per process; 0 leaves torch's own choice
@@ -151,6 +157,9 @@ class TrainConfig:
     save_every: int = 1000  # steps
     eval_every: int = 5000  # steps; 0 evaluates at the end only
     eval_images: int = 0  # of the validation split, from its beginning; 0 takes all
+    patience: int = (
+        0  # evaluations without a better PQ that end the run; the best is kept; 0: never
+    )
     eval_ap: bool = False  # box and mask AP too, which costs time
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -163,13 +172,15 @@ class TrainConfig:
         _require_within(self, "batch_size", 1, MAX_BATCH)
         for name in ("max_steps", "log_every", "save_every"):
             _require_within(self, name, 1, MAX_STEPS)
-        for name in ("max_minutes", "eval_every", "eval_images"):
+        for name in ("max_minutes", "eval_every", "eval_images", "patience"):
             _require_within(self, name, 0, MAX_STEPS)
         _require_within(self, "threads", 0, MAX_PROCESSES)
         _require_within(self, "lovasz_start", 0, 1)
         untranslatable = self.gradient_checkpointing and self.model.norm == "batch"
         alone = "false with gradient_checkpointing=true and model.norm=batch"
         _require(self, "compile", not (self.compile and untranslatable), alone)
+        paired = all(":" in pair for pair in self.init_classes)
+        _require(self, "init_classes", paired, "OURS:THEIRS for each, such as lawn:grass")
         known = DEVICE.fullmatch(self.device) is not None
         _require(self, "device", known, "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'")
 

@@ -32,9 +32,9 @@ from pfpn.data.loader import PanopticDataset
 from pfpn.data.toy import ToyStreet
 from pfpn.engine import distributed
 from pfpn.engine.batches import first_readable, training_set, validation_set
-from pfpn.engine.checkpoint import weights_path
 from pfpn.engine.config import FREE_TO_CHANGE, TrainConfig, assignments, flat, from_dict
 from pfpn.engine.distributed import Process
+from pfpn.engine.initial import initial_path
 from pfpn.engine.presets import PRESETS
 from pfpn.files import Output
 from pfpn.structures import Sample
@@ -171,7 +171,7 @@ def fingerprints(
         "val": fingerprint(val_set),
     }
     if config.init and with_init:
-        marks["init"] = _hash(weights_path(config.init).read_bytes())
+        marks["init"] = _hash(initial_path(config.init).read_bytes())
     return marks
 
 

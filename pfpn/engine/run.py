@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pfpn.backbone import load_imagenet
 from pfpn.engine import checkpoint, distributed
@@ -30,7 +31,7 @@ from pfpn.model import PanopticFPN
 from pfpn.structures import Category
 
 RUN_FILES = (LAST, BEST, WEIGHTS, CONFIG, METRICS, RECORD)
-# Of a checkpoint; "evaluated" and "precision" came later
+# Of a checkpoint; "evaluated", "precision" and "stale" came later
 ENTRIES = {
     "step", "seconds", "best_pq", "config", "categories", "model", "average", "optimizer",
     "scaler", "rng",
@@ -54,9 +55,15 @@ class Run:
     seconds: float = 0.0  # spent in them
     best_pq: float = -1.0
     evaluated: int = 0  # step of the last evaluation
+    stale: int = 0  # evaluations since the best one
 
     def progress(self) -> float:
-        """Return the fraction that is done: of the steps, or of the time if that ends first."""
+        """Return the fraction that is done: of the steps, or of the time if that ends first.
+
+        It is 1 as well where `patience` is at its end.
+        """
+        if self.config.patience and self.stale >= self.config.patience:
+            return 1.0
         fractions = [self.step / self.config.max_steps]
         if self.config.max_minutes:
             fractions.append(self.seconds / (60 * self.config.max_minutes))
@@ -93,13 +100,24 @@ class Run:
             if best:
                 self.output.write(BEST, content)
             self.output.write(LAST, content)
-            self.write_weights()
+            # With patience the weights are those of the best evaluation, once there is one
+            if best or not (self.config.patience and self.best_pq >= 0):
+                self.write_weights()
         distributed.wait_for_all()
 
-    def write_weights(self) -> None:
-        """Write the weights alone, as they are evaluated."""
+    def _kept_weights(self) -> dict[str, Tensor] | None:
+        """Return the weights of the best evaluation where `patience` keeps them, else None."""
+        path = self.output.folder / BEST
+        if not self.config.patience or self.best_pq < 0 or not path.exists():
+            return None
+        best = checkpoint.load_checkpoint(path)
+        return best["average"]["state"] if best["average"] else best["model"]
+
+    def write_weights(self, state: dict[str, Tensor] | None = None) -> None:
+        """Write the weights alone, as they are evaluated, or other ones."""
+        own = self.average.state if self.average else self.model.state_dict()
         content = checkpoint.pack_weights(
-            self.average.state if self.average else self.model.state_dict(),
+            own if state is None else state,
             model=self.config.model,
             categories=self.categories,
             predict=self.config.predict,
@@ -114,6 +132,7 @@ class Run:
             "seconds": self.seconds,
             "best_pq": self.best_pq,
             "evaluated": self.evaluated,
+            "stale": self.stale,
             "precision": str(self.precision),
             "config": asdict(self.config),
             "categories": checkpoint.categories_to_plain(self.categories),
@@ -131,6 +150,7 @@ class Run:
         self.seconds = state["seconds"]
         self.best_pq = state["best_pq"]
         self.evaluated = state.get("evaluated", self.step)
+        self.stale = state.get("stale", 0)
         self.model.load_state_dict(state["model"])
         if self.average:
             self.average.num_updates = state["average"]["num_updates"]
@@ -141,7 +161,7 @@ class Run:
         if len(state["rng"]) == self.process.world:
             checkpoint.set_rng_state(state["rng"][self.process.rank], self.process.device)
         if self.process.is_main:  # a run that was killed may have written the checkpoint alone
-            self.write_weights()
+            self.write_weights(self._kept_weights())
 
 
 # the folder ---------------------------------------------------------------------------------------
@@ -279,7 +299,7 @@ def build_model(config: TrainConfig, *, pretrained: bool = True) -> PanopticFPN:
     """Return the model at its random start, with ImageNet weights if the config has them.
 
     Args:
-        config: of the run; see `load_matching` for `config.init`.
+        config: of the run; see `engine.initial` for `config.init`.
         pretrained: False leaves out what a checkpoint replaces anyway; nothing is downloaded.
     """
     model = PanopticFPN(config.model)

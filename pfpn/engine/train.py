@@ -31,10 +31,11 @@ from pfpn.engine.batches import (
     training_set,
     validation_set,
 )
-from pfpn.engine.checkpoint import CONFIG, LAST, load_matching
-from pfpn.engine.config import TrainConfig, fit_to_categories, to_json
+from pfpn.engine.checkpoint import CONFIG, LAST
+from pfpn.engine.config import TrainConfig, fit_to_categories, from_dict, to_json
 from pfpn.engine.distributed import Process
 from pfpn.engine.evaluate import evaluate
+from pfpn.engine.initial import load_initial, settle
 from pfpn.engine.memory import describe_memory, estimate_memory, largest_size, recompute_blocks
 from pfpn.engine.optim import (
     WeightAverage,
@@ -108,7 +109,8 @@ def train(
         require_ready(config, out, process, (train_set, val_set), progress)
         config = replace(config, model=fit_to_categories(config.model, train_set.categories))
         run, notes = begin_run(config, output, process, (train_set, val_set), resume)
-        model, optim, parts = run.model, config.optim, config.optim.accumulate
+        config, model = run.config, run.model
+        optim, parts = config.optim, config.optim.accumulate
         network = None  # batch norm's statistics are averaged below, not sent by rank 0
         if process.world > 1:
             network = DistributedDataParallel(model, broadcast_buffers=False)
@@ -134,6 +136,7 @@ def train(
                     on_broken=noting_broken(listing),
                 ).summary()
                 best = score["pq"] > run.best_pq
+                run.stale = 0 if best else run.stale + 1
                 run.best_pq, run.evaluated = max(run.best_pq, score["pq"]), run.step
                 # The row comes first: killed in between, a run yields it again, instead of never.
                 yield {"kind": "eval", "step": run.step} | score | run.facts()
@@ -197,13 +200,22 @@ def begin_run(
     """Return the run at its start or at its last checkpoint, and lines that a user should see."""
     categories: list[Category] = list(datasets[0].categories)
     state = read_state(output.folder) if resume else None
+    resumed = from_dict(TrainConfig, state["config"], LAST).model if state else None
+    config, notes = settle(config, process, resumed)
     if state:
         require_same_run(state, config, categories, output.folder / LAST)
     seed_everything(config.seed)
     if config.threads:
         torch.set_num_threads(config.threads)
     model = build_model(config, pretrained=state is None)
-    random_names = load_matching(model, config.init) if config.init and state is None else []
+    if config.init and state is None:
+        notes += load_initial(
+            model,
+            config.init,
+            categories,
+            other_names=config.init_classes,
+            other_arithmetic=config.other_arithmetic,
+        ).lines()
     model = model.to(process.device)
     if config.optim.channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -231,24 +243,13 @@ def begin_run(
             output.own(BROKEN_IMAGES)
         output.write(CONFIG, to_json(config).encode())
         record.add_start(output, started)
-    return run, describe_run(run, datasets[0], random_names) if process.is_main else []
+    return run, notes + describe_run(run, datasets[0]) if process.is_main else []
 
 
-def describe_run(run: Run, dataset: PanopticDataset, random_names: list[str]) -> list[str]:
-    """Return lines that a user should see at the start.
-
-    They are about what the batch does to the rate, precision, memory, and which weights have no
-    counterpart in the file that training begins with.
-    """
+def describe_run(run: Run, dataset: PanopticDataset) -> list[str]:
+    """Return lines on what the batch does to the rate, on precision and on memory."""
     config = run.config
     lines = [describe_factor(config)]
-    if random_names:
-        layers = sorted({name.rpartition(".")[0] for name in random_names})
-        lines.append(
-            f"init={config.init}: {len(random_names)} tensors do not fit and keep their random "
-            f"start, in {len(layers)} layers: {', '.join(layers[:12])}"
-            + (" ..." if len(layers) > 12 else "")
-        )
     if config.optim.precision != "float32" and run.precision is None:
         lines.append(
             f"precision: float32, for optim.precision={config.optim.precision} is slower on this "

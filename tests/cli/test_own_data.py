@@ -5,10 +5,13 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pfpn.cli import main
+from pfpn.cli.own_data import IMPORT_FORMATS
 from pfpn.data.check import check
 from pfpn.data.coco import CocoPanoptic
 from pfpn.data.toy import TOY_CATEGORIES, ToyStreet
@@ -34,16 +37,58 @@ def root(exported, tmp_path):
     return tmp_path / "mine"
 
 
-def test_from_an_export_to_a_trained_model_in_four_commands(exported, tmp_path, capsys):
-    root, model = tmp_path / "mine", tmp_path / "run"
-    small = ["batch_size=2", "max_steps=2", "eval_images=2", "model.width=0.125",
-             "model.pyramid_channels=16", "model.semantic_channels=16", "model.box_hidden=16",
-             "model.mask_channels=16", "model.mask_convs=1"]  # fmt: skip
-    assert run("import", "labelme", exported, "--out", root) == 0
+SMALL = ["batch_size=2", "max_steps=2", "eval_images=2", "eval_every=0", "device=cpu", "threads=1",
+         "data.shortest_edges=64", "data.crop=64,64", "predict.shortest_edge=64",
+         "model.imagenet=false", "model.norm=batch", "model.width=0.125",
+         "model.pyramid_channels=16", "model.semantic_channels=16", "model.box_hidden=16",
+         "model.mask_channels=16", "model.mask_convs=1"]  # fmt: skip
+
+
+def write_export(kind: str, folder: Path) -> list[str]:
+    """Write ten drawn streets as a tool would export them; return the options of the import."""
+    samples = list(ToyStreet(num=10, seed=5))
+    if kind == "labelme":
+        foreign.labelme(folder, samples, TOY_CATEGORIES)
+    elif kind == "masks":
+        foreign.masks(folder, samples, TOY_CATEGORIES)
+    elif kind in ("coco", "label-studio"):
+        foreign.coco(folder, samples, list(TOY_CATEGORIES))
+    else:
+        foreign.class_images(folder, samples, TOY_CATEGORIES, kind)
+    if kind == "cityscapes":  # its own numbers for two things and two kinds of stuff
+        numbers = {c.id: i for c, i in zip(TOY_CATEGORIES, range(len(TOY_CATEGORIES)), strict=True)}
+        official = [24, 26, 7, 23] + [0] * len(numbers)
+        table = {number: official[i] for number, i in numbers.items()} | {0: 0}
+        for path in folder.rglob("*_instanceIds.png"):
+            values = np.array(Image.open(path)).astype(np.int64)
+            classes = np.where(values >= 1000, values // 1000, values)
+            new = np.vectorize(table.get)(classes)
+            counted = (values >= 1000) & np.isin(new, [24, 26])
+            values = np.where(counted, 1000 * new + values % 1000, new)
+            path.write_bytes(foreign.png(values.astype(np.uint16)))
+        for place in ("leftImg8bit", "gtFine"):
+            (folder / place / "val").rename(folder / place / "train")
+    if kind in ("voc", "cvat"):
+        (folder / "JPEGImages").rename(folder / "images")
+    if kind in ("voc", "two-channel", "semantic"):
+        names = [{"id": c.id, "name": c.name, "isthing": int(c.is_thing)} for c in TOY_CATEGORIES]
+        (folder / "names.json").write_text(json.dumps(names))
+        return ["--categories", str(folder / "names.json")]
+    return []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", IMPORT_FORMATS)
+def test_from_each_format_to_a_trained_model_in_four_commands(kind, tmp_path, capsys):
+    source, root, model = (tmp_path / name for name in ("in", "mine", "run"))
+    options = write_export(kind, source)
+    assert run("import", kind, source, "--out", root, *options) == 0
     assert "classes were guessed" in capsys.readouterr().out
     assert run("split", root, "--val", 0.3) == 0
-    assert run("train", "camvid", f"data={root}", *small, "--out", model) == 0
+    assert run("train", "photos", f"data={root}", *SMALL, "--out", model) == 0
     assert run("predict", model, root / "train", "--out", tmp_path / "out") == 0
+    page = (Path(__file__).parents[2] / "docs" / "photographs.md").read_text(encoding="utf-8")
+    assert f"`pfpn import {kind} " in page
 
 
 def test_the_parts_of_a_division_are_data_sets(root, capsys):

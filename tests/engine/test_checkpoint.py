@@ -14,7 +14,6 @@ from pfpn.engine import checkpoint
 from pfpn.engine.checkpoint import (
     WEIGHTS,
     load_checkpoint,
-    load_matching,
     load_weights,
     pack_weights,
     rng_state,
@@ -22,7 +21,7 @@ from pfpn.engine.checkpoint import (
     save_weights,
     set_rng_state,
 )
-from pfpn.engine.config import TrainConfig, override
+from pfpn.engine.initial import load_initial
 from pfpn.model import PanopticFPN
 from pfpn.predict import PredictConfig
 from pfpn.structures import Category
@@ -100,7 +99,7 @@ def test_weights_that_are_not_finite_are_refused(value, model, tmp_path):
     state = model.state_dict()
     state["fpn.lateral.c3.bias"][2] = value
     save_weights(path, state, model=model.config, categories=CATEGORIES)
-    for read in (load_weights, lambda p: load_matching(model, p)):
+    for read in (load_weights, lambda p: load_initial(model, p, CATEGORIES)):
         with pytest.raises(
             ValueError, match=r"fpn\.lateral\.c3\.bias: found values that are NaN or"
         ):
@@ -140,68 +139,6 @@ def test_shapes_are_compared_before_anything_is_allocated(model, tmp_path, monke
     monkeypatch.setattr(checkpoint, "PanopticFPN", build)
     with pytest.raises(ValueError, match=r"box_head\.fc1\.weight has shape \[32, 784\], expected"):
         load_weights(path)
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "text"),
-    [
-        ("channel_order", "BGR", "model.channel_order=BGR"),
-        ("pixel_mean", (1.0, 2.0, 3.0), "model.pixel_mean=1.0,2.0,3.0"),
-        ("pixel_std", (1.0, 1.0, 1.0), "model.pixel_std=1.0,1.0,1.0"),
-        ("stride_in_1x1", True, "model.stride_in_1x1=true"),
-        ("roi_aligned", False, "model.roi_aligned=false"),
-        ("anchor_rounding", True, "model.anchor_rounding=true"),
-    ],
-)
-def test_weights_of_another_arithmetic_are_refused_with_the_settings_to_add(
-    setting, value, text, tiny, tmp_path
-):
-    path = tmp_path / "w.safetensors"
-    config = replace(tiny(num_things=1, num_semantic=2).model, depth=50)
-    theirs = replace(config, **{setting: value})
-    state = PanopticFPN(theirs).state_dict()
-    save_weights(path, state, model=theirs, categories=CATEGORIES)
-    model = PanopticFPN(config)
-    before = model.state_dict()["backbone.conv1.weight"].clone()
-    with pytest.raises(ValueError, match=f"trained with {text}, expected"):
-        load_matching(model, path)
-    assert torch.equal(model.state_dict()["backbone.conv1.weight"], before)
-    assert override(TrainConfig(model=config), [text]).model == theirs
-
-
-def test_without_a_1x1_convolution_its_stride_is_no_difference(model, tmp_path):
-    path = tmp_path / "w.safetensors"
-    theirs = replace(model.config, stride_in_1x1=True)
-    save_weights(path, model.state_dict(), model=theirs, categories=CATEGORIES)
-    assert load_matching(model, path) == []
-
-
-@pytest.mark.parametrize(("theirs", "ours"), [(50, 18), (18, 50)])
-def test_a_stride_counts_where_either_network_has_1x1_convolutions(theirs, ours, tiny, tmp_path):
-    path = tmp_path / "w.safetensors"
-    config = tiny(num_things=1, num_semantic=2).model
-    other = replace(config, depth=theirs, stride_in_1x1=not config.stride_in_1x1)
-    save_weights(path, PanopticFPN(other).state_dict(), model=other, categories=CATEGORIES)
-    with pytest.raises(ValueError, match=r"trained with model\.stride_in_1x1="):
-        load_matching(PanopticFPN(replace(config, depth=ours)), path)
-
-
-def test_training_can_begin_with_the_tensors_that_fit(model, tiny, tmp_path):
-    path = tmp_path / "w.safetensors"
-    save_weights(path, model.state_dict(), model=model.config, categories=CATEGORIES)
-    torch.manual_seed(1)
-    other = PanopticFPN(tiny(num_things=3, num_semantic=2).model)
-    left = load_matching(other, path)
-    assert_close(other.backbone.conv1.weight, model.backbone.conv1.weight, rtol=0, atol=0)
-    assert left
-    assert all(key.startswith(("box_head.", "mask_head.")) for key in left)
-
-
-def test_weights_of_which_nothing_fits_are_refused(model, tmp_path):
-    path = tmp_path / "w.safetensors"
-    save_weights(path, {"a": torch.zeros(1)}, model=model.config, categories=CATEGORIES)
-    with pytest.raises(ValueError, match="no tensor that fits"):
-        load_matching(model, path)
 
 
 def test_a_checkpoint_comes_back_in_plain_containers(tmp_path):
