@@ -11,8 +11,10 @@ It never shows a solution; those are the notebooks in notebooks/solutions/.
 from pfpn.course.ask import Guess, ask, tally
 from pfpn.course.check import all_exercises, case, check, find, hint
 from pfpn.course.explore import Explorer, explore
+from pfpn.course.photograph import photograph
 from pfpn.course.show import is_static, show
 from pfpn.course.start import start
+from pfpn.course.yours import yours
 
 __all__ = [
     "Explorer",
@@ -25,7 +27,9 @@ __all__ = [
     "find",
     "hint",
     "is_static",
+    "photograph",
     "show",
     "start",
     "tally",
+    "yours",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
@@ -23,8 +24,10 @@ FIRST_COLOR = "#ffb000"  # of two boxes, and of boxes that are looked at
 SECOND_COLOR = "#00c2ff"
 BAD_COLOR = "#ff2a55"
 ROW_COLORS = (
-    FIRST_COLOR, SECOND_COLOR, "#ff62c0", "#7dff62", "#c9a2ff", "#ff7a3d", "#f4ff4d", "#4dffd8",
+    FIRST_COLOR, SECOND_COLOR, "#ff62c0", "#7dff62", "#c9a2ff", "#f4ff4d", "#4dffd8", "#5f7bff",
+    "#b0703a", "#8fa83c", "#d8d8d8", "#a0308f",
 )  # fmt: skip
+NARROW = 0.1  # a smaller range of scores shows no differences of color
 HALO_WIDTH = 1.6  # points of black around lines on a picture
 SCORE_COLORS = "plasma"
 
@@ -110,7 +113,9 @@ def plot_box_stages(
     margin: int = 0,
     columns: int = 2,
 ) -> Figure:
-    """Draw one panel per stage: its boxes, colored by score from 0 to 1, the best on top.
+    """Draw one panel per stage: its boxes, colored by score, the best on top.
+
+    Where all scores are nearly equal, all boxes have one color, and the title names the scores.
 
     Args:
         image: under the boxes.
@@ -121,14 +126,23 @@ def plot_box_stages(
     """
     figure, panels = image_panels(-(-len(stages) // columns), columns, image, width=8.6)
     height, width = image.shape[1:]
+    every = torch.cat([scores for _, scores in stages.values()])
+    is_narrow = len(every) > 0 and float(every.max() - every.min()) < NARROW
     colormap = colormaps[SCORE_COLORS]
     used = _hide_rest(panels, len(stages))
     for axes, (name, (boxes, scores)) in zip(used, stages.items(), strict=True):
         order = scores.argsort()
-        draw_image(axes, image, f"{name} ({len(boxes)})", fade=0.25)
-        draw_boxes(axes, boxes[order], list(colormap(scores[order].cpu().numpy())), width=1.2)
+        title = f"{name} ({len(boxes)})"
+        colors: Any = list(colormap(scores[order].cpu().numpy()))
+        if is_narrow and len(boxes):
+            title += f", scores {float(scores.min()):.2f} to {float(scores.max()):.2f}"
+            colors = FIRST_COLOR
+        draw_image(axes, image, title, fade=0.25)
+        draw_boxes(axes, boxes[order], colors, width=1.2)
         draw_boxes(axes, gt_boxes, TRUTH_COLOR, width=1, style=":")
         axes.set(xlim=(-margin, width + margin), ylim=(height + margin, -margin))
+    if is_narrow:
+        return figure
     scale = ScalarMappable(Normalize(0, 1), SCORE_COLORS)
     figure.colorbar(scale, ax=panels, label="score", shrink=0.7, pad=0.01)
     return figure

@@ -23,8 +23,8 @@ STATUS_COLORS: dict[Status, str] = {
 }
 LEGEND: dict[Status, str] = {
     "TP": "TP: matched (IoU on the right)",
-    "FN": "FN: there, not found",
-    "FP": "FP: found, not there",
+    "FN": "FN: missed",
+    "FP": "FP: false",
     "ignored": "ignored: mostly on void",
 }
 
@@ -54,7 +54,7 @@ def plot_mistakes(sample: Sample, prediction: Panoptic, categories: Sequence[Cat
         {number: "" if status == "TP" else status for number, status in of_gt.items()},
         of_prediction | {partner.id: f"{iou:.2f}" for _, partner, iou in pairs},
     ]
-    sides = ((sample.panoptic, of_gt, "truth"), (prediction, of_prediction, "found"))
+    sides = ((sample.panoptic, of_gt, "truth"), (prediction, of_prediction, "prediction"))
     for axes, (panoptic, status, title), note in zip(panels, sides, notes, strict=True):
         draw_panoptic(axes, sample.image, panoptic, categories, alpha=0.45, title=title)
         ids = panoptic.id_map.cpu().numpy()
@@ -89,6 +89,6 @@ def describe_mistakes(sample: Sample, prediction: Panoptic, categories: Sequence
         words = ", ".join(f"{names[s.id]} ({areas[s.id]} pixels)" for s in segments)
         lists.append(words or "none")
     return (
-        f"Truth and found map of a street, things outlined: {matched} of {total} things are "
+        f"Truth and prediction of a street, things outlined: {matched} of {total} things are "
         f"matched. Missed: {lists[0]}. False: {lists[1]}."
     )

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from pfpn.plot.boxes import (
     BAD_COLOR,
+    ROW_COLORS,
     crop_panels,
     draw_boxes,
     draw_image,
@@ -54,6 +55,18 @@ def test_panels_have_the_shape_of_the_image():
     figure, panels = image_panels(2, 3, IMAGE, width=9)
     assert panels.shape == (2, 3)
     assert figure.get_size_inches().tolist() == pytest.approx([9, 2 * (3 * 4 / 6 + 0.3)])
+
+
+def test_nearly_equal_scores_have_one_color_and_are_written_in_the_title():
+    boxes = torch.tensor([[0.0, 0, 2, 2], [1, 1, 4, 3]])
+    figure = plot_box_stages(IMAGE, {"best": (boxes, torch.tensor([0.99, 0.97]))}, boxes, columns=1)
+    (axes,) = figure.axes  # no color bar
+    assert axes.get_title() == "best (2), scores 0.97 to 0.99"
+    assert len({tuple(color) for color in axes.collections[0].get_colors()}) == 1
+
+
+def test_rows_have_colors_of_their_own():
+    assert len(set(ROW_COLORS)) == len(ROW_COLORS) == 12
 
 
 def test_stages_are_titled_by_name_and_number_and_the_best_box_is_drawn_last():

@@ -42,12 +42,12 @@ def test_things_are_outlined_by_status_and_matches_have_their_iou(streets):
     sample = streets[2]
     prediction = make_error("dropped", sample.panoptic, C)
     figure = plot_mistakes(sample, prediction, C)
-    truth, found = figure.axes
+    truth, predicted = figure.axes
     lines = [to_hex(line.get_color()) for line in truth.lines]
     assert lines.count(STATUS_COLORS["TP"]) == 5
     assert lines.count(STATUS_COLORS["FN"]) == 3
     assert [text.get_text() for text in truth.texts].count("FN") == 3
-    assert [text.get_text() for text in found.texts] == ["1.00"] * 5
+    assert [text.get_text() for text in predicted.texts] == ["1.00"] * 5
     (legend,) = figure.legends
     words = [text.get_text() for text in legend.get_texts()]
-    assert words == ["TP: matched (IoU on the right)", "FN: there, not found"]
+    assert words == ["TP: matched (IoU on the right)", "FN: missed"]

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+import torch
+from jaxtyping import Bool, UInt8
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import Tensor
@@ -73,7 +74,7 @@ def plot_tasks(sample: Sample, categories: Sequence[Category]) -> Figure:
     classes = paint_classes(sample.panoptic, categories)
     show_pixels(grid[0, 1], classes, f"semantic: a class for every pixel{lost}", fontsize=10)
     bare = 100 * fraction_without_things(sample.panoptic)
-    title = f"instance: objects alone ({bare:.0f} % of pixels unsaid)"
+    title = f"instance: objects alone ({bare:.0f} % of pixels without an answer)"
     show_pixels(grid[1, 0], paint_instances(sample, categories), title, fontsize=10)
     objects = things_only(sample.panoptic).numpy()
     draw_outline(grid[1, 0], objects, color="white", linewidth=BORDER_WIDTH)
@@ -136,7 +137,7 @@ def plot_probe(
     pixels = rgb(sample.image).astype(np.float32)
     # Few shades of gray: the other segments are less prominent, and the stored picture is small.
     gray = 110 + 16 * np.floor(pixels.mean(axis=2, keepdims=True) / 42)
-    maps = {"truth": sample.panoptic, "found": prediction}
+    maps = {"truth": sample.panoptic, "prediction": prediction}
     for axes, (title, panoptic) in zip(panels, maps.items(), strict=True):
         number = int(panoptic.id_map[y, x])
         mask = (panoptic.id_map == number).numpy()
@@ -174,6 +175,24 @@ def plot_id_colors(panoptic: Panoptic, categories: Sequence[Category]) -> Figure
     show_pixels(left, _id_pixels(panoptic), "ids 1, 2, 3, ... as colors", fontsize=10)
     title = "the same segments, ids made from class colors"
     show_pixels(right, _id_pixels(colored), title, fontsize=10)
+    return figure
+
+
+def plot_false_ids(
+    ids: UInt8[np.ndarray, "h w"],
+    is_false: Bool[np.ndarray, "h w"],
+    panoptic: Panoptic,
+    categories: Sequence[Category],
+) -> Figure:
+    """Draw a resized id map in the colors of its ids, and its false ids in red over it."""
+    figure, (left, right) = subplots(9, 3.2, 1, 2)
+    id_map = torch.from_numpy(ids.astype(np.int64))
+    painted = paint_ids(id_map, segment_colors(panoptic, categories))
+    show_pixels(left, painted, "the shrunk map, each id in its color", fontsize=10)
+    marked = (0.35 * painted + 160).astype(np.uint8)
+    marked[is_false] = (214, 39, 40)
+    title = f"{int(is_false.sum())} pixels with the id of another segment"
+    show_pixels(right, marked, title, fontsize=10)
     return figure
 
 

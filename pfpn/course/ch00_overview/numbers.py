@@ -95,11 +95,11 @@ def describe_match(gt: Panoptic, prediction: Panoptic, x: int, y: int) -> str:
     truth = next((s for s in gt.segments if s.id == gt.id_map[y, x]), None)
     other = next((s for s in prediction.segments if s.id == prediction.id_map[y, x]), None)
     if truth is None:
-        return "Nobody knows what this is: void of the truth is not scored."
+        return "Void of the truth: nobody labelled this pixel, so it is not scored."
     if other is None:
-        return "Nothing was found here."
+        return "The prediction has no segment here."
     if (truth.is_thing, truth.label) != (other.is_thing, other.label):
-        return "Two classes: these two cannot match."
+        return "Two different classes: these two cannot match."
     ious = {(a.id, b.id): iou for a, b, iou in match_segments(gt, prediction).pairs}
     iou = ious.get((truth.id, other.id))
     if iou is None:

@@ -218,7 +218,7 @@ def plot_costs(costs: Mapping[str, LevelCost]) -> Figure:
                 center_text(axes, 101, row, text, ha="left", fontsize=9)
             left += part
     names = ("weights", "multiplications")
-    axes.set(xlim=(0, 100), xlabel="share (%)", yticks=range(2), yticklabels=names)
+    axes.set(xlim=(0, 100), xlabel="part of the total (%)", yticks=range(2), yticklabels=names)
     axes.invert_yaxis()
     open_axes(axes)
     return figure
@@ -228,7 +228,7 @@ def describe_costs(costs: Mapping[str, LevelCost]) -> str:
     """Return the percentages that `plot_costs` draws, in words."""
     weights, products = _percent(costs, "weights"), _percent(costs, "products")
     words = ", ".join(f"{k} {weights[k]:.0f} and {products[k]:.0f}" for k in costs)
-    return f"Two bars, shares of each level in percent, of weights and of multiplications: {words}."
+    return f"Two bars: the percentage of all weights and of all multiplications by level: {words}."
 
 
 def _percent(costs: Mapping[str, LevelCost], kind: str) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The pyramid in numbers: receptive fields, the top-down path, colors of features, costs."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -142,6 +143,29 @@ def blockiness(maps: Float[Tensor, "*n h w"]) -> float:
     borders = across[..., 1::2].mean() + down[..., 1::2, :].mean()
     inside = across[..., ::2].mean() + down[..., ::2, :].mean()
     return float(borders / inside) if inside > 0 else float("inf")
+
+
+def blockiness_after(ratio: float, side: int) -> float:
+    """Return about what `blockiness` is after a convolution with random weights.
+
+    When a window of `side` cells moves by one cell, each of its cells changes by one step. The
+    steps inside blocks and those across borders take turns. With independent random weights the
+    squares of the steps add up, so the result depends on how many of each kind a window holds.
+
+    Args:
+        ratio: `blockiness` of the map before.
+        side: of the kernel, in cells. Where it is even, every window holds as many of each kind.
+    """
+    same = side // 2 if side % 2 == 0 else 1 + 2 * (side // 4)  # of the kind of its middle step
+    other = side - same
+    return math.sqrt((same * ratio**2 + other) / (other * ratio**2 + same))
+
+
+def relative_step(maps: Float[Tensor, "*n h w"]) -> float:
+    """Return the mean step between neighboring cells, divided by the mean deviation of a map."""
+    across = (maps[..., 1:] - maps[..., :-1]).abs().mean()
+    down = (maps[..., 1:, :] - maps[..., :-1, :]).abs().mean()
+    return float((across + down) / 2 / maps.flatten(-2).std(-1).mean())
 
 
 def principal_colors(

@@ -42,6 +42,7 @@ from pfpn.plot.style import (
 from pfpn.structures import Category, Instances, things
 
 ANCHOR_MARGIN = 34  # pixels around the image, for anchors that reach beyond it
+SMALL_SIDE, SMALL_MARGIN = 32, 6  # of anchors that hardly do: the picture can be larger
 
 
 def row_color(index: int) -> str:
@@ -144,17 +145,16 @@ def plot_anchors(
     )
     draw_image(axes, image, fade=0.35)
     ys, xs = np.mgrid[0 : cell.grid[0], 0 : cell.grid[1]] * stride
-    axes.plot(xs.ravel(), ys.ravel(), ".", color="black", markersize=1 + stride**0.5, alpha=0.5)
+    axes.plot(xs.ravel(), ys.ravel(), ".", color="black", markersize=1 + stride**0.5, alpha=0.35)
     draw_boxes(axes, gt_boxes, TRUTH_COLOR, width=1)
-    draw_boxes(axes, cell.anchors, ROW_COLORS, width=2.2, style="--")
-    axes.plot([cell.center[0]], [cell.center[1]], "o", color=BAD_COLOR, markersize=7)
-    axes.set(
-        xlim=(-ANCHOR_MARGIN, width - ANCHOR_MARGIN), ylim=(height - ANCHOR_MARGIN, -ANCHOR_MARGIN)
-    )
+    axes.plot([cell.center[0]], [cell.center[1]], "+", color=BAD_COLOR, markersize=5)
+    draw_boxes(axes, cell.anchors, ROW_COLORS, width=1.6)
+    margin = SMALL_MARGIN if side < SMALL_SIDE else ANCHOR_MARGIN
+    axes.set(xlim=(-margin, image.shape[2] + margin), ylim=(image.shape[1] + margin, -margin))
     axes.spines[:].set_visible(False)
     ious = ", ".join(f"{value:.2f}" for value in cell.best.tolist())
     rows, columns = cell.grid
-    axes.set_title(f"{level}: {rows} x {columns} places, side {side:g}, IoU {ious}", fontsize=9)
+    axes.set_title(f"{level}: {rows} x {columns} positions, side {side:g}, IoU {ious}", fontsize=9)
     return figure
 
 
@@ -228,7 +228,7 @@ def plot_coding(
 ) -> Figure:
     """Draw how far truths lie from their anchors, by level: in pixels, and as deltas."""
     figure, panels = subplots(8.6, 3.0, 1, 2)
-    labels = ("to the right of the anchor (pixels)", "dx (shares of the anchor's width)")
+    labels = ("to the right of the anchor (pixels)", "dx (in widths of the anchor)")
     for axes, values, label in zip(panels, (pixels, deltas), labels, strict=True):
         axes.boxplot(
             [v.numpy() for v in values.values()], tick_labels=list(values),
@@ -326,9 +326,7 @@ def plot_recall(
         axes.axvline(end, color="0.8", linewidth=0.8, zorder=0)
     most = max(len(values) for values in curves.values())
     log_xticks(axes, [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if t <= most], 10)
-    axes.set(
-        xlabel="proposals an image, best first", ylabel="share of things found", ylim=(0, 1.02)
-    )
+    axes.set(xlabel="proposals an image, best first", ylabel="recall", ylim=(0, 1.02))
     axes.set_title(title, fontsize=9)
     add_legend(axes, loc="best")
     draw_grid(axes)
@@ -341,7 +339,11 @@ def describe_recall(curves: Mapping[str, Float[Tensor, " num"]], at: Sequence[in
     for name, values in curves.items():
         listed = ", ".join(f"{100 * float(values[n - 1]):.0f} % with {n}" for n in at)
         lines.append(f"{name}: {listed}")
-    return "Share of things found over the number of proposals. " + "; ".join(lines) + "."
+    return (
+        "Recall, the part of the things that proposals cover, over their number. "
+        + "; ".join(lines)
+        + "."
+    )
 
 
 def plot_misses(misses: Sequence[numbers.Miss]) -> Figure:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -46,7 +47,7 @@ from pfpn.structures import Category, Detections, Instances, things
 PALE = 3  # the shade of a class that black names can be read on
 FILLS = (BLUE, ORANGE, GREEN, PINK)  # of bins and cells that belong together
 FEWEST_CELLS = CANONICAL_SIZE / 2**CANONICAL_LEVEL  # of a box with a level of its own: 14
-PREDICTED = (255, 176, 0)  # RGB of a predicted mask
+PREDICTED = (235, 0, 200)  # RGB of a predicted mask; nothing in the drawn world is magenta
 Panel = tuple[Float[Tensor, "n 4"], Int[Tensor, " n"], Float[Tensor, " n"]]  # boxes, labels, scores
 
 
@@ -82,9 +83,10 @@ def describe_levels() -> str:
     """Return in words what `plot_levels` shows."""
     borders = ", ".join(f"{CANONICAL_SIZE * 2**i:g}" for i in (-1, 0, 1))
     return (
-        f"Left: a staircase from p2 to p5 with steps at sides of {borders} pixels. Right: a saw "
-        f"between {FEWEST_CELLS:g} and {2 * FEWEST_CELLS:g} cells; boxes too small for p2 span "
-        "fewer, boxes too large for p5 span more."
+        f"Left: the level rises in steps from p2 to p5, at sides of {borders} pixels. Right: the "
+        f"number of cells rises and falls like a saw, between {FEWEST_CELLS:g} and "
+        f"{2 * FEWEST_CELLS:g} cells; boxes too small for p2 span fewer, boxes too large for p5 "
+        "span more."
     )
 
 
@@ -208,6 +210,51 @@ def plot_half_pixel() -> Figure:
     axes.set(xlim=(-8, 65), ylim=(-1.3, 2.1))
     axes.axis("off")
     return figure
+
+
+def plot_two_products(
+    wy: Float[Tensor, "bins h"],
+    channel: Float[Tensor, "h w"],
+    wx: Float[Tensor, "bins w"],
+    box: Float[Tensor, " 4"],
+) -> Figure:
+    """Draw RoIAlign of one box and channel as a product: Wy, the map, Wx transposed, the bins.
+
+    Args:
+        wy: weights of the map's rows, one row of them for each row of bins.
+        channel: one channel of the map.
+        wx: weights of the map's columns, one row of them for each column of bins.
+        box: in cells of the map.
+    """
+    bins, (height, width) = len(wy), channel.shape
+    pooled = wy @ channel @ wx.T
+    figure, panels = subplots(9, 2.9, 1, 4, width_ratios=(1.1, 2.1, 0.9, 1.1))
+    low, high = float(channel.min()), float(channel.max())
+    feature = {"cmap": "viridis", "vmin": low, "vmax": high}
+    weight = {"cmap": "magma", "vmin": 0, "vmax": float(max(wy.max(), wx.max())), "aspect": "auto"}
+    for axes, values, title, sign, options in (
+        (panels[0], wy, f"$W_y$: {bins} x {height}", "", weight),
+        (panels[1], channel, f"one channel $F$: {height} x {width}", "\u00d7", feature),
+        (panels[2], wx.T, f"$W_x^T$: {width} x {len(wx)}", "\u00d7", weight),
+        (panels[3], pooled, f"the bins: {bins} x {len(wx)}", "=", feature),
+    ):
+        show_pixels(axes, values.numpy(), title, **options)
+        style = {"fontsize": 13, "transform": axes.transAxes, "clip_on": False}
+        center_text(axes, -0.07, 0.5, sign, **style)
+    draw_rectangle(panels[1], box.tolist(), ec="white", lw=2.2)
+    draw_rectangle(panels[1], box.tolist(), ec=BAD_COLOR, lw=1.2)
+    return figure
+
+
+def describe_two_products(wy: Float[Tensor, "bins h"], wx: Float[Tensor, "bins w"]) -> str:
+    """Return in words what `plot_two_products` shows."""
+    filled = [100 * float((weights > 0).float().mean()) for weights in (wy, wx)]
+    return (
+        f"RoIAlign of one box as a product of matrices: Wy with {wy.shape[0]} rows and "
+        f"{wy.shape[1]} columns, one channel of the map with the box on it, Wx transposed, and the "
+        f"bins. {filled[0]:.0f} % of Wy and {filled[1]:.0f} % of Wx differ from 0: a short bright "
+        "piece in each row of bins, at the position of the box."
+    )
 
 
 # Classes and boxes ------------------------------------------------------------------------------
@@ -389,6 +436,7 @@ def plot_mask_pairs(pairs: Sequence[numbers.MaskPair]) -> Figure:
         pixels, prediction = rgb(pair.image) * 0.8, pair.prediction.numpy()
         pixels[prediction] = 0.45 * pixels[prediction] + 0.55 * np.asarray(PREDICTED)
         draw_pixels(axes, pixels, f"{pair.title}: IoU {pair.overlap:.2f}")
+        _draw_contour(axes, pair.truth, "black", 3.0)
         _draw_contour(axes, pair.truth, "white", 1.6)
         rows, columns = np.nonzero(pair.truth.numpy())
         extent = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
@@ -400,7 +448,7 @@ def plot_mask_pairs(pairs: Sequence[numbers.MaskPair]) -> Figure:
 def describe_mask_pairs(pairs: Sequence[numbers.MaskPair]) -> str:
     """Return in words what `plot_mask_pairs` shows."""
     listed = "; ".join(f"{pair.title}, IoU {pair.overlap:.2f}" for pair in pairs)
-    return f"True outline and found mask of {len(pairs)} things: {listed}."
+    return f"True outline and predicted mask of {len(pairs)} things: {listed}."
 
 
 def plot_instance_stages(
@@ -426,8 +474,10 @@ def plot_instance_stages(
     sure = detections.scores > 0.5
     confident = (detections.boxes[sure], detections.labels[sure], detections.scores[sure])
     real = (truth.boxes, truth.labels, torch.ones(len(truth)))
-    draw_image(first, image, f"1  proposals ({len(proposals)})", fade=0.25)
-    draw_boxes(first, proposals, FIRST_COLOR, width=0.6)
+    draw_image(first, image, f"1  proposals ({len(proposals)})", fade=0.4)
+    # Without the dark rims of `draw_boxes`: a hundred of them would cover the picture.
+    outlines = [[(a, b), (c, b), (c, d), (a, d), (a, b)] for a, b, c, d in proposals.tolist()]
+    first.add_collection(LineCollection(outlines, colors=BLUE, linewidths=0.7, alpha=0.5))
     for axes, title, panel, filled in (
         (rest[0], "2  not background", (proposals[thing], label[thing], best[thing]), None),
         (rest[1], "3  refined", refined, None),

@@ -39,12 +39,12 @@ CONFLICTS = {
     numbers.AGREED: ("one answer", "#f2f2f2"),
     numbers.TWICE: ("two or more instances", ORANGE),
     numbers.AGAINST_STUFF: ("an instance and stuff", BLUE),
-    numbers.UNCLAIMED: ("nobody", "#3a3a40"),
+    numbers.UNCLAIMED: ("neither branch", "#3a3a40"),
 }
 GROUPS = {"all": "black", "things": RED, "stuff": BLUE}
 LONG_NAMES = {
     "min_score": "lowest score of an instance",
-    "max_overlap": "largest hidden share",
+    "max_overlap": "largest hidden fraction",
     "min_stuff_area": "smallest stuff area (pixels)",
 }
 OUTCOMES = ("kept", "score too low", "too much hidden", "empty")
@@ -199,7 +199,7 @@ def _draw_claims(
     names = [f"{kinds[claim.label].name} {claim.score:.2f}" for claim in claims]
     axes.set_yticks(range(len(claims)), names, fontsize=fontsize)
     axes.tick_params(axis="x", labelsize=fontsize)
-    axes.set_xlabel("share of the mask's pixels", fontsize=fontsize)
+    axes.set_xlabel("fraction of the mask's pixels", fontsize=fontsize)
 
 
 def describe_claims(claims: Sequence[Claim], categories: Sequence[Category]) -> str:

@@ -63,7 +63,7 @@ def plot_matching(gt: Panoptic, prediction: Panoptic, categories: Sequence[Categ
     figure, (left, middle, right) = subplots(9, tall, 1, 3, width_ratios=(1.2, 1, 1.2))
     of_gt, of_prediction = statuses(gt, prediction)
     _draw_cells(left, gt, categories, of_gt, "truth")
-    _draw_cells(right, prediction, categories, of_prediction, "found")
+    _draw_cells(right, prediction, categories, of_prediction, "prediction")
     _draw_table(middle, gt, prediction, categories)
     return figure
 
@@ -86,7 +86,7 @@ def describe_matching(gt: Panoptic, prediction: Panoptic, categories: Sequence[C
             parts.append(f"{title}: {', '.join(names[segment.id] for segment in segments)}")
     height, width = gt.id_map.shape
     return (
-        f"Truth and found map, {height} by {width} pixels, with a table of IoUs between them. "
+        f"Truth and prediction, {height} by {width} pixels, with a table of IoUs between them. "
         f"{'; '.join(parts)}."
     )
 
@@ -179,7 +179,10 @@ def plot_moved(
     title = f"{name}: IoU {iou:.3f}, {outcome}; PQ of the image {pq:.1f}"
     painted = paint_panoptic(sample.image, moved, categories, alpha=0.55, outlines=False)
     show_pixels(left, painted, title, fontsize=10)
-    for panoptic, ink, label in ((sample.panoptic, "white", "truth"), (moved, "black", "found")):
+    for panoptic, ink, label in (
+        (sample.panoptic, "white", "truth"),
+        (moved, "black", "prediction"),
+    ):
         mask = (panoptic.id_map == segment_id).numpy()
         draw_outline(left, mask, color=ink, linewidth=2, label=label)
     left.legend(fontsize=8, loc="upper right", facecolor="0.75", framealpha=0.9)
@@ -209,7 +212,7 @@ def describe_moved(
     for step in steps:
         moved = move_segment(sample.panoptic, segment_id, step, 0)
         iou = moved_iou(sample.panoptic, segment_id, step, 0)
-        outcome = "a match" if iou > MATCH_IOU else "a miss and a false find"
+        outcome = "a match" if iou > MATCH_IOU else "a miss and a false detection"
         pq = 100 * image_quality(sample.panoptic, moved, categories)
         parts.append(f"by {step} pixels IoU {iou:.3f}, {outcome}, PQ of the image {pq:.1f}")
     return f"A street in which {name} is moved to the right: {'; '.join(parts)}."
@@ -249,12 +252,14 @@ def plot_errors(
         center_text(picture, 0.5, 1.02, ERRORS[kind][0], **style)
         picture.set_axis_on()
         for y, (name, value) in enumerate(score.by_name().items()):
+            bars.barh(y, 100, color="0.93", height=0.75)  # a full bar is 100
             bars.barh(y, 100 * value, color=SCORE_COLORS[name], height=0.75)
             center_text(bars, -3, y, name, ha="right")
-            frame = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-            center_text(bars, 100 * value + 2, y, f"{100 * value:.1f}", ha="left", bbox=frame)
-        bars.set(xlim=(-48, 122), ylim=(2.6, -0.6))
-        bars.axvline(100, ymin=0.05, ymax=0.95, color="0.8", linewidth=0.8, zorder=0)
+            fits = value > 0.25  # the number, inside of its bar
+            ink = "white" if fits and SCORE_COLORS[name] == INK else "black"
+            x, side = (100 * value - 2, "right") if fits else (100 * value + 2, "left")
+            center_text(bars, x, y, f"{100 * value:.1f}", ha=side, color=ink)
+        bars.set(xlim=(-48, 102), ylim=(2.6, -0.6))
     return figure
 
 
@@ -294,7 +299,7 @@ def plot_class_quality(result: PanopticResult) -> Figure:
     handles = [
         _marker("s", "PQ", color="white", markeredgecolor="black", markersize=9),
         _marker("D", "SQ: how well matches overlap", color="black", markersize=5.5),
-        _marker("o", "RQ: F1 of finding", color="black", markerfacecolor="none", markersize=8),
+        _marker("o", "RQ: F1 of the segments", color="black", markerfacecolor="none", markersize=8),
     ]
     legend_below(figure, handles, loc="outside upper center", ncols=3, fontsize=9)
     return figure
@@ -337,8 +342,8 @@ def plot_sizes(rows: Sequence[TrueSegment]) -> Figure:
     style = {"fontsize": 8, "ha": "right", "va": "top", "color": STATUS_COLORS["FN"]}
     axes.text(areas[-1], MATCH_IOU - 0.02, "a match is above 0.5", **style)
     axes.set(
-        xscale="log", xlabel="area of the true segment (pixels)", ylabel="IoU of the best find",
-        ylim=(-0.04, 1.03),
+        xscale="log", xlabel="area of the true segment (pixels)", ylim=(-0.04, 1.03),
+        ylabel="IoU of the best prediction",
     )  # fmt: skip
     edge_style = {"markeredgecolor": "black", "markeredgewidth": 0.6}
     handles = [

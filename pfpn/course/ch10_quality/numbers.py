@@ -178,7 +178,7 @@ def _merge_things(truth: Panoptic, _categories: Sequence[Category]) -> Panoptic:
     return _listed(id_map, truth.segments)
 
 
-@_error("dropped", "every third thing is not found")
+@_error("dropped", "every third thing is missed")
 def _drop_things(truth: Panoptic, _categories: Sequence[Category]) -> Panoptic:
     id_map = truth.id_map
     for _, mask in _things(truth)[::3]:
@@ -186,7 +186,7 @@ def _drop_things(truth: Panoptic, _categories: Sequence[Category]) -> Panoptic:
     return _listed(id_map, truth.segments)
 
 
-@_error("doubled", f"a second, unsure find: a rim of {RIM} pixels")
+@_error("doubled", f"a second, unsure one: a rim of {RIM} pixels")
 def _double_things(truth: Panoptic, _categories: Sequence[Category]) -> Panoptic:
     id_map, segments = truth.id_map, list(truth.segments)
     taken = torch.isin(id_map, torch.tensor([s.id for s, _ in _things(truth)], dtype=torch.int64))

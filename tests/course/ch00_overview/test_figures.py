@@ -12,6 +12,7 @@ from pfpn.course.ch00_overview.figures import (
     describe_tasks,
     paint_classes,
     paint_instances,
+    plot_false_ids,
     plot_id_colors,
     plot_image,
     plot_pipeline,
@@ -54,12 +55,23 @@ def test_a_pixel_is_described_by_name_kind_id_and_size():
     assert describe_pixel(PANOPTIC, TOY_CATEGORIES, 5, 0) == "void, id 0, 1 pixels"
 
 
+def test_pixels_with_a_false_id_are_red_and_counted():
+    is_false = np.zeros((2, 6), dtype=bool)
+    is_false[0, 4] = True
+    figure = plot_false_ids(IDS.numpy().astype(np.uint8), is_false, PANOPTIC, TOY_CATEGORIES)
+    plain, marked = (axes.images[0].get_array() for axes in figure.axes)
+    assert tuple(plain[1, 0]) == tuple(plain[0, 4])  # the road
+    assert tuple(marked[0, 4]) == (214, 39, 40)
+    assert tuple(marked[1, 0]) != (214, 39, 40)
+    assert figure.axes[1].get_title() == "1 pixels with the id of another segment"
+
+
 def test_the_probe_names_the_segments_and_their_match():
     prediction = Panoptic(IDS.clamp(max=2), SEGMENTS[:2])
     figure = plot_probe(GRAY, prediction, TOY_CATEGORIES, 0, 1)
     titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["truth: road, id 5", "found: car 2, id 2"]
-    assert figure.texts[0].get_text() == "Two classes: these two cannot match."
+    assert titles == ["truth: road, id 5", "prediction: car 2, id 2"]
+    assert figure.texts[0].get_text() == "Two different classes: these two cannot match."
     assert to_png(figure)
 
 

@@ -79,9 +79,9 @@ def test_ids_by_color_stay_apart_where_shades_repeat():
     ("x", "y", "words"),
     [
         (0, 0, "Same class, IoU 1.00: a match."),
-        (2, 0, "Two classes"),
-        (5, 0, "void of the truth is not scored"),
-        (0, 1, "Nothing was found"),
+        (2, 0, "Two different classes"),
+        (5, 0, "so it is not scored"),
+        (0, 1, "The prediction has no segment"),
         (0, 2, "no match"),
     ],
 )

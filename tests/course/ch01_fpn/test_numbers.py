@@ -12,6 +12,7 @@ from pfpn.backbone import ResNet
 from pfpn.course.ch01_fpn.numbers import (
     amplitudes,
     blockiness,
+    blockiness_after,
     build_pyramid,
     central_side,
     count_uses,
@@ -21,6 +22,7 @@ from pfpn.course.ch01_fpn.numbers import (
     level_costs,
     principal_colors,
     probe_labels,
+    relative_step,
     resnet_layers,
     theoretical_field,
 )
@@ -96,6 +98,36 @@ def test_blockiness_of_doubled_and_of_plain_maps():
     assert blockiness(F.interpolate(plain[None], scale_factor=2.0)) == math.inf
     row = torch.tensor([0.0, 1.0, 4.0, 5.0]).expand(4, 4)  # steps 1, 3, 1
     assert blockiness(row + row.T) == pytest.approx(3)
+
+
+def test_random_kernels_turn_the_grid_over_by_the_parity_of_their_side():
+    ratio = 2.0
+    assert blockiness_after(ratio, 1) == pytest.approx(ratio)
+    assert blockiness_after(ratio, 2) == blockiness_after(ratio, 4) == pytest.approx(1)
+    assert blockiness_after(ratio, 3) == pytest.approx(math.sqrt((4 + 2) / (8 + 1)))
+    assert blockiness_after(ratio, 5) == pytest.approx(math.sqrt((12 + 2) / (8 + 3)))
+    assert blockiness_after(1.0, 3) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 5, 7])
+def test_blockiness_after_a_random_kernel_is_what_is_measured(side):
+    rng = torch.Generator().manual_seed(0)
+    coarse, fine = torch.randn(64, 24, 24, generator=rng), torch.randn(64, 48, 48, generator=rng)
+    merged = F.interpolate(coarse[None], scale_factor=2.0)[0] + fine
+    ratio = blockiness(merged)
+    kernel = torch.randn(64, 64, side, side, generator=rng)
+    measured = blockiness(F.conv2d(merged, kernel, padding=side // 2))
+    assert measured == pytest.approx(blockiness_after(ratio, side), abs=0.05)
+
+
+def test_steps_are_measured_in_deviations():
+    rng = torch.Generator().manual_seed(0)
+    plain = torch.randn(4, 64, 64, generator=rng)
+    # two independent normal numbers differ by 2 / sqrt(pi) deviations on average
+    assert relative_step(plain) == pytest.approx(2 / math.sqrt(math.pi), rel=0.03)
+    assert relative_step(5 * plain + 1) == pytest.approx(relative_step(plain))
+    smooth = F.avg_pool2d(plain, 3, 1)
+    assert relative_step(smooth) < 0.7 * relative_step(plain)
 
 
 def test_principal_colors_show_the_direction_of_most_variance():

@@ -89,7 +89,7 @@ def test_an_anchor_figure_says_how_well_the_anchors_fit():
     image = torch.zeros(3, 32, 32, dtype=torch.uint8)
     box = torch.tensor([[8.0, 8, 24, 24]])  # exactly the square anchor of the middle
     figure = figures.plot_anchors(image, box, level="p3", stride=8, side=16.0, ratios=(1.0,))
-    assert figure.axes[0].get_title() == "p3: 4 x 4 places, side 16, IoU 1.00"
+    assert figure.axes[0].get_title() == "p3: 4 x 4 positions, side 16, IoU 1.00"
 
 
 def test_a_thing_without_an_anchor_is_drawn_as_one():

@@ -13,6 +13,7 @@ from pfpn.course.ch04_boxes_masks.numbers import MaskPair, reading_errors
 from pfpn.data.toy import ToyStreet
 from pfpn.data.transforms import to_targets
 from pfpn.paste import paste_masks
+from pfpn.roi_align import axis_weights, roi_align
 from pfpn.structures import Detections, Instances, Sample
 from tests.factories import random_boxes
 from tests.oracles import roi as slow
@@ -57,6 +58,25 @@ def test_box_level_and_pooling_titles():
     assert title == "side 60: p3, stride 8, 7.5 cells"
     titles = [axes.get_title() for axes in figures.plot_pooling(36.0).axes]
     assert titles[0].endswith("reads 32 to 128")
+
+
+def test_the_product_that_is_drawn_is_roi_align():
+    rng = torch.Generator().manual_seed(0)
+    channel = torch.rand(6, 9, generator=rng)
+    box = torch.tensor([1.3, 0.6, 7.9, 5.2])  # in cells
+    start, extent = box[:2] - 0.5, box[2:] - box[:2]
+    wx = axis_weights(start[:1], extent[:1], 3, 9, 2)[0]
+    wy = axis_weights(start[1:], extent[1:], 3, 6, 2)[0]
+    figure = figures.plot_two_products(wy, channel, wx, box)
+    pooled = torch.as_tensor(np.asarray(figure.axes[3].images[0].get_array()))
+    roi = torch.cat([torch.zeros(1), box])[None]
+    expected = roi_align(channel[None, None], roi, 3, 1.0, 2)[0, 0]
+    torch.testing.assert_close(pooled, expected)
+    assert [axes.get_title() for axes in figure.axes[::3]] == ["$W_y$: 3 x 6", "the bins: 3 x 3"]
+    assert f"{100 * float((wy > 0).float().mean()):.0f} % of Wy" in figures.describe_two_products(
+        wy, wx
+    )
+    assert save(figure).std() > 5
 
 
 def test_paste_figure_counts_what_pasting_gives():

@@ -64,7 +64,7 @@ def test_the_moved_figure_stands_on_its_curve(streets):
     assert all(value == 0 or value > 0.5 for value in steps)
     words = describe_moved(sample, number, C, [0, 40])
     assert "by 0 pixels IoU 1.000, a match, PQ of the image 100.0" in words
-    assert "a miss and a false find" in words
+    assert "a miss and a false detection" in words
 
 
 def test_figures_by_class_and_by_size(streets):
