@@ -349,7 +349,7 @@ class Network(nn.Module):
         targets[on] = encode(truth.boxes[matched[on]], rois[on], BOX_WEIGHTS)
         return rois, labels, matched, targets
 
-    def _box_outputs(self, pyramid: Pyramid, drawn: Sequence[Any]) -> dict[str, Tensor]:
+    def _box_outputs(self, pyramid: Pyramid, drawn: Sequence[Any]) -> dict[str, Any]:
         bins = self.config.box_bins
         features = [self.pool(pyramid, i, rois, bins) for i, (rois, *_) in enumerate(drawn)]
         logits, deltas = self.classify(torch.cat(features))
@@ -362,7 +362,7 @@ class Network(nn.Module):
 
     def _mask_outputs(
         self, pyramid: Pyramid, drawn: Sequence[Any], batch: Batch
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Any]:
         bins = self.config.mask_bins
         features, labels, targets = [], [], []
         for i, (rois, roi_labels, matched, _) in enumerate(drawn):

@@ -53,7 +53,8 @@ def doubtful_streets() -> tuple[Sample, ...]:
 def package_counts() -> tuple[list[Counts], tuple[float, float, float]]:
     """Return the counts of every street, and PQ, SQ and RQ over all of them."""
     shared = session()
-    whole, per_street = PanopticQuality(shared.trained.categories), []
+    whole = PanopticQuality(shared.trained.categories)
+    per_street: list[Counts] = []
     for sample, stages in zip(doubtful_streets(), shared.stages, strict=True):
         quality = PanopticQuality(shared.trained.categories)
         for each in (quality, whole):

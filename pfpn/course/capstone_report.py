@@ -81,7 +81,8 @@ class Session:
 def session() -> Session:
     """Return the trained network, the streets and the package's results, computed once."""
     trained = load_weights(shipped(TOY_WEIGHTS))
-    streets = tuple(ToyStreet(NUM_STREETS, SEED))
+    world = ToyStreet(NUM_STREETS, SEED)
+    streets = tuple(world[i] for i in range(len(world)))
     network = Network(trained.model, trained.predict, {}).eval()
     stages = []
     for sample in streets:

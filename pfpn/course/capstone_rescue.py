@@ -71,7 +71,8 @@ class Data:
 def data(evaluation: bool) -> Data:
     """Return the streets of the session for evaluation, others for training."""
     shared = session()
-    streets = shared.streets if evaluation else tuple(ToyStreet(TRAIN_STREETS, TRAIN_SEED))
+    world = ToyStreet(TRAIN_STREETS, TRAIN_SEED)
+    streets = shared.streets if evaluation else tuple(world[i] for i in range(len(world)))
     package = shared.network.package
     pyramids, labels = [], []
     num_things = len(things(shared.trained.categories))

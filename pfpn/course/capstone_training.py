@@ -154,12 +154,13 @@ def examine_step(capstone: Capstone, parts: Parts) -> CapstoneReport:
     )
     lines += [f"  {capstone.look[stage]}"] if stage in capstone.look else []
     lines += table(scores, ours)
-    bars = expected[number].losses, traces[number].losses
-    figure = plot_bars(*bars, title=f"losses of batch {number}")
-    alt = (
-        f"The six losses of batch {number}, ours beside yours. The first difference is {stage}: "
-        f"{text}."
-    )
+    if stage == "weights":
+        what = f"length of the step on batch {number}, by part of the network"
+        figure = plot_bars(step_lengths(expected, number), step_lengths(traces, number), what)
+    else:
+        what = f"losses of batch {number}"
+        figure = plot_bars(expected[number].losses, traces[number].losses, what)
+    alt = f"The {what}, ours beside yours. The first difference is {stage}: {text}."
     return CapstoneReport("\n".join(lines), False, stage, number, scores, figure, alt)
 
 
@@ -182,6 +183,17 @@ def first_wrong_step(
             fraction = percent(len(off) / len(ours.weights))
             return "weights", number, f"{fraction} of the weights differ after the step, in {parts}"
     return "", 0, ""
+
+
+def step_lengths(traces: Sequence[StepTrace], number: int) -> dict[str, float]:
+    """Return how far the weights of each part of the network moved in one step."""
+    start = session().network.named_parameters()
+    before = traces[number - 1].weights if number else {name: p.detach() for name, p in start}
+    squares: dict[str, float] = {}
+    for name, weight in traces[number].weights.items():
+        part = name.removeprefix("package.").partition(".")[0]
+        squares[part] = squares.get(part, 0.0) + float((weight - before[name]).square().sum())
+    return {part: value**0.5 for part, value in squares.items()}
 
 
 # A training from scratch ------------------------------------------------------------------------

@@ -193,6 +193,14 @@ def test_a_stub_is_not_a_wrong_answer(chapter, capsys):
     assert "not built yet" in capsys.readouterr().out
 
 
+def test_a_step_that_adds_up_gradients_is_shown_as_longer():
+    report = examine("05", "optimizer.zero_grad()", "pass")
+    assert report.alt.startswith("The length of the step on batch 1")
+    axes = report.figure.axes[0]
+    ours, yours = ([bar.get_width() for bar in group] for group in axes.containers)
+    assert sum(yours) > 1.2 * sum(ours)
+
+
 def test_a_forgotten_return_is_named():
     report = examine("09", "return (id_map, segments)", "pass")
     assert "is a `return` missing?" in report.text
