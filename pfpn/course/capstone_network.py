@@ -360,9 +360,7 @@ class Network(nn.Module):
             "roi_targets": torch.cat([targets for *_, targets in drawn]),
         }
 
-    def _mask_outputs(
-        self, pyramid: Pyramid, drawn: Sequence[Any], batch: Batch
-    ) -> dict[str, Any]:
+    def _mask_outputs(self, pyramid: Pyramid, drawn: Sequence[Any], batch: Batch) -> dict[str, Any]:
         bins = self.config.mask_bins
         features, labels, targets = [], [], []
         for i, (rois, roi_labels, matched, _) in enumerate(drawn):

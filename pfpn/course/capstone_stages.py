@@ -57,7 +57,7 @@ def compare_numbers(ours: Tensor, yours: Any) -> tuple[float, str]:
     first = tuple(off.nonzero()[0].tolist())
     words = (
         f"{percent(fraction)} of {a.numel():,} numbers differ, the first at {list(first)}: "
-        f"expected {a[first]:.4g}, found {b[first]:.4g}"
+        f"expected {a[first]:.3g}, found {b[first]:.3g}"
     )
     return fraction, words
 
@@ -147,7 +147,9 @@ def unmatched(overlaps: Tensor) -> int:
 
 def percent(fraction: float) -> str:
     """Return a fraction as percent, never rounded to 0 or 100 unless it is."""
-    return f"{100 * fraction:.{0 if 0.01 <= fraction <= 0.99 or fraction in (0, 1) else 2}f} %"
+    if 0 < fraction < 0.01:
+        return "less than 1 %"
+    return "more than 99 %" if 0.99 < fraction < 1 else f"{100 * fraction:.0f} %"
 
 
 ALLOWED_BOXES, ALLOWED_PIXELS = 0.02, 0.002

@@ -181,7 +181,11 @@ def first_wrong_step(
         if off:
             parts = sorted({name.removeprefix("package.").partition(".")[0] for name in off})
             fraction = percent(len(off) / len(ours.weights))
-            return "weights", number, f"{fraction} of the weights differ after the step, in {parts}"
+            return (
+                "weights",
+                number,
+                f"{fraction} of the weights differ after the step, in {', '.join(parts)}",
+            )
     return "", 0, ""
 
 

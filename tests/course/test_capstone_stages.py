@@ -92,6 +92,7 @@ def test_the_earliest_stage_comes_first_then_the_street():
 
 
 def test_a_small_fraction_is_not_rounded_to_nothing():
-    assert percent(0.0004) == "0.04 %"
+    assert percent(0.0004) == "less than 1 %"
+    assert percent(0.999) == "more than 99 %"
     assert percent(0.5) == "50 %"
     assert percent(0) == "0 %"
