@@ -16,6 +16,7 @@ from pfpn.course.capstone_report import (
     CapstoneReport,
     Scores,
     examine_network,
+    heading,
     table,
 )
 from pfpn.course.capstone_rescue import examine_rescue
@@ -189,6 +190,13 @@ def examine_capstone(name: str, parts: Mapping[str, Callable[..., Any]]) -> Caps
         ValueError: there is no capstone of that name, or it has other parts.
     """
     capstone = find_capstone(name, parts)
+    for part, given in parts.items():
+        kinds = given.__mro__ if isinstance(given, type) else (given,)
+        if any(getattr(kind, "__module__", "").startswith("pfpn.") for kind in kinds):
+            text = (
+                f"{heading(capstone)}\n  x {part}: this is the package's own, or inherits from it."
+            )
+            return CapstoneReport(f"{text} Write one of yours.", stage=part)
     return capstone.examine(capstone, parts)
 
 

@@ -9,6 +9,8 @@ from pfpn.course import capstone, capstone_quality, capstone_report, capstone_re
 from pfpn.course import capstone_training as training
 from pfpn.course.capstone import CAPSTONES, examine_capstone, run_capstone, train_mine
 from pfpn.course.capstone_gather import NAMES
+from pfpn.course.capstone_parts import merged
+from pfpn.fpn import FPN
 from tests.course.capstone_answers import answer, solution
 
 NUM_STREETS = 8  # of twenty: those on which all the wrong answers below show
@@ -199,6 +201,17 @@ def test_a_step_that_adds_up_gradients_is_shown_as_longer():
     axes = report.figure.axes[0]
     ours, yours = ([bar.get_width() for bar in group] for group in axes.containers)
     assert sum(yours) > 1.2 * sum(ours)
+
+
+def test_the_packages_own_part_is_refused():
+    class Mine(FPN):
+        pass
+
+    for given in (FPN, Mine):
+        report = examine_capstone("01", {"fpn": given})
+        assert not report.right
+        assert "the package's own" in report.text
+    assert examine_capstone("09", {"merge": merged}).stage == "merge"
 
 
 def test_a_forgotten_return_is_named():
