@@ -286,6 +286,15 @@ def test_a_chapter_has_predictions_an_explorer_and_pictures(name):
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
+def test_each_question_stands_in_a_cell_of_its_own(name):
+    """So that a reader answers before anything else of the cell has run."""
+    for cell in code(name):
+        tree = ast.parse(source(cell))
+        asks = any(isinstance(n, ast.Call) and ast.unparse(n.func) == "ask" for n in ast.walk(tree))
+        assert not asks or len(tree.body) == 1, source(cell)
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_poses_its_exercises_and_answers_none(name):
     assert len(exercises(name)) >= 3
     posed = {ast.literal_eval(call.args[0]) for call in called(name, "check")}

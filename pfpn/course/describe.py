@@ -41,7 +41,7 @@ class DescribePictures(Preprocessor):
         return nb, resources
 
 
-class Page(HTMLExporter):  # type: ignore[misc]
+class Page(HTMLExporter):
     """nbconvert's HTML, with the descriptions of the pictures."""
 
     def __init__(self, **settings: Any):

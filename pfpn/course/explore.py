@@ -5,9 +5,11 @@ settings that its text discusses. A live one has sliders, a button for each of t
 the stored picture beside the widget in the same output, so that a saved chapter keeps it.
 """
 
+import asyncio
 import base64
 import html
 import io
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +37,8 @@ from pfpn.course.show import (
 Knob = bool | tuple[float, ...] | Sequence[Any]
 CAPTION_SIZE = 15  # pixels of the page
 GAP = 14  # pixels of the page between two frames
+QUICK = 0.1  # seconds of processor time; a slider that answers later feels slow
+REST = 0.4  # seconds without a move, after which a slow figure is laid out anew
 
 # ipywidgets has no event for a click into a picture. The picture itself writes where it was hit
 # into a text field beside it, which nobody sees, as fractions of its width and height.
@@ -87,6 +91,8 @@ class Explorer:
         for control in self.controls.values():
             control.observe(self._moved, names="value")
         self._is_held = False
+        self._seconds = 0.0  # that the last whole drawing took
+        self._later: asyncio.TimerHandle | None = None
         self._redraw()
         rows = [
             ipywidgets.Box(self.buttons, layout=_WRAP),
@@ -138,8 +144,28 @@ class Explorer:
             self._redraw()
 
     def _redraw(self) -> None:
+        """Draw anew; a figure that is slow keeps its layout until the sliders rest.
+
+        Most of the time goes into fitting axes and labels, which hardly move from step to step.
+        """
         figure = self._draw()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # not in a notebook: nothing could be drawn later
+            loop = None
+        if loop is None or self._seconds <= QUICK or not _keep_layout(self.figure, figure):
+            self._draw_whole(figure)
+            return
+        if self._later is not None:
+            self._later.cancel()
+        self._later = loop.call_later(REST, lambda: self._draw_whole(self._draw()))
         self.paint(figure, quick_png(figure))
+
+    def _draw_whole(self, figure: Figure) -> None:
+        begin = time.process_time()
+        png = quick_png(figure)
+        self._seconds = time.process_time() - begin
+        self.paint(figure, png)
 
     def _draw(self) -> Figure:
         """Call the drawing function, with the reader's own where it is switched on and works."""
@@ -327,6 +353,17 @@ def _control(name: str, knob: Knob, value: Any) -> Any:
         slider = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
         return slider(value=value, min=low, max=high, step=step, **title)
     return ipywidgets.Dropdown(options=list(knob), value=value, **title)
+
+
+def _keep_layout(last: Figure, figure: Figure) -> bool:
+    """Lay a figure out as the last one; return whether they have the same axes."""
+    sizes = [tuple(each.get_size_inches()) for each in (last, figure)]
+    if len(last.axes) != len(figure.axes) or sizes[0] != sizes[1]:
+        return False
+    figure.set_layout_engine("none")
+    for old, new in zip(last.axes, figure.axes, strict=True):
+        new.set_position(old.get_position(original=True))
+    return True
 
 
 def _frame_button(number: int, frame: Mapping[str, Any]) -> ipywidgets.Button:

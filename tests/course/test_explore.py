@@ -1,5 +1,6 @@
 """Figures with descriptions, explorers with and without sliders, predictions."""
 
+import asyncio
 import base64
 import importlib
 import io
@@ -18,6 +19,7 @@ from pfpn.course import Explorer, ask, explore, is_static, show, tally
 from pfpn.course.explore import caption, contact_sheet, quick_png
 from pfpn.course.show import PAGE_DPI, to_image, to_png
 
+exploring = importlib.import_module("pfpn.course.explore")
 asking = importlib.import_module("pfpn.course.ask")  # a function has the same name
 WORDS = "A straight line through the origin, of the slope that was chosen."
 
@@ -152,6 +154,31 @@ def test_what_is_shown_live_is_what_would_be_stored():
     assert np.abs(live - stored).max() <= 1
 
 
+def wide_labels(slope=1.0):
+    figure = Figure(figsize=(3, 2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 10**slope])
+    return figure
+
+
+def test_a_slow_figure_keeps_its_layout_until_the_sliders_rest(monkeypatch):
+    monkeypatch.setattr(exploring, "QUICK", 0.0)
+    monkeypatch.setattr(exploring, "REST", 0.01)
+
+    async def drag():
+        explorer = Explorer(wide_labels, [{"slope": 1.0}], {"slope": (0.0, 9.0)}, WORDS)
+        (before,) = (axes.get_position().bounds for axes in explorer.figure.axes)
+        for value in (3.0, 6.0):
+            explorer.controls["slope"].value = value
+            (axes,) = explorer.figure.axes
+            assert axes.get_position().bounds == before
+            assert explorer.png != quick_png(wide_labels(value))
+        await asyncio.sleep(0.1)
+        assert explorer.png == quick_png(wide_labels(6.0))
+
+    asyncio.run(drag())
+
+
 def test_a_button_sets_all_knobs_to_a_frame_and_draws_once():
     drawn = []
 
@@ -243,7 +270,7 @@ def test_what_is_wrong_with_the_readers_function_is_said_and_ours_is_drawn():
         assert explorer.png == quick_png(line(1.0))
 
 
-def test_what_is_no_function_is_refused():
+def test_what_is_no_function_is_refused(unchecked):
     with pytest.raises(ValueError, match=r"yours is int .*expected your function"):
         explore(with_yours, [{"slope": 1.0}], WORDS, yours=3, slope=(0.0, 3.0))
 

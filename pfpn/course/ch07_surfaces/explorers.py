@@ -125,14 +125,14 @@ def explore_bins(frames: Sequence[Mapping[str, Any]], alt: str) -> None:
         frames: values for bins, pixels, foreground (percent) and loss.
         alt: what the frames show, in words.
     """
-    explore(draw_bins, frames, alt, **BINS_KNOBS)
+    explore(draw_bins, frames, alt, point=None, yours=None, **BINS_KNOBS)
 
 
 def _explore_point(
     knobs: Mapping[str, Knob], frames: Sequence[Mapping[str, Any]], alt: str
 ) -> None:
     if is_static():
-        explore(draw_slice, frames, alt, **knobs)
+        explore(draw_slice, frames, alt, point=("x", "y"), yours=None, **knobs)
         return
     require_words(alt)
     check_frames(frames, knobs)
