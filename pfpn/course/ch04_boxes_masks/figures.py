@@ -230,8 +230,9 @@ def plot_two_products(
     pooled = wy @ channel @ wx.T
     figure, panels = subplots(9, 2.9, 1, 4, width_ratios=(1.1, 2.1, 0.9, 1.1))
     low, high = float(channel.min()), float(channel.max())
-    feature = {"cmap": "viridis", "vmin": low, "vmax": high}
-    weight = {"cmap": "magma", "vmin": 0, "vmax": float(max(wy.max(), wx.max())), "aspect": "auto"}
+    feature: dict[str, Any] = {"cmap": "viridis", "vmin": low, "vmax": high}
+    weight: dict[str, Any] = {"cmap": "magma", "vmin": 0, "aspect": "auto"}
+    weight["vmax"] = float(max(wy.max(), wx.max()))
     for axes, values, title, sign, options in (
         (panels[0], wy, f"$W_y$: {bins} x {height}", "", weight),
         (panels[1], channel, f"one channel $F$: {height} x {width}", "\u00d7", feature),
