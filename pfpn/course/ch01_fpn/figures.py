@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Num, UInt8
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Polygon, Rectangle
 from torch import Tensor
@@ -156,7 +156,7 @@ def describe_fields(fields: Sequence[Field]) -> str:
 
 
 def plot_maps(
-    maps: Mapping[str, Float[np.ndarray, "_h _w 3"]],
+    maps: Mapping[str, Num[np.ndarray, "_h _w 3"]],
     num_columns: int = 3,
     width: float = 9.0,
     title_height: float = 0.28,
