@@ -11,6 +11,8 @@ augmentation:
     new      pretrained, but every class has another name there: all rows of classes begin anew
     kept     pretrained, and the rows of all classes are taken over
 
+The latter two have half of the former's rate, as the preset photos.
+
 One pretraining serves all seeds. Runs go on where they were stopped, so `--minutes` may cut the
 whole into pieces; results are stored after every run.
 """
@@ -40,6 +42,7 @@ RESULTS = Path(__file__).parent / "results" / "finetuning.json"
 DRIVE = "0006R0"
 TRAIN_FRAMES = 30
 ARMS = ("scratch", "new", "kept")
+GAINS = (("new", "scratch"), ("kept", "scratch"), ("kept", "new"))
 PRETRAIN_STEPS, STEPS = 500, 150
 RATES = {"scratch": 2e-3, "new": 1e-3, "kept": 1e-3}
 EDGE, CROP = 144, (96, 128)  # pixels: small, so that the whole takes a quarter of an hour
@@ -129,7 +132,7 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
     for arm, rows in by_arm.items():
         if rows:
             lines.append(f"| {arm} | {cells([[r[k] for r in rows.values()] for k in keys])} |")
-    for one, other in (("new", "scratch"), ("kept", "scratch"), ("kept", "new")):
+    for one, other in GAINS:
         seeds = sorted(by_arm[one].keys() & by_arm[other].keys())
         if seeds:
             gains = [[by_arm[one][s][k] - by_arm[other][s][k] for s in seeds] for k in keys]

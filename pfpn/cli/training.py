@@ -181,7 +181,7 @@ def expected_steps(row: dict[str, Any]) -> int:
     Of a run that a clock ends this is a guess, to two digits.
     """
     steps = row["step"] / max(row["progress"], 1e-9)
-    return round(steps, 1 - math.floor(math.log10(max(steps, 10))))
+    return int(round(steps, 1 - math.floor(math.log10(max(steps, 10)))))
 
 
 TRAIN = Command(

@@ -31,7 +31,8 @@ from pfpn.plot.landscape import (
 from pfpn.plot.surface import CONTOUR_COLOR, DOT_COLOR, PALE_COLORS, SURFACE_COLORS
 
 MAX_LOSSES = 3  # side by side on a page
-PANEL = 2.5  # inches: width of a panel
+FLAT = 1e-9  # a smaller difference is none
+PANEL = 2.9  # inches: width of a panel
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ def plot_plane(plane: Plane, tops: Mapping[str, float] | None = None) -> Figure:
 
     Args:
         plane: what `evaluate_plane` returned.
-        tops: the largest value that is drawn of a loss; by default its largest finite one.
+        tops: the largest value that is drawn of a loss; by default its largest finite one. Colors
+            and heights begin at its smallest.
     """
     if len(plane.values) > MAX_LOSSES:
         raise ValueError(
@@ -109,22 +111,22 @@ def plot_plane(plane: Plane, tops: Mapping[str, float] | None = None) -> Figure:
     figure = Figure(figsize=(PANEL * num, 5.2))
     for column, (name, value) in enumerate(plane.values.items()):
         finite = value[np.isfinite(value)]
-        low = min(0.0, float(finite.min(initial=0)))
-        top = (tops or {}).get(name, float(finite.max(initial=low)))
-        top = top if top > low else low + 1  # a flat surface
+        low = float(finite.min()) if len(finite) else 0.0
+        top = (tops or {}).get(name, float(finite.max()) if len(finite) else low)
+        top = top if top - low > FLAT else low + 1
         drawn = np.nan_to_num(value, nan=top, posinf=top, neginf=low).clip(low, top)
         left = (column + 0.06) / num
         above: Any = figure.add_axes(
-            (left, 0.47, 0.88 / num, 0.44), projection="3d", computed_zorder=False
+            (left, 0.45, 0.88 / num, 0.43), projection="3d", computed_zorder=False
         )
         _draw_solid(above, plane.axis, drawn, low, top)
         above.set_title(name, y=0.99)
-        below = figure.add_axes((left + 0.12 / num, 0.085, 0.72 / num, 0.33))
+        below = figure.add_axes((left + 0.15 / num, 0.085, 0.6 / num, 0.33))
         _draw_flat(figure, below, plane.axis, drawn, low, top)
         if column == 0:
-            below.set_ylabel("direction 2")
+            below.set_ylabel("direction 2", labelpad=0)
     figure.suptitle(
-        f"A plane through {plane.num_weights:,} weights; the network itself: red dot", fontsize=10
+        f"A plane through {plane.num_weights:,} weights\nthe network itself: red dot", fontsize=10
     )
     return figure
 
@@ -150,12 +152,14 @@ def _draw_flat(
     drawn = axes.contourf(
         axis, axis, value, levels, cmap=PALE_COLORS, vmin=low, vmax=low + 1.5 * (top - low)
     )
-    if np.ptp(value) > 1e-9:
+    if np.ptp(value) > FLAT:
         axes.contour(axis, axis, value, levels[1:-1], colors=CONTOUR_COLOR, linewidths=0.6)
     axes.plot(0, 0, "o", color=DOT_COLOR, markeredgecolor="white", markersize=7)
     axes.set(aspect="equal", xlabel="direction 1")
     axes.tick_params(labelsize=8)
-    figure.colorbar(drawn, ax=axes, ticks=[low, (low + top) / 2, top], shrink=0.75, pad=0.03)
+    ticks = [low, (low + top) / 2, top]
+    bar = figure.colorbar(drawn, ax=axes, ticks=ticks, shrink=0.75, pad=0.03, format="%.3g")
+    bar.ax.tick_params(labelsize=8)
 
 
 def describe_plane(plane: Plane) -> str:
