@@ -188,7 +188,7 @@ def load_initial(
     new = {key: state[key] for key in fitting - by_class}
     for key in by_class:
         layer = key.rpartition(".")[0]
-        starts = {row: i for i, row in reversed(list(enumerate(known[layer])))}
+        starts: dict[Row | None, int] = {row: i for i, row in enumerate(known[layer])}
         # "other" and background are themselves everywhere
         moved = [(i, starts.get(sources.get(row, row))) for i, row in enumerate(ours[layer])]
         new[key] = _copy_rows(own[key], state[key], moved, WIDTHS.get(layer, 1))
