@@ -235,7 +235,7 @@ def _where(error: BaseException, answer: Callable[..., Any]) -> str:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep what a learner's code prints in hundreds of random cases off the page."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -274,7 +274,7 @@ def examine(exercise: Exercise, answer: Callable[..., Any], *, own: bool = True)
         return _unanswered(exercise, readable)
     outcomes = [first, *(run(answer, case, own=own) for case in cases[1:readable])]
     if not any(outcome.borrowed for outcome in outcomes):
-        with _quietly():
+        with quietly():
             outcomes += [run(answer, case, own=own) for case in cases[readable:]]
     return judge(exercise, cases, outcomes, answer if own else None)
 
@@ -303,8 +303,10 @@ def judge(
     if not wrong:
         exercise.shown = None
         return _right(exercise, cases[:readable], len(cases) - readable)
-    known = _recognize(exercise, cases, outcomes, wrong[0])
     at = wrong[0]
+    if at >= readable:  # none of the readable cases fails
+        at = min(wrong, key=lambda i: (len(cases[i].decisions), cases[i].decisions))
+    known = _recognize(exercise, cases, outcomes, at)
     case, outcome = cases[at], outcomes[at]
     if case.decisions and answer and exercise.generator:
         case, outcome = _smaller(exercise, case, answer)
@@ -315,7 +317,7 @@ def judge(
         *head,
         *_describe(exercise, case, outcome),
         f"  {why}",
-        f"  {_help(exercise, cases, at)}",
+        f"  {_help(exercise, cases, at, answer is not None)}",
     ]
     return Report("\n".join(lines), False, why, points, missing)
 
@@ -337,7 +339,7 @@ def _recognize(
 ) -> str:
     """Return the message of the mistake that does the same as the answer in every case."""
     order = [first, *(i for i in range(len(cases)) if i != first)]
-    with _quietly():
+    with quietly():
         for mistake in exercise.mistakes:
             if all(_same(exercise, mistake, cases[i], outcomes[i]) for i in order):
                 return mistake.message
@@ -359,7 +361,7 @@ def _smaller(exercise: Exercise, case: Case, answer: Callable[..., Any]) -> tupl
         return bool(_problem(exercise, _reference(exercise, simpler), run(answer, simpler)))
 
     assert exercise.generator is not None
-    with _quietly():
+    with quietly():
         arguments = shrink(exercise.generator, case.decisions, fails)
         smaller = Case(f"{case.title}, made small", arguments)
         return smaller, run(answer, smaller)
@@ -442,10 +444,11 @@ def _unanswered(exercise: Exercise, cases: int) -> Report:
     return Report(text, right=False, missing=("an answer",))
 
 
-def _help(exercise: Exercise, cases: Sequence[Case], at: int) -> str:
+def _help(exercise: Exercise, cases: Sequence[Case], at: int, here: bool) -> str:
     number = "" if cases[at].decisions else f", {at + 1}"
-    more = f' More help: hint("{exercise.name}", 1)' if exercise.hints else ""
-    return f'Get this case: inputs, expected = case("{exercise.name}"{number}).{more}'
+    get = f'Get this case: inputs, expected = case("{exercise.name}"{number}). '
+    more = f'More help: hint("{exercise.name}", 1)' if exercise.hints else ""
+    return (get if here or number else "") + more
 
 
 def _points(points: float, exercise: Exercise) -> str:

@@ -13,7 +13,7 @@ from pfpn.course.check import Case, Mistake, judge, passes, run
 from pfpn.course.values import differ
 
 MOST = 20  # mutants of each reference and of each solution in the short run
-SECONDS = 3  # of processor time: then a mutant does not end
+SECONDS = 1.5  # of processor time: then a mutant does not end
 
 # Changes that make no difference for valid inputs, with the reason.
 EQUIVALENT: dict[str, dict[str, str]] = {}
@@ -32,14 +32,14 @@ def cases_of(name: str) -> list[Case]:
     return find(name).all_cases()
 
 
-def holds(call: Callable[[], bool]) -> bool:
-    """Whether a call that runs a mutant returns True; False if it does not end."""
+def limited(call: Callable[[], bool]) -> bool | None:
+    """Return what a call that runs a mutant returns, None if it does not end."""
     before = signal.signal(signal.SIGVTALRM, _stop)
     signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
     try:
         return call()
     except Endless:
-        return False
+        return None
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
@@ -64,13 +64,15 @@ def attack(name: str, source: str, most: int | None) -> tuple[int, list[str], li
     number, passing, diagnoses = 0, [], []
     for words, answer in mutants(exercise, source, most):
         number += 1
-        if holds(partial(passes, exercise, answer, cases_of(name))):
+        result = limited(partial(passes, exercise, answer, cases_of(name)))
+        if result:
             passing.append(words)
+        if result is not False:
             continue
         same = [
             mistake.message
             for mistake in exercise.mistakes
-            if holds(partial(is_same, name, mistake, answer))
+            if limited(partial(is_same, name, mistake, answer))
         ]
         if same:
             outcomes = [run(answer, case, own=False) for case in cases_of(name)]

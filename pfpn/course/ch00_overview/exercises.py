@@ -37,7 +37,8 @@ COLOR.case("the largest id is white", 2**24 - 1)
 
 @COLOR.random
 def _(draw: Draw) -> tuple[int]:
-    return (draw.integer(0, 255) + 256 * draw.integer(0, 255) + 65536 * draw.integer(0, 255),)
+    red, green, blue = (draw.pick(0, draw.integer(0, 255), 255) for _ in range(3))
+    return (red + 256 * green + 65536 * blue,)
 
 
 COLOR.mistake(

@@ -1,0 +1,373 @@
+"""Grade a class's notebooks: each runs in a process group of its own, its answers are judged here.
+
+A submission is a folder for each student with notebooks under the chapters' names. Of a notebook
+only imports, definitions and the cells of exercises run, in a copy of its folder and under limits
+of time, memory and file size. That process gets inputs and writes down what the answers return;
+another one, this, compares that with the references in cases that no student has seen.
+
+This protects the other students' grades and this process from a notebook that crashes, hangs, or
+fills the memory or the disk, and from one that changes the checker. It is no sandbox: a notebook
+can read what the user can read, use the network, and start a process that leaves the group. For
+notebooks of people whom you do not trust, grade in a container:
+
+    docker run --rm --network none -v "$PWD:/class" IMAGE pfpn grade /class --csv /class/all.csv
+"""
+
+import ast
+import asyncio
+import csv
+import html
+import io
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pfpn.course.answering import read_outcomes
+from pfpn.course.check import Case, Exercise, Outcome, Report, all_exercises, judge
+from pfpn.course.encode import encode
+from pfpn.course.values import Missing
+
+MOST_BYTES = 20 << 20  # of a notebook, of a file beside it, of written answers
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one notebook may use."""
+
+    seconds: float = 120
+    memory: int = 2 << 30  # bytes beyond what Python, torch and pfpn need
+    file_size: int = 20 << 20  # bytes
+
+
+@dataclass(slots=True)
+class Program:
+    """What of a notebook runs."""
+
+    cells: list[str] = field(default_factory=list)
+    answers: dict[str, str] = field(default_factory=dict)  # exercise: expression of the answer
+    problems: dict[str, str] = field(default_factory=dict)  # exercise: why it cannot run
+
+
+@dataclass(slots=True)
+class Grades:
+    """One student's reports by exercise, and remarks on notebooks."""
+
+    student: str
+    reports: dict[str, Report] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def points(self) -> float:
+        """The sum over the exercises."""
+        return round(sum(report.points for report in self.reports.values()), 1)
+
+
+# Reading ------------------------------------------------------------------------------------------
+
+
+def read_program(path: Path) -> Program:
+    """Return what of a notebook runs: imports, definitions, and exercises without their checks.
+
+    Raises:
+        ValueError: this is no notebook that can be read.
+    """
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{path.name}: larger than {MOST_BYTES >> 20} MB")
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        sources = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path.name}: cannot be read as a notebook") from error
+    program = Program()
+    for source in sources:
+        _add_cell(program, source)
+    return program
+
+
+def _add_cell(program: Program, source: str) -> None:
+    lines = ["" if line.lstrip().startswith(("%", "!")) else line for line in source.split("\n")]
+    named = [name for name in all_exercises() if f'"{name}"' in source or f"'{name}'" in source]
+    try:
+        body = ast.parse("\n".join(lines)).body
+    except (SyntaxError, ValueError, RecursionError) as error:
+        for name in named if "check" in source else []:
+            program.problems[name] = f"This cell is not valid Python: {error}"
+        return
+    calls = [(statement, call) for statement in body for call in _checks(statement)]
+    refusal = _reference_in(body) if calls else ""
+    for _, call in calls:
+        name, answer = ast.literal_eval(call.args[0]), ast.unparse(call.args[1])
+        program.answers[name] = answer
+        program.problems.pop(name, None)
+        if refusal:
+            program.problems[name] = refusal
+    checking = {id(statement) for statement, _ in calls}
+    kinds = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
+    kept = [s for s in body if id(s) not in checking and (calls or isinstance(s, kinds))]
+    if kept:
+        program.cells.append(ast.unparse(ast.Module(kept, [])))
+
+
+def _checks(statement: ast.stmt) -> Iterator[ast.Call]:
+    """Yield the calls of `check` with the name of an exercise, in a statement of a cell."""
+    for node in ast.walk(statement):
+        match node:
+            case ast.Call(
+                func=ast.Name(id="check") | ast.Attribute(attr="check"),
+                args=[ast.Constant(value=str(name)), _],
+            ) if name in all_exercises():
+                yield node
+
+
+def _reference_in(body: Sequence[ast.stmt]) -> str:
+    """Return why code is refused that takes the reference, "" if it does not."""
+    for statement in body:
+        for node in ast.walk(statement):
+            match node:
+                case ast.Attribute(attr="reference"):
+                    return "Refused: the answer uses the reference."
+                case ast.ImportFrom(module=str(module)) if module.endswith("exercises"):
+                    return "Refused: the answer imports the reference."
+                case ast.Import(names=names) if any(n.name.endswith("exercises") for n in names):
+                    return "Refused: the answer imports the reference."
+    return ""
+
+
+# Running ------------------------------------------------------------------------------------------
+
+
+def grade_notebook(path: Path, seed: int, limits: Limits) -> tuple[dict[str, Report], str]:
+    """Return the reports on the exercises of a notebook, and a remark if it did not run well."""
+    try:
+        program = read_program(path)
+    except (OSError, ValueError) as error:
+        return {}, str(error)
+    names = [name for name in program.answers if name not in program.problems]
+    cases = {name: all_exercises()[name].all_cases(seed) for name in names}
+    with tempfile.TemporaryDirectory(prefix="pfpn-grade-") as scratch:
+        folder = Path(scratch) / "work"
+        _copy(path.parent, folder)
+        for name in names:
+            encoded = [encode(case.arguments) for case in cases[name]]
+            (folder / f"{name}.inputs.json").write_text(json.dumps(encoded), encoding="utf-8")
+        remark = run_cells(list(_program_cells(program, names, limits)), folder, limits)
+        reports = {
+            name: _judge(
+                all_exercises()[name], cases[name], folder / f"{name}.outputs.json", remark
+            )
+            for name in names
+        }
+    for name, problem in program.problems.items():
+        reports[name] = _nothing(all_exercises()[name], problem)
+    return reports, f"{path.name}: {remark}" if remark else ""
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a student's folder without links and large files."""
+
+    def left_out(folder: str, names: list[str]) -> list[str]:
+        paths = [Path(folder) / name for name in names]
+        return [
+            p.name
+            for p in paths
+            if p.is_symlink() or not (p.is_dir() or (p.is_file() and p.stat().st_size < MOST_BYTES))
+        ]
+
+    shutil.copytree(source, target, ignore=left_out)
+
+
+def _program_cells(program: Program, names: Iterable[str], limits: Limits) -> Iterator[str]:
+    most = f"{limits.memory}, {limits.file_size}, {int(limits.seconds) + 1}"
+    yield f"from pfpn.course.answering import limit as _limit\n_limit({most})"
+    yield from program.cells
+    for name in names:
+        files = f"{name + '.inputs.json'!r}, {name + '.outputs.json'!r}"
+        yield (
+            "from pfpn.course.answering import answer as _answer\n"
+            f"_answer(lambda: {program.answers[name]}, {files})"
+        )
+
+
+def run_cells(cells: Sequence[str], folder: Path, limits: Limits) -> str:
+    """Run cells in a kernel that is a process group of its own; return why it ended, "" if well.
+
+    A cell that raises an error does not keep the next ones from running.
+    """
+    import nbformat
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    manager = AsyncKernelManager(kernel_name="python3")
+    client = NotebookClient(
+        notebook,
+        km=manager,
+        allow_errors=True,
+        timeout=None,
+        resources={"metadata": {"path": str(folder)}},
+    )
+
+    async def execute() -> None:
+        await asyncio.wait_for(
+            client.async_execute(cwd=str(folder), env=_environment(folder)), limits.seconds
+        )
+
+    try:
+        asyncio.run(execute())
+    except (TimeoutError, CellTimeoutError):
+        return f"stopped after {limits.seconds:g} s"
+    except (DeadKernelError, RuntimeError):
+        return "its process ended before all answers were computed"
+    finally:
+        kill_group(manager)
+    return ""
+
+
+def kill_group(manager: Any) -> None:
+    """Kill a kernel and every process that it has started and that is still in its group."""
+    group = getattr(manager.provisioner, "pgid", None)
+    if group:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return the variables of a student's process: what Python needs, and a home of its own."""
+    kept = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+    own = {"HOME": str(folder), "OMP_NUM_THREADS": "1", "PFPN_STATIC": "1"}
+    return {name: os.environ[name] for name in kept if name in os.environ} | own
+
+
+# Judging ------------------------------------------------------------------------------------------
+
+
+def _judge(exercise: Exercise, cases: Sequence[Case], outputs: Path, remark: str) -> Report:
+    """Return the report on what a student's process has written down."""
+    if outputs.is_symlink() or not outputs.is_file():
+        return _nothing(exercise, f"There is no answer: {remark or 'its cell raised an error'}.")
+    if outputs.stat().st_size > MOST_BYTES:
+        return _nothing(exercise, f"The answers take more than {MOST_BYTES >> 20} MB.")
+    try:
+        outcomes = read_outcomes(outputs.read_text(encoding="utf-8"), len(cases))
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        return _nothing(exercise, f"The answers cannot be read: {error}")
+    if all(_is_empty(outcome) for outcome in outcomes):
+        return _nothing(exercise, "Not answered.")
+    return judge(exercise, cases, outcomes)
+
+
+def _is_empty(outcome: Outcome) -> bool:
+    nothing = outcome.value is Missing or outcome.value is None
+    return nothing and not outcome.error and not outcome.borrowed
+
+
+def _nothing(exercise: Exercise, why: str) -> Report:
+    text = f"{exercise.name}: 0 of {exercise.difficulty} points.\n  {why}"
+    return Report(text, right=False, diagnosis=why, missing=("an answer",))
+
+
+# A class ------------------------------------------------------------------------------------------
+
+
+def submissions(folder: Path) -> dict[str, list[Path]]:
+    """Return the chapters' notebooks of each student, by the name of the student's folder.
+
+    Raises:
+        ValueError: there is no student's folder.
+    """
+    chapters = {name[:2] for name in all_exercises()}
+    result = {
+        student.name: sorted(
+            path
+            for path in student.glob("[0-9][0-9]_*.ipynb")
+            if path.name[:2] in chapters and path.is_file() and not path.is_symlink()
+        )
+        for student in sorted(folder.iterdir())
+        if student.is_dir() and not student.name.startswith(".")
+    }
+    if not result:
+        raise ValueError(
+            f"{folder}: found no folder in it, expected one for each student, with notebooks such "
+            "as 03_proposals.ipynb. Is this one student's own folder?"
+        )
+    return result
+
+
+def grade(folder: Path, *, seed: int, limits: Limits, jobs: int = 2) -> Iterator[Grades]:
+    """Yield each student's grades, in the order of their names.
+
+    Args:
+        folder: with a folder for each student.
+        seed: of the random cases; keep it from the students.
+        limits: for each notebook.
+        jobs: notebooks that run at a time.
+
+    Raises:
+        ValueError: there is no student's folder.
+    """
+
+    def one(entry: tuple[str, list[Path]]) -> Grades:
+        student, paths = entry
+        grades = Grades(student)
+        if not paths:
+            grades.remarks.append("no notebook under a chapter's name, such as 03_proposals.ipynb")
+        for path in paths:
+            reports, remark = grade_notebook(path, seed, limits)
+            grades.reports |= reports
+            if remark:
+                grades.remarks.append(remark)
+        return grades
+
+    found = submissions(folder)
+    all_exercises()  # imported once, before the threads
+    with ThreadPoolExecutor(jobs) as pool:
+        yield from pool.map(one, found.items())
+
+
+def table(grades: Sequence[Grades]) -> str:
+    """Return the grades as CSV: a row for each student, a column for each exercise."""
+    names = [name for name in all_exercises() if any(name in g.reports for g in grades)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["student", *names, "points", "of", "remarks"])
+    most = sum(all_exercises()[name].difficulty for name in names)
+    for row in grades:
+        points = [f"{row.reports[n].points:g}" if n in row.reports else "" for n in names]
+        cells = [row.student, *points, f"{row.points:g}", most, "; ".join(row.remarks)]
+        writer.writerow([_plain(cell) for cell in cells])
+    return text.getvalue()
+
+
+def _plain(cell: object) -> str:
+    """Return text that a spreadsheet does not take for a formula."""
+    text = str(cell)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+
+
+def feedback(grades: Grades) -> str:
+    """Return a student's page of feedback, as HTML."""
+    parts = [f"<h1>{html.escape(grades.student)}: {grades.points:g} points</h1>"]
+    parts += [f"<p>{html.escape(remark)}</p>" for remark in grades.remarks]
+    for name, report in sorted(grades.reports.items()):
+        exercise = all_exercises()[name]
+        title = f"{name}: {report.points:g} of {exercise.difficulty}"
+        parts.append(f"<h2>{title}</h2>\n<p>{html.escape(exercise.task)}</p>")
+        parts.append(f"<pre>{html.escape(report.text)}</pre>")
+    style = "body{font-family:sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
+    style += "pre{overflow-x:auto;background:#8881;padding:.7em}:root{color-scheme:light dark}"
+    return (
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width">\n'
+        f"<title>{html.escape(grades.student)}</title>\n<style>{style}</style>\n"
+        + "\n".join(parts)
+        + "\n</html>\n"
+    )
