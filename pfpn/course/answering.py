@@ -33,22 +33,18 @@ def limit(memory: int, file_size: int, seconds: int) -> None:
         resource.setrlimit(kind, (most, most))
 
 
-def answer(get: Callable[[], Callable[..., Any]], inputs: str, outputs: str) -> None:
+def answer(function: Callable[..., Any], inputs: str, outputs: str) -> None:
     """Call an answer with each of the inputs and write down the outcomes.
 
     Args:
-        get: returns the answer; an error of this call is the outcome of every case.
+        function: the answer.
         inputs: path of a JSON file, a list of encoded arguments.
         outputs: path of the JSON file to write.
     """
-
-    def late(*arguments: Any) -> Any:
-        return get()(*arguments)
-
     outcomes = []
     with quietly():
         for arguments in json.loads(Path(inputs).read_text(encoding="utf-8")):
-            outcome = run(late, Case("", decode(arguments)))
+            outcome = run(function, Case("", decode(arguments)))
             outcomes.append(
                 {
                     "value": {"missing": 1} if outcome.value is Missing else encode(outcome.value),

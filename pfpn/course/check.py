@@ -409,7 +409,7 @@ def _describe(exercise: Exercise, case: Case, outcome: Outcome) -> list[str]:
     expected = _reference(exercise, case)
     named = list(zip(exercise.parameters(), case.arguments, strict=False))
     first = f"  The first case that fails: {case.title}."
-    found = Plain(outcome.error) if outcome.error else outcome.value
+    found: Any = Plain(outcome.error) if outcome.error else outcome.value
     if is_mask(expected) and is_mask(found) and expected.shape == found.shape:
         drawn = show_beside(expected, found).split("\n")
         return [first, *layout(named, indent=6), *(f"      {line}" for line in drawn)]

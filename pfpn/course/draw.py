@@ -64,7 +64,7 @@ class Draw:
         Multiples of a power of two are exact in every precision. So two right answers that
         compute in another order agree, also where they compare with a limit.
         """
-        return step * self.integer(round(low / step), round(high / step))
+        return float(step * self.integer(round(low / step), round(high / step)))
 
     def numbers(self, num: int, low: float, high: float, step: float = 0.125) -> list[float]:
         """Return several numbers, see `number`."""
@@ -72,7 +72,7 @@ class Draw:
 
     def distinct(self, num: int, low: float, high: float, step: float = 0.125) -> list[float]:
         """Return several numbers of which no two are equal, in any order."""
-        left = [step * k for k in range(round(low / step), round(high / step) + 1)]
+        left = [float(step * k) for k in range(round(low / step), round(high / step) + 1)]
         return [left.pop(self.below(len(left))) for _ in range(num)]
 
     def tensor(self, *shape: int, low: float = -4.0, high: float = 4.0) -> Tensor:

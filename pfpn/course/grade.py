@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from pfpn.course.answering import read_outcomes
-from pfpn.course.check import Case, Exercise, Outcome, Report, all_exercises, judge
+from pfpn.course.check import Exercise, Outcome, Report, all_exercises, judge
 from pfpn.course.encode import encode
 from pfpn.course.values import Missing
 
@@ -144,30 +144,33 @@ def _reference_in(body: Sequence[ast.stmt]) -> str:
 # Running ------------------------------------------------------------------------------------------
 
 
-def grade_notebook(path: Path, seed: int, limits: Limits) -> tuple[dict[str, Report], str]:
-    """Return the reports on the exercises of a notebook, and a remark if it did not run well."""
+def run_notebook(
+    path: Path, seed: int, limits: Limits
+) -> tuple[dict[str, list[Outcome] | str], str]:
+    """Return what the answers of a notebook did, and a remark if it did not run well.
+
+    Where an exercise has no outcomes, the reason is in their place.
+    """
     try:
         program = read_program(path)
     except (OSError, ValueError) as error:
         return {}, str(error)
     names = [name for name in program.answers if name not in program.problems]
-    cases = {name: all_exercises()[name].all_cases(seed) for name in names}
     with tempfile.TemporaryDirectory(prefix="pfpn-grade-") as scratch:
         folder = Path(scratch) / "work"
         _copy(path.parent, folder)
+        nums = {}
         for name in names:
-            encoded = [encode(case.arguments) for case in cases[name]]
+            cases = all_exercises()[name].all_cases(seed)
+            nums[name] = len(cases)
+            encoded = [encode(case.arguments) for case in cases]
             (folder / f"{name}.inputs.json").write_text(json.dumps(encoded), encoding="utf-8")
         remark = run_cells(list(_program_cells(program, names, limits)), folder, limits)
-        reports = {
-            name: _judge(
-                all_exercises()[name], cases[name], folder / f"{name}.outputs.json", remark
-            )
-            for name in names
+        outcomes: dict[str, list[Outcome] | str] = {
+            name: _outcomes(folder / f"{name}.outputs.json", num, remark)
+            for name, num in nums.items()
         }
-    for name, problem in program.problems.items():
-        reports[name] = _nothing(all_exercises()[name], problem)
-    return reports, f"{path.name}: {remark}" if remark else ""
+    return outcomes | program.problems, f"{path.name}: {remark}" if remark else ""
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -192,7 +195,7 @@ def _program_cells(program: Program, names: Iterable[str], limits: Limits) -> It
         files = f"{name + '.inputs.json'!r}, {name + '.outputs.json'!r}"
         yield (
             "from pfpn.course.answering import answer as _answer\n"
-            f"_answer(lambda: {program.answers[name]}, {files})"
+            f"_answer({program.answers[name]}, {files})"
         )
 
 
@@ -217,9 +220,11 @@ def run_cells(cells: Sequence[str], folder: Path, limits: Limits) -> str:
     )
 
     async def execute() -> None:
-        await asyncio.wait_for(
-            client.async_execute(cwd=str(folder), env=_environment(folder)), limits.seconds
-        )
+        run = client.async_execute(cwd=str(folder), env=_environment(folder))
+        try:
+            await asyncio.wait_for(run, limits.seconds)
+        finally:
+            await _end(manager)
 
     try:
         asyncio.run(execute())
@@ -227,42 +232,50 @@ def run_cells(cells: Sequence[str], folder: Path, limits: Limits) -> str:
         return f"stopped after {limits.seconds:g} s"
     except (DeadKernelError, RuntimeError):
         return "its process ended before all answers were computed"
-    finally:
-        kill_group(manager)
     return ""
 
 
-def kill_group(manager: Any) -> None:
+async def _end(manager: Any) -> None:
     """Kill a kernel and every process that it has started and that is still in its group."""
     group = getattr(manager.provisioner, "pgid", None)
     if group:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
+        await manager.provisioner.wait()
+    manager.context.destroy(linger=0)
 
 
 def _environment(folder: Path) -> dict[str, str]:
     """Return the variables of a student's process: what Python needs, and a home of its own."""
-    kept = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
     own = {"HOME": str(folder), "OMP_NUM_THREADS": "1", "PFPN_STATIC": "1"}
+    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
+    own["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # the same pfpn as here
     return {name: os.environ[name] for name in kept if name in os.environ} | own
 
 
 # Judging ------------------------------------------------------------------------------------------
 
 
-def _judge(exercise: Exercise, cases: Sequence[Case], outputs: Path, remark: str) -> Report:
-    """Return the report on what a student's process has written down."""
+def _outcomes(outputs: Path, num: int, remark: str) -> list[Outcome] | str:
+    """Return what a student's process has written down, or why that cannot be used."""
     if outputs.is_symlink() or not outputs.is_file():
-        return _nothing(exercise, f"There is no answer: {remark or 'its cell raised an error'}.")
+        return f"There is no answer: {remark or 'its cell raised an error'}."
     if outputs.stat().st_size > MOST_BYTES:
-        return _nothing(exercise, f"The answers take more than {MOST_BYTES >> 20} MB.")
+        return f"The answers take more than {MOST_BYTES >> 20} MB."
     try:
-        outcomes = read_outcomes(outputs.read_text(encoding="utf-8"), len(cases))
+        return read_outcomes(outputs.read_text(encoding="utf-8"), num)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
-        return _nothing(exercise, f"The answers cannot be read: {error}")
+        return f"The answers cannot be read: {error}"
+
+
+def _judge(exercise: Exercise, seed: int, outcomes: list[Outcome] | str) -> Report:
+    """Return the report on the outcomes of one exercise."""
+    if isinstance(outcomes, str):
+        return _nothing(exercise, outcomes)
     if all(_is_empty(outcome) for outcome in outcomes):
         return _nothing(exercise, "Not answered.")
-    return judge(exercise, cases, outcomes)
+    return judge(exercise, exercise.all_cases(seed), outcomes)
 
 
 def _is_empty(outcome: Outcome) -> bool:
@@ -314,23 +327,24 @@ def grade(folder: Path, *, seed: int, limits: Limits, jobs: int = 2) -> Iterator
     Raises:
         ValueError: there is no student's folder.
     """
-
-    def one(entry: tuple[str, list[Path]]) -> Grades:
-        student, paths = entry
-        grades = Grades(student)
-        if not paths:
-            grades.remarks.append("no notebook under a chapter's name, such as 03_proposals.ipynb")
-        for path in paths:
-            reports, remark = grade_notebook(path, seed, limits)
-            grades.reports |= reports
-            if remark:
-                grades.remarks.append(remark)
-        return grades
-
     found = submissions(folder)
-    all_exercises()  # imported once, before the threads
+    known = all_exercises()  # imported once, before the threads
     with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(one, found.items())
+        running = {
+            student: [pool.submit(run_notebook, path, seed, limits) for path in paths]
+            for student, paths in found.items()
+        }
+        for student, notebooks in running.items():
+            grades = Grades(student)
+            if not notebooks:
+                grades.remarks.append("no notebook under a chapter's name, as 03_proposals.ipynb")
+            for notebook in notebooks:
+                outcomes, remark = notebook.result()
+                for name, each in outcomes.items():
+                    grades.reports[name] = _judge(known[name], seed, each)
+                if remark:
+                    grades.remarks.append(remark)
+            yield grades
 
 
 def table(grades: Sequence[Grades]) -> str:

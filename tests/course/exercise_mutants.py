@@ -48,7 +48,8 @@ class _Fold(ast.NodeTransformer):
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         self.generic_visit(node)
         sides = [node.left, *node.comparators]
-        if isinstance(node.ops[0], ast.Eq) and all(isinstance(s, ast.Constant) for s in sides):
+        is_equal = isinstance(node.ops[0], ast.Eq | ast.Is)
+        if is_equal and all(isinstance(side, ast.Constant) for side in sides):
             return ast.copy_location(ast.Constant(sides[0].value == sides[1].value), node)
         return node
 

@@ -16,7 +16,20 @@ MOST = 20  # mutants of each reference and of each solution in the short run
 SECONDS = 1.5  # of processor time: then a mutant does not end
 
 # Changes that make no difference for valid inputs, with the reason.
-EQUIVALENT: dict[str, dict[str, str]] = {}
+EQUIVALENT: dict[str, dict[str, str]] = {
+    "00.count_regions": {
+        "min -> max": "a region may be grown from any of its pixels",
+        "Add -> Sub in `row + y`": "the four steps come in opposite pairs",
+        "Add -> Sub in `column + x`": "the four steps come in opposite pairs",
+    },
+    "03.iou": {
+        "True for `shared > 0`": "0 divided by the union is 0 as well",
+        "Gt -> GtE in `shared > 0`": "0 divided by the union is 0 as well",
+    },
+    "03.nms": {
+        "without `seen.append(i)`": "the list is read only by a typical mistake",
+    },
+}
 
 
 class Endless(BaseException):

@@ -132,7 +132,8 @@ def test_six_submissions_get_a_row_each(tmp_path, capsys):
     out, pages = tmp_path / "grades.csv", tmp_path / "feedback"
     command = ["grade", str(folder), "--csv", str(out), "--feedback", str(pages), "--seed", "7"]
     assert main([*command, "--seconds", "60"]) == 0
-    rows = {row["student"]: row for row in csv.DictReader(out.open(encoding="utf-8"))}
+    lines = out.read_text(encoding="utf-8").splitlines()
+    rows = {row["student"]: row for row in csv.DictReader(lines)}
     assert list(rows) == ["ann", "bob", "cem", "dan", "eve", "fay"]
     assert rows["ann"]["points"] == "3"
     assert rows["ann"]["00.count_regions"] == "0"

@@ -33,7 +33,7 @@ def label_map(id_map: Tensor, segments: Segments) -> Tensor:
 
 
 def _paint(
-    id_map: Tensor, segments: Segments, thing: int | None = 0, rest: int = 255, shift: int = 0
+    id_map: Tensor, segments: Segments, *, thing: int | None = 0, rest: int = 255, shift: int = 0
 ) -> Tensor:
     """Return a label map; `thing` None paints things with their own labels."""
     labels = torch.full_like(id_map, rest)

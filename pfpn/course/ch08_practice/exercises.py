@@ -104,7 +104,8 @@ def _random_losses(draw: Draw) -> tuple[list, list, str | list]:
     num = draw.integer(1, 4)
     chosen = [c for c in range(num) if draw.pick(False, True)]
     num_fg = [draw.pick(0, 1, 7) for _ in range(num)]
-    return draw.numbers(num, 0, 1), num_fg, draw.pick("present", "all", chosen)
+    classes = draw.pick("present", "all", "a list")
+    return draw.numbers(num, 0, 1), num_fg, chosen if classes == "a list" else classes
 
 
 @mean_over_classes.mistake(

@@ -51,7 +51,9 @@ def _hidden_cases() -> Iterator[Case]:
 @hidden_share.random
 def _random_masks(draw: Draw) -> tuple[Tensor, Tensor]:
     size = draw.integer(1, 3), draw.integer(1, 4)
-    return draw.mask(*size), draw.mask(*size)
+    mask, taken = draw.mask(*size), draw.mask(*size)
+    draw.require((mask | taken).any())
+    return mask, taken
 
 
 hidden_share.mistake("You divided by the area that is taken. Divide by the area of the mask.")(
@@ -199,15 +201,14 @@ def _add_stuff(
     drop_equal: bool = False,
     label_as_id: bool = False,
 ) -> Tensor:
-    result, next_id = id_map.clone(), int(id_map.max()) + 1
+    result = id_map.clone()
     for label in label_map.unique().tolist():
         whole = label_map == label
         region = whole if overwrite else whole & (id_map == VOID)
         area = int(whole.sum() if whole_area else region.sum())
         if label in skip or area < min_area or (drop_equal and area == min_area):
             continue
-        result[region] = label if label_as_id else next_id
-        next_id += 1
+        result[region] = label if label_as_id else int(result.max()) + 1
     return result
 
 

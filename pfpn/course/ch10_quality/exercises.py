@@ -229,7 +229,7 @@ MEAN.case("a class that is only missed", [(2, 0, 0, 1.8), (0, 0, 1, 0.0)])
 
 @MEAN.random
 def _(draw: Draw) -> tuple[list[Counts]]:
-    classes = []
+    classes: list[Counts] = []
     for _ in range(draw.integer(1, 4)):
         tp = draw.pick(0, draw.integer(0, 5))
         counts = tp, draw.pick(0, 1, 4), draw.pick(0, 1, 4)
@@ -332,10 +332,11 @@ def _panoptic_quality(
     for name in sorted(names):
         own = ious.get(name, [])
         fn = sum(other == name for other in gt_classes.values()) - len(own)
-        fp = sum(
-            other == name and j not in matched and not is_ignored(predicted_ids == j, void, void)
+        kept = sum(
+            other == name and (j in matched or not is_ignored(predicted_ids == j, void, void))
             for j, other in predicted_classes.items()
         )
+        fp = kept - len(own)
         below = len(own) + 0.5 * fn + 0.5 * fp * count_false
         result[name] = sum(own) / below if below else 0.0
     return result
