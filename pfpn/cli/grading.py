@@ -25,7 +25,9 @@ def _add_grade(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of the random cases; keep it from the students (default: another one each time)",
     )
-    parser.add_argument("--seconds", type=int, default=120, help="for a notebook (default: 120)")
+    parser.add_argument(
+        "--seconds", type=int, default=60, help="of processor time for a notebook (default: 60)"
+    )
     parser.add_argument(
         "--memory", type=int, default=2048, metavar="MB", help="for a notebook (default: 2048)"
     )

@@ -5,6 +5,7 @@ The process gets inputs and writes down what the answers return. It never sees w
 
 import json
 import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,18 +34,29 @@ def limit(memory: int, file_size: int, seconds: int) -> None:
         resource.setrlimit(kind, (most, most))
 
 
-def answer(function: Callable[..., Any], inputs: str, outputs: str) -> None:
+def answer(function: Callable[..., Any], inputs: str, outputs: str, seconds: float) -> None:
     """Call an answer with each of the inputs and write down the outcomes.
 
     Args:
         function: the answer.
+        seconds: of processor time for all inputs; an answer that needs more fails in the rest.
         inputs: path of a JSON file, a list of encoded arguments.
         outputs: path of the JSON file to write.
     """
-    outcomes = []
+    late = Outcome(error=f"TimeoutError: the cases took more than {seconds:.3g} s")
+    outcomes, is_late = [], False
+
+    def stop(*_: Any) -> None:
+        nonlocal is_late
+        is_late = True
+        raise TimeoutError
+
+    signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
     with quietly():
         for arguments in json.loads(Path(inputs).read_text(encoding="utf-8")):
-            outcome = run(function, Case("", decode(arguments)))
+            outcome = late if is_late else run(function, Case("", decode(arguments)))
+            outcome = late if is_late else outcome
             outcomes.append(
                 {
                     "value": {"missing": 1} if outcome.value is Missing else encode(outcome.value),
@@ -53,6 +65,7 @@ def answer(function: Callable[..., Any], inputs: str, outputs: str) -> None:
                     "changed": outcome.changed,
                 }
             )
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     Path(outputs).write_text(json.dumps(outcomes), encoding="utf-8")
 
 

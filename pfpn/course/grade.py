@@ -42,7 +42,7 @@ MOST_BYTES = 20 << 20  # of a notebook, of a file beside it, of written answers
 class Limits:
     """What one notebook may use."""
 
-    seconds: float = 120
+    seconds: float = 60  # of processor time; ten times as many on the clock
     memory: int = 2 << 30  # bytes beyond what Python, torch and pfpn need
     file_size: int = 20 << 20  # bytes
 
@@ -191,11 +191,12 @@ def _program_cells(program: Program, names: Iterable[str], limits: Limits) -> It
     most = f"{limits.memory}, {limits.file_size}, {int(limits.seconds) + 1}"
     yield f"from pfpn.course.answering import limit as _limit\n_limit({most})"
     yield from program.cells
+    each = limits.seconds / 2 / max(1, len(program.answers))
     for name in names:
         files = f"{name + '.inputs.json'!r}, {name + '.outputs.json'!r}"
         yield (
             "from pfpn.course.answering import answer as _answer\n"
-            f"_answer({program.answers[name]}, {files})"
+            f"_answer({program.answers[name]}, {files}, {each})"
         )
 
 
@@ -222,16 +223,16 @@ def run_cells(cells: Sequence[str], folder: Path, limits: Limits) -> str:
     async def execute() -> None:
         run = client.async_execute(cwd=str(folder), env=_environment(folder))
         try:
-            await asyncio.wait_for(run, limits.seconds)
+            await asyncio.wait_for(run, 10 * limits.seconds)
         finally:
             await _end(manager)
 
     try:
         asyncio.run(execute())
     except (TimeoutError, CellTimeoutError):
-        return f"stopped after {limits.seconds:g} s"
+        return f"stopped after {10 * limits.seconds:g} s"
     except (DeadKernelError, RuntimeError):
-        return "its process ended before all answers were computed"
+        return f"its process ended early: a crash, or more than {limits.seconds:g} s of work"
     return ""
 
 

@@ -29,6 +29,35 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "03.nms": {
         "without `seen.append(i)`": "the list is read only by a typical mistake",
     },
+    "06.extension": {
+        "True for `wrong | truth`": "there is always a wrong pixel",
+        "0.0 -> 1.0": "there is always a wrong pixel",
+    },
+    "09.paste_by_score": {
+        "without stable= in `scores.argsort(descending=True, stable=True)`": "no two scores are "
+        "equal",
+        "True -> False": "no two scores are equal, so the order is not a matter of stable=",
+        "1 -> 2": "a mask of one pixel that is hidden has no free pixel, and an empty `taken` "
+        "of any shape is broadcast",
+        "without dtype= in `torch.full(masks.shape[1:], VOID, dtype=torch.int64)`": "int64 is "
+        "what torch.full takes for a whole number",
+    },
+    "10.mean_quality": {
+        "True for `below`": "a class that takes part has a segment",
+        "0.0 -> 1.0": "a class that takes part has a segment",
+    },
+    "10.panoptic_quality": {
+        "BitOr -> BitAnd in `void | crowd`": "void is passed in both roles here",
+        "BitAnd -> BitOr in `(predicted_ids == 0) & torch.tensor(False)`": "a predicted segment "
+        "has no pixel where the predicted id is 0",
+        "Eq -> NotEq in `predicted_ids == 0`": "combined with False",
+        "0 -> 1": "combined with False",
+        "False -> True": "a predicted segment has no pixel where the predicted id is 0",
+        "True for `truth.any()`": "every listed segment has a pixel",
+        "0.0 -> 1.0": "every listed segment has a pixel",
+        "sorted -> list": "a dict has no order here",
+        "Mult -> Div in `0.5 * fp * True`": "multiplied by 1",
+    },
 }
 
 

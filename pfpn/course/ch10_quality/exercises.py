@@ -383,6 +383,13 @@ PANOPTIC.case(
     _ids("110332"),
     {**_BOTH, 3: "car"},
 )
+PANOPTIC.case(
+    "a match of which most lies on void",
+    _ids("1002"),
+    _BOTH,
+    _ids("1112"),
+    _BOTH,
+)
 PANOPTIC.case("no segment in either", _ids("000"), {}, _ids("000"), {})
 
 
