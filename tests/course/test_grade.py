@@ -9,6 +9,9 @@ import pytest
 from pfpn.cli import main
 from pfpn.course.grade import Grades, Limits, grade, read_program, submissions, table
 
+# The sockets to a kernel that was killed are closed only when they are collected.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 RIGHT = """
 def id_to_color(segment_id):
     return segment_id % 256, segment_id // 256 % 256, segment_id // 65536
