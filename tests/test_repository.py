@@ -265,6 +265,7 @@ def test_every_promised_target_has_a_line_of_help():
         "format",
         "clean",
         "distclean",
+        "weights",
     }
     assert promised == set(make_targets())
 
