@@ -19,12 +19,12 @@ surely not the one that training takes, a plane can look convex where the loss i
 outside of the plane is not in the picture.
 
 Source: Li, Xu, Taylor, Studer, Goldstein, "Visualizing the loss landscape of neural nets",
-NeurIPS 2018, section 4.
+NeurIPS 2018, section 4; for the plane of a training's path, section 7.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -314,6 +314,98 @@ def _digest(tensors: Any) -> str:
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+# The path of a training -------------------------------------------------------------------------
+# Random directions are almost at a right angle to every path, so on a random plane a training seems
+# to stand still. The plane that shows most of a path is spanned by its first two principal
+# components. That it shows much is no surprise by itself: a random walk is shown nearly as well.
+
+
+@dataclass(frozen=True, slots=True)
+class PathPlane:
+    """A plane through weights that shows most of some paths."""
+
+    origin: Float[Tensor, " n"]  # the mean of all points of all paths
+    directions: Float[Tensor, "2 n"]  # of length 1, at a right angle
+    coordinates: dict[str, Float[np.ndarray, "t 2"]]  # of each path, by its name
+    explained: tuple[float, float]  # fraction of the variance along each direction
+
+
+def fit_plane(paths: Mapping[str, Float[Tensor, "t n"]]) -> PathPlane:
+    """Return the plane of the first two principal components of all points of all paths.
+
+    Source: Li et al. 2018, section 7.2.
+    """
+    points = torch.cat(list(paths.values()))
+    if len(points) < 3:
+        raise ValueError(
+            f"fit_plane: found {len(points)} points, expected at least three to span a plane"
+        )
+    origin = points.mean(0)
+    _, lengths, directions = torch.linalg.svd(points - origin, full_matrices=False)
+    fractions = (lengths**2 / (lengths**2).sum()).tolist()
+    return PathPlane(
+        origin,
+        directions[:2],
+        {name: ((path - origin) @ directions[:2].T).numpy() for name, path in paths.items()},
+        (fractions[0], fractions[1]),
+    )
+
+
+def explained_fraction(path: Float[Tensor, "t n"], directions: Float[Tensor, "2 n"]) -> float:
+    """Return the fraction of a path's variance that lies along two directions at a right angle."""
+    around = path - path.mean(0)
+    return float(((around @ directions.T) ** 2).sum() / (around**2).sum())
+
+
+def random_plane(num_weights: int, rng: torch.Generator) -> Float[Tensor, "2 n"]:
+    """Return two random directions of length 1, at a right angle."""
+    return torch.linalg.qr(torch.randn(num_weights, 2, generator=rng))[0].T
+
+
+def random_walk(path: Float[Tensor, "t n"], rng: torch.Generator) -> Float[Tensor, "t n"]:
+    """Return a path whose steps are as long as those of `path`, each in a random direction."""
+    steps = torch.randn(len(path) - 1, path.shape[1], generator=rng)
+    steps = steps * (path.diff(dim=0).norm(dim=1) / steps.norm(dim=1))[:, None]
+    return torch.cat([path[:1], path[:1] + steps.cumsum(0)])
+
+
+# Comparing shapes -------------------------------------------------------------------------------
+
+
+def rank_correlation(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -> float:
+    """Return Spearman's correlation: that of the ranks, in which equal values share a mean rank."""
+    return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
+
+
+def _ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    mean_ranks = counts.cumsum() - (counts - 1) / 2
+    return mean_ranks[index]
+
+
+def compare_with_score(landscape: Landscape) -> dict[str, dict[str, float]]:
+    """Return how alike each loss and 1 - mIoU are on the plane, by four measures.
+
+    Keys of the inner dictionaries: "all points", Pearson's correlation; "capped", the same with the
+    values cut at the largest that is drawn; "ranks", Spearman's; "inner third", Pearson's near the
+    middle.
+    """
+    third = np.abs(landscape.axis) <= np.abs(landscape.axis).max() / 3 + 1e-9
+    near = np.ix_(third, third)
+    score = landscape.values["miou_loss"]
+    measures = {}
+    for loss, (_, top) in LANDSCAPE_LOSSES.items():
+        value = landscape.values[loss]
+        if loss != "miou_loss":
+            measures[loss] = {
+                "all points": float(np.corrcoef(value.ravel(), score.ravel())[0, 1]),
+                "capped": float(np.corrcoef(value.clip(max=top).ravel(), score.ravel())[0, 1]),
+                "ranks": rank_correlation(value.ravel(), score.ravel()),
+                "inner third": float(np.corrcoef(value[near].ravel(), score[near].ravel())[0, 1]),
+            }
+    return measures
 
 
 # Figures ----------------------------------------------------------------------------------------

@@ -245,3 +245,65 @@ def test_the_figure_shows_each_loss_and_is_described_with_numbers():
     middle = len(stored.axis) // 2
     assert f"cross-entropy: {stored.values['cross_entropy'][middle, middle]:.3f} at" in words
     assert "can show no more" in words
+
+
+# The path of a training ---------------------------------------------------------------------------
+
+
+def test_the_plane_of_a_flat_path_shows_all_of_it(rng):
+    directions = torch.linalg.qr(torch.randn(30, 2, generator=rng))[0].T
+    spots = torch.randn(8, 2, generator=rng) * torch.tensor([3.0, 1.0])
+    path = spots @ directions + torch.randn(30, generator=rng)
+    plane = ls.fit_plane({"one": path[:5], "two": path[5:]})
+    assert sum(plane.explained) == pytest.approx(1)
+    assert plane.explained[0] > plane.explained[1]
+    for name, part in (("one", path[:5]), ("two", path[5:])):
+        spot = torch.from_numpy(plane.coordinates[name])
+        assert_close(plane.origin + spot @ plane.directions, part, rtol=1e-4, atol=1e-5)
+    assert ls.explained_fraction(path, plane.directions) == pytest.approx(1)
+
+
+def test_a_random_plane_shows_little_and_is_square(rng):
+    directions = ls.random_plane(2000, rng)
+    assert_close(directions @ directions.T, torch.eye(2), rtol=0, atol=1e-5)
+    path = torch.randn(20, 2000, generator=rng).cumsum(0)
+    assert ls.explained_fraction(path, directions) < 0.02
+
+
+def test_a_random_walk_has_the_steps_of_the_path(rng):
+    path = torch.randn(9, 50, generator=rng).cumsum(0)
+    walk = ls.random_walk(path, rng)
+    assert torch.equal(walk[0], path[0])
+    assert_close(walk.diff(dim=0).norm(dim=1), path.diff(dim=0).norm(dim=1))
+
+
+def test_two_points_span_no_plane():
+    with pytest.raises(ValueError, match="at least three"):
+        ls.fit_plane({"short": torch.zeros(2, 4)})
+
+
+# Comparing shapes ---------------------------------------------------------------------------------
+
+
+def test_ranks_see_any_rising_function_as_the_same():
+    values = np.array([0.1, 3.0, -2.0, 0.5, 0.5])
+    assert ls.rank_correlation(values, np.exp(values)) == pytest.approx(1)
+    assert ls.rank_correlation(values, -values) == pytest.approx(-1)
+    # Ranks 1 2 3 and 1 2.5 2.5
+    assert ls.rank_correlation(np.array([1.0, 2, 3]), np.array([0.0, 7, 7])) == pytest.approx(
+        np.corrcoef([1, 2, 3], [1, 2.5, 2.5])[0, 1]
+    )
+
+
+def test_a_loss_that_rises_beyond_the_score_is_like_it_once_it_is_capped():
+    axis = np.linspace(-1, 1, 7)
+    score = np.hypot(*np.meshgrid(axis, axis)).clip(0, 0.8)
+    steep = np.where(score < 0.8, 4 * score / 0.8, 50.0)
+    values = {"cross_entropy": steep, "lovasz_softmax": score / 2, "miou_loss": score}
+    measures = ls.compare_with_score(ls.Landscape(axis, values, "kept", 10))
+    assert [*measures] == ["cross_entropy", "lovasz_softmax"]
+    assert measures["lovasz_softmax"]["all points"] == pytest.approx(1)
+    entropy = measures["cross_entropy"]
+    assert entropy["all points"] < 0.95 < entropy["capped"]
+    assert entropy["ranks"] == pytest.approx(1)
+    assert entropy["inner third"] == pytest.approx(1)

@@ -3,7 +3,9 @@ import { beforeEach, test } from "node:test";
 
 import { valueAndGradient } from "../../web/lib/losses.js";
 import { arrowOf, between } from "../../web/surfaces/map.js";
+import { firstPixel, secondPixel, setFirst } from "../../web/surfaces/simplex.js";
 import * as view from "../../web/surfaces/state.js";
+import { TOUR } from "../../web/surfaces/tour.js";
 
 beforeEach(() => view.readState(""));
 
@@ -65,4 +67,46 @@ test("the point goes back to where its descent started, then to where the page s
   assert.deepEqual(view.pointOf(0), [2, 2]);
   view.moveBack();
   assert.deepEqual(view.pointOf(0), [1.5, -0.8]);
+});
+
+test("many pixels move by their kind, and the slope is gathered", () => {
+  view.readState("#pixels=rare&x=1&y=-2&loss=cross_entropy");
+  const scores = view.scoresOf(view.pointOf(0));
+  assert.equal(scores.length, 24);
+  assert.equal(view.labels().filter(Boolean).length, 3);
+  const mean = (values) => values.reduce((sum, v) => sum + v, 0) / values.length;
+  assert.ok(Math.abs(mean(scores.slice(0, 3)) - 1) < 1e-12);
+  assert.ok(Math.abs(mean(scores.slice(3)) + 2) < 1e-12);
+  const { gradient } = view.lossAt("cross_entropy", [1, -2]);
+  for (const axis of [0, 1]) {
+    const ends = [1e-5, -1e-5].map((step) => {
+      const point = [1, -2].map((v, i) => v + (i === axis ? step : 0));
+      return view.lossAt("cross_entropy", point).value;
+    });
+    assert.ok(Math.abs((ends[0] - ends[1]) / 2e-5 - gradient[axis]) < 1e-8);
+  }
+  assert.equal(view.state.yaw, 305);
+  assert.equal(view.arrivalOf(0), null); // scores lie 1.5 around the point
+  view.move(2, -2);
+  assert.equal(view.arrivalOf(0), 0);
+});
+
+test("probabilities are brought back into the triangle", () => {
+  setFirst([-0.2, 0.5, 0.5]);
+  assert.deepEqual(firstPixel(), [0, 0.5, 0.5]);
+  view.readState("#pa=0.8&pb=0.9");
+  assert.ok(Math.abs(firstPixel().reduce((sum, p) => sum + p, 0) - 1) < 1e-12);
+  view.readState("#sure=0.5");
+  assert.deepEqual(secondPixel(), [0.25, 0.5, 0.25]);
+});
+
+test("every stop of the tour is an address that the page understands", () => {
+  assert.equal(TOUR.length, 6);
+  for (const { address, title, text } of TOUR) {
+    assert.ok(title && text.length > 60);
+    view.readState(address);
+    for (const [name, value] of new URLSearchParams(address.slice(1))) {
+      assert.equal(String(view.state[name]), value, `${address}: ${name}`);
+    }
+  }
 });

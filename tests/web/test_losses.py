@@ -1,13 +1,19 @@
 """The losses of the pages are those of Python: values, gradients, and each step of Algorithm 1."""
 
+import json
+import subprocess
+from pathlib import Path
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from pfpn.course.ch07_surfaces.numbers import jaccard_corners, read_point
+from pfpn.course.ch07_surfaces.simplex import SIMPLEX_LOSSES, evaluate_simplex
 from pfpn.losses.lovasz import lovasz_softmax
 from pfpn.plot.surface import LOSSES, TRUTHS, loss_at, make_surface, value_and_gradient
 
+ROOT = Path(__file__).resolve().parents[2]
 Point = tuple[list[int], list[float]]  # truth and scores
 SPECIAL = [[0.0, 0.0], [1.0, -1.0], [2.0, 2.0], [-2.0, 2.0], [3.0, -3.0], [0.0, 1.0], [60.0, -60.0]]
 
@@ -94,3 +100,26 @@ def test_the_corners_are_the_jaccard_loss_that_the_surface_goes_through(javascri
                 corners, javascript("lib/losses.js", "valueAndGradient", arguments), strict=True
             ):
                 assert read["value"] == pytest.approx(each["value"], abs=1e-9)
+
+
+@pytest.mark.parametrize("loss", SIMPLEX_LOSSES)
+def test_the_losses_of_three_classes_are_those_of_python(javascript, loss):
+    rng = torch.Generator().manual_seed(2)
+    draws = -torch.rand(220, 2, 3, generator=rng, dtype=torch.float64).log()
+    probs = draws / draws.sum(-1, keepdim=True)
+    probs = torch.cat([probs, torch.eye(3, dtype=torch.float64)[:, None].expand(3, 2, 3)])
+    values = javascript("lib/losses.js", "simplexLoss", [[loss, *pair] for pair in probs.tolist()])
+    for (first, second), value in zip(probs, values, strict=True):
+        expected = float(evaluate_simplex(loss, first, second))
+        assert value == pytest.approx(expected, rel=1e-12, abs=1e-12)
+
+
+def test_titles_of_the_losses_of_three_classes_are_those_of_python(node):
+    script = "import { SIMPLEX } from './web/lib/palette.js'; console.log(JSON.stringify(SIMPLEX))"
+    result = subprocess.run(
+        [node, "--input-type=module", "-e", script], capture_output=True, text=True, cwd=ROOT,
+        timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    titles = {loss: each["title"] for loss, each in json.loads(result.stdout).items()}
+    assert titles == SIMPLEX_LOSSES

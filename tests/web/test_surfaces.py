@@ -10,11 +10,13 @@ from threading import Thread
 import pytest
 import torch
 
-from pfpn.course.ch07_surfaces.numbers import descend
+from pfpn.course.ch07_surfaces.descents import descend
+from pfpn.course.ch07_surfaces.simplex import SIMPLEX_LOSSES, evaluate_simplex, second_pixel
 from pfpn.plot.surface import LOSSES, TRUTHS, loss_at, value_and_gradient
 
 ROOT = Path(__file__).resolve().parents[2]
 STORED = ROOT / "docs" / "surfaces.html"
+START = torch.tensor([[1.5, -0.8]], dtype=torch.float64)  # where the page opens
 SHADES = """(id) => {
     const canvas = document.getElementById(id);
     const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
@@ -32,7 +34,7 @@ PAGE = STORED.read_text(encoding="utf-8")
 def test_the_page_needs_nothing_from_elsewhere():
     assert not re.search(r"https?:|//cdn|@import|<link(?! rel=\"icon\" href=\"data:)", PAGE)
     assert not re.search(r"<(script|img|iframe)[^>]* src", PAGE)
-    assert len(PAGE) < 60_000
+    assert len(PAGE) < 80_000
 
 
 def test_the_page_can_be_used_without_eyes_or_a_mouse():
@@ -184,11 +186,11 @@ def test_playing_draws_a_trail_until_the_point_arrives(page):
     before = picture(page, "map1")
     page.click("#play")
     page.wait_for_function("document.getElementById('play').textContent === 'Play'")
-    path = descend("lovasz_hinge", (1.5, -0.8), (0, 1))
+    path = descend("lovasz_hinge", START, "SGD, rate 0.5")
     trail = page.evaluate("surfaces.trailOf(0)")
-    assert trail == pytest.approx(path.points[: len(trail)])
+    assert trail == pytest.approx(path.points[: len(trail), 0])
     assert numbers(page)["gradient"] == ["(0.000, 0.000)"]
-    assert numbers(page)["both right"] == [f"from step {path.arrival}"]
+    assert numbers(page)["both right"] == [f"from step {path.arrivals[0]:g}"]
     assert picture(page, "map1") != before
 
 
@@ -224,7 +226,7 @@ def test_two_losses_run_side_by_side_from_one_point(page):
     read = numbers(page)
     assert read[""] == ["Lovász hinge", "Lovász-Softmax, default"]
     assert read["steps"] == ["3", "3"]
-    expected = descend("lovasz_hinge", (1.5, -0.8), (0, 1), rate=2, steps=3).points[-1]
+    expected = descend("lovasz_hinge", START, "SGD, rate 2", max_steps=3).points[-1, 0]
     assert point(page) == pytest.approx(expected.tolist())
     assert point(page, 1) != point(page)
     assert page.evaluate("[0, 1].map(i => surfaces.trailOf(i)[0])") == [[1.5, -0.8]] * 2
@@ -274,6 +276,81 @@ def test_the_address_holds_what_the_page_shows(page, browser):
     again.wait_for_function("surfaces.state.truth === '11'")
     assert again.input_value("#loss") == "hinge"
     again.close()
+
+
+def test_many_pixels_move_by_their_kind(page):
+    page.select_option("#pixels", "rare")
+    page.locator("#x").fill("-2")
+    page.locator("#y").fill("2")
+    read = numbers(page)
+    offsets = [1.5 * ((2 * i + 1) / n - 1) for n in (3, 21) for i in range(n)]
+    truth = [1] * 3 + [0] * 21
+    scores = [o + (-2 if label else 2) for o, label in zip(offsets, truth, strict=True)]
+    point = torch.tensor(scores, dtype=torch.float64)
+    value, gradient = value_and_gradient("lovasz_hinge", point, truth)
+    assert read["loss"] == [f"{float(value):.3f}"]
+    slopes = float(gradient[:3].sum()), float(gradient[3:].sum())
+    assert read["gradient"] == [f"({slopes[0]:.3f}, {slopes[1]:.3f})"]
+    assert read["wrong pixels"] == [
+        str(sum((s > 0) != t for s, t in zip(scores, truth, strict=True)))
+    ]
+    assert page.is_disabled("#truth")
+    assert page.inner_text("#x-name") == "Scores of all foreground"
+    assert "24 pixels, 3 of them foreground" in page.get_attribute("#map1", "aria-label")
+    before = picture(page, "map1")
+    page.select_option("#pixels", "half")
+    assert picture(page, "map1") != before
+
+
+def test_the_triangle_follows_the_mouse_the_keys_and_the_slider(page):
+    page.locator("#triangle").scroll_into_view_if_needed()
+    box = page.locator("#triangle").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 26)
+    settle(page)
+    state = page.evaluate("surfaces.state")
+    assert (state["pa"], state["pb"]) == pytest.approx((0, 0.5), abs=0.02)
+    page.focus("#triangle")
+    page.keyboard.press("Home")
+    page.locator("#sure").fill("0.8")
+    settle(page)
+    first, second = torch.tensor([[0.4, 0.6, 0.0]], dtype=torch.float64), second_pixel(0.8)
+    text = page.inner_text("#simplex-table")
+    for loss, title in SIMPLEX_LOSSES.items():
+        value = float(evaluate_simplex(loss, first, second))
+        assert f"{title}\t{value:.3f}" in text
+    pictures = set()
+    for loss in SIMPLEX_LOSSES:
+        page.select_option("#simplex", loss)
+        pictures.add(picture(page, "triangle"))
+        assert SIMPLEX_LOSSES[loss] in page.get_attribute("#triangle", "aria-label")
+    assert len(pictures) == 4
+    page.keyboard.press("Tab")
+    page.focus("#triangle")
+    page.keyboard.press("ArrowUp")
+    settle(page)
+    assert page.evaluate("surfaces.state.pa") == pytest.approx(0.45)
+
+
+def test_the_tour_leads_through_six_states_of_the_page(page):
+    page.click("#tour")
+    titles, addresses = [], []
+    for number in range(1, 7):
+        settle(page)
+        titles.append(page.inner_text("#stop-title"))
+        assert titles[-1].startswith(f"{number} of 6: ")
+        assert len(page.inner_text("#stop-text")) > 60
+        assert page.evaluate("document.activeElement.id") == "stop-title"
+        addresses.append(page.url)
+        if number < 6:
+            page.click("#stop-next")
+    assert len(set(titles)) == len(set(addresses)) == 6
+    assert page.is_disabled("#stop-next")
+    assert page.locator("#triangle").bounding_box()["y"] < 900
+    page.click("#stop-back")
+    settle(page)
+    assert page.evaluate("surfaces.state.pixels") == "rare"
+    page.click("#stop-end")
+    assert not page.is_visible("#stop")
 
 
 @pytest.mark.parametrize(

@@ -26,17 +26,19 @@ export function jaccard(wrong, truth) {
 // has the rise of the Jaccard loss as its weight; where errors tie, the earlier pixel joins first.
 export function extendJaccard(errors, truth) {
   const order = errors.map((_, i) => i).sort((i, j) => errors[j] - errors[i] || i - j);
-  const wrong = errors.map(() => false);
   const weights = errors.map(() => 0);
   const steps = [];
+  let intersection = sum(truth);
+  let union = intersection;
   let last = 0;
-  for (const pixel of order) {
-    wrong[pixel] = true;
-    const loss = jaccard(wrong, truth);
+  order.forEach((pixel, before) => {
+    if (truth[pixel]) intersection -= 1;
+    else union += 1;
+    const loss = (before + 1) / union;
     weights[pixel] = loss - last;
-    steps.push({ pixel, error: errors[pixel], rise: loss - last, loss, ...count(wrong, truth) });
+    steps.push({ pixel, error: errors[pixel], rise: loss - last, loss, intersection, union });
     last = loss;
-  }
+  });
   return { order, weights, steps, value: sum(errors.map((error, i) => weights[i] * error)) };
 }
 
@@ -154,4 +156,24 @@ export function evaluate(loss, truth, scores) {
     discrete: jaccard(wrong, labels),
     ...count(wrong, labels),
   };
+}
+
+// Losses of two pixels over the probabilities of three classes: the first pixel truly shows class
+// 0, the second class 1. The same as pfpn.course.ch07_surfaces.simplex.evaluate_simplex.
+export function simplexLoss(loss, first, second) {
+  const pixels = [first, second];
+  if (loss === "cross_entropy") {
+    return mean(pixels.map((probs, i) => -Math.log(Math.max(probs[i], 1e-12))));
+  }
+  if (!["miou_loss", "present", "all"].includes(loss)) {
+    throw new Error(`losses: found ${loss}, expected a loss of SIMPLEX in palette.js`);
+  }
+  const likeliest = (probs) => probs.map((_, c) => Number(c === probs.indexOf(Math.max(...probs))));
+  const shown = loss === "miou_loss" ? pixels.map(likeliest) : pixels;
+  const extensions = (loss === "all" ? [0, 1, 2] : [0, 1]).map((c) => {
+    const labels = [Number(c === 0), Number(c === 1)];
+    const errors = shown.map((probs, i) => Math.abs(labels[i] - probs[c]));
+    return extendJaccard(errors, labels).value;
+  });
+  return mean(extensions);
 }

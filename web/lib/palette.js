@@ -12,6 +12,14 @@ export const LOSSES = {
   lovasz_softmax_present: { title: "Lovász-Softmax, default", top: 1 },
 };
 
+// Losses over the probabilities of three classes: pfpn.course.ch07_surfaces.simplex.
+export const SIMPLEX = {
+  miou_loss: { title: "1 - mIoU, present classes", top: 1 },
+  cross_entropy: { title: "cross-entropy", top: 3 },
+  present: { title: "Lovász-Softmax, present classes", top: 1 },
+  all: { title: "Lovász-Softmax, all classes", top: 1 },
+};
+
 export const DOT = "#e3120b";
 
 // 32 colors of matplotlib's viridis, from low to high.

@@ -5,12 +5,13 @@ import { valueAndGradient } from "./losses.js";
 const NEAR = 1e-9; // grid lines this far beside 0, where the discrete loss steps
 
 // A loss over a square grid: value[i][j] is at score axis[j] of pixel 1 and axis[i] of pixel 2.
-export function makeSurface(loss, truth, reach, steps) {
+// With many pixels, `scoresOf` gives their scores at a point.
+export function makeSurface(loss, truth, reach, steps, scoresOf = (point) => point) {
   let axis = Array.from({ length: steps }, (_, i) => -reach + (2 * reach * i) / (steps - 1));
   if (loss === "jaccard") {
     axis = [...axis.filter((v) => Math.abs(v) > 1e-6), -NEAR, NEAR].sort((a, b) => a - b);
   }
-  const value = axis.map((y) => axis.map((x) => valueAndGradient(loss, truth, [x, y]).value));
+  const value = axis.map((y) => axis.map((x) => valueAndGradient(loss, truth, scoresOf([x, y])).value));
   return { axis, value };
 }
 

@@ -3,11 +3,13 @@
 import { onDrag, onKeys, oncePerFrame } from "../lib/controls.js";
 import { evaluate } from "../lib/losses.js";
 import { OPTIMIZERS } from "../lib/optimizers.js";
-import { LOSSES } from "../lib/palette.js";
+import { LOSSES, SIMPLEX } from "../lib/palette.js";
 import { drawMap, scoresAt } from "./map.js";
 import { writeReading } from "./reading.js";
+import { drawSimplex, firstPixel, probsAt, setFirst } from "./simplex.js";
 import { drawSolid } from "./solid.js";
 import * as view from "./state.js";
+import { TOUR } from "./tour.js";
 
 const $ = (id) => document.getElementById(id);
 const PAUSE = 50; // milliseconds between two steps that are played
@@ -25,6 +27,8 @@ function draw() {
     drawMap($(`map${index + 1}`), index);
   });
   writeReading();
+  $("truth").disabled = !view.hasTwo();
+  drawSimplex($("triangle"));
 }
 
 const redraw = oncePerFrame(draw);
@@ -44,7 +48,7 @@ const changed = (act) => (...values) => {
 
 // Settings -------------------------------------------------------------------------------------
 
-const CHOICES = ["truth", "loss", "second", "reach", "optimizer", "rate"];
+const CHOICES = ["pixels", "truth", "loss", "second", "reach", "optimizer", "rate", "simplex"];
 
 function fill(id, titles) {
   for (const [value, title] of titles) $(id).add(new Option(title, value));
@@ -56,6 +60,8 @@ function showSettings() {
 }
 
 const titles = Object.entries(LOSSES).map(([loss, { title }]) => [loss, title]);
+fill("pixels", Object.entries(view.PIXELS));
+fill("simplex", Object.entries(SIMPLEX).map(([loss, { title }]) => [loss, title]));
 fill("loss", titles);
 fill("second", titles);
 fill("optimizer", Object.entries(OPTIMIZERS));
@@ -66,7 +72,7 @@ for (const id of CHOICES) {
     changed(() => {
       stop();
       view.state[id] = $(id).value;
-      if (id === "truth") view.turnBack();
+      if (id === "truth" || id === "pixels") view.turnBack();
       view.move(view.state.x, view.state.y);
       showSettings();
     }),
@@ -136,6 +142,50 @@ for (const button of document.querySelectorAll("[data-turn]")) {
   const angles = button.dataset.turn.split(" ").map(Number);
   button.addEventListener("click", () => turn(...angles));
 }
+
+// Three classes --------------------------------------------------------------------------------
+
+const triangle = $("triangle");
+const setProbs = changed(setFirst);
+onDrag(triangle, (event) => setProbs(probsAt(triangle, event)));
+onKeys(
+  triangle,
+  (dx, dy) => {
+    const [a, b, c] = firstPixel();
+    setProbs([a + 0.05 * dy, b - 0.05 * dx - 0.025 * dy, c + 0.05 * dx - 0.025 * dy]);
+  },
+  () => setProbs([0.4, 0.6, 0]),
+);
+$("sure").addEventListener(
+  "input",
+  changed(() => (view.state.sure = Number($("sure").value))),
+);
+
+// The tour -------------------------------------------------------------------------------------
+
+let stopAt = 0;
+
+function visit(index) {
+  stopAt = index;
+  const { title, text, address, at } = TOUR[index];
+  $("stop").hidden = false;
+  $("stop-title").textContent = `${index + 1} of ${TOUR.length}: ${title}`;
+  $("stop-text").textContent = text;
+  $("stop-back").disabled = index === 0;
+  $("stop-next").disabled = index === TOUR.length - 1;
+  history.replaceState(null, "", address);
+  open();
+  if (at) $(at).scrollIntoView({ block: "center" });
+  $("stop-title").focus({ preventScroll: Boolean(at) });
+}
+
+$("tour").addEventListener("click", () => visit(0));
+$("stop-back").addEventListener("click", () => visit(stopAt - 1));
+$("stop-next").addEventListener("click", () => visit(stopAt + 1));
+$("stop-end").addEventListener("click", () => {
+  $("stop").hidden = true;
+  $("tour").focus();
+});
 
 // The page -------------------------------------------------------------------------------------
 

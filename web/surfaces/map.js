@@ -1,10 +1,11 @@
 // The surface from above: colors, level lines, the descent, the point.
 
 import { arrow, copyLayer, disc, prepare, themed, trail } from "../lib/canvas.js";
-import { valueAndGradient } from "../lib/losses.js";
 import { colorAt, css } from "../lib/palette.js";
 import { cells, contour, makeSurface } from "../lib/surface.js";
-import { labels, losses, pointOf, reach, topOf, trailOf } from "./state.js";
+import {
+  axisNames, labels, lossAt, losses, pointOf, reach, scoresOf, topOf, trailOf,
+} from "./state.js";
 
 const ARROW = 2 / 3; // length of an arrow where the slope is 1, as a part of the reach
 const PAD = { left: 44, right: 14, top: 14, bottom: 44 };
@@ -22,7 +23,7 @@ export function drawMap(canvas, index) {
   const x = (v) => PAD.left + ((v + reach()) / (2 * reach())) * side;
   const y = (v) => PAD.top + ((reach() - v) / (2 * reach())) * side;
   copyLayer(pen, ["map", loss, labels(), reach()], (brush) => {
-    const surface = makeSurface(loss, labels(), reach(), 61);
+    const surface = makeSurface(loss, labels(), reach(), 61, scoresOf);
     drawCells(brush, surface, topOf(loss), x, y);
     if (loss !== "jaccard") drawContours(brush, surface, topOf(loss), x, y);
   });
@@ -71,7 +72,7 @@ function drawLabels(pen, x, y) {
   pen.textAlign = "center";
   pen.textBaseline = "top";
   for (const v of [-reach(), 0, reach()]) pen.fillText(String(v), x(v), y(-reach()) + 5);
-  pen.fillText("score of pixel 1", x(0), y(-reach()) + 22);
+  pen.fillText(axisNames()[0], x(0), y(-reach()) + 22);
   pen.textAlign = "right";
   pen.textBaseline = "middle";
   for (const v of [-reach(), 0, reach()]) pen.fillText(String(v), x(-reach()) - 6, y(v));
@@ -79,7 +80,7 @@ function drawLabels(pen, x, y) {
   pen.translate(12, y(0));
   pen.rotate(-Math.PI / 2);
   pen.textAlign = "center";
-  pen.fillText("score of pixel 2", 0, 0);
+  pen.fillText(axisNames()[1], 0, 0);
   pen.restore();
 }
 
@@ -102,7 +103,7 @@ function drawPoint(pen, loss, point, x, y) {
 
 // Start and end of the arrow down the steepest way, as long as the slope.
 export function arrowOf(loss, point) {
-  const { gradient } = valueAndGradient(loss, labels(), point);
+  const { gradient } = lossAt(loss, point);
   return [point, point.map((v, axis) => v - ARROW * reach() * gradient[axis])];
 }
 

@@ -2,7 +2,10 @@
 
 import { evaluate, presentClasses } from "../lib/losses.js";
 import { LOSSES } from "../lib/palette.js";
-import { arrivalOf, hasLeft, labels, losses, pointOf, state, steps, trailOf } from "./state.js";
+import {
+  PIXELS, arrivalOf, axisNames, hasLeft, hasTwo, labels, losses, pointOf, scoresOf, slopeOf, state,
+  steps, trailOf,
+} from "./state.js";
 
 const WORDS = {
   jaccard: "Flat quadrants: the gradient is 0 wherever there is one, so nothing can be learned.",
@@ -17,6 +20,7 @@ const WORDS = {
   lovasz_softmax_present:
     "What trains by default: the mean over the classes that the truth contains, ",
 };
+const MAX_ROWS = 8; // of the pixels in their order
 const $ = (id) => document.getElementById(id);
 
 const fixed = (value, digits = 3) =>
@@ -27,7 +31,7 @@ export function writeReading() {
   const shown = losses().map((loss, index) => ({
     loss,
     title: LOSSES[loss].title,
-    read: evaluate(loss, labels(), pointOf(index)),
+    read: readAt(loss, pointOf(index)),
     index,
   }));
   writeNumbers(shown);
@@ -37,7 +41,13 @@ export function writeReading() {
   ["x", "y"].forEach((axis, i) => {
     $(axis).value = pointOf(0)[i];
     $(`${axis}-out`).textContent = fixed(pointOf(0)[i], 2);
+    $(`${axis}-name`).textContent = axisNames()[i].replace("s", "S");
   });
+}
+
+function readAt(loss, point) {
+  const whole = evaluate(loss, labels(), scoresOf(point));
+  return { ...whole, gradient: slopeOf(whole.gradient).map((slope) => slope + 0) };
 }
 
 function writeNumbers(shown) {
@@ -45,7 +55,9 @@ function writeNumbers(shown) {
     ["loss", ({ read }) => fixed(read.value)],
     ["gradient", ({ read }) => pair(read.gradient)],
     ["slope", ({ read }) => fixed(Math.hypot(...read.gradient))],
-    ["order of errors", ({ read }) => orderOf(read)],
+    hasTwo()
+      ? ["order of errors", ({ read }) => orderOf(read)]
+      : ["wrong pixels", ({ read }) => read.wrong.filter(Boolean).length],
     ["intersection I", ({ read }) => read.intersection],
     ["union U", ({ read }) => read.union],
     ["Jaccard loss", ({ read }) => fixed(read.discrete)],
@@ -53,7 +65,7 @@ function writeNumbers(shown) {
   if (steps() > 0) {
     rows.push(["scores", ({ index }) => pair(pointOf(index), 2)]);
     rows.push(["steps", ({ index }) => stepsOf(index)]);
-    rows.push(["both right", ({ index }) => rightOf(index)]);
+    rows.push([hasTwo() ? "both right" : "all right", ({ index }) => rightOf(index)]);
   }
   const titles = shown.map(({ title }) => `<th scope="col">${title}</th>`).join("");
   const body = rows.map(([name, text]) => {
@@ -75,11 +87,13 @@ function rightOf(index) {
 }
 
 function tableOf({ loss, title, read }, _, shown) {
-  const rows = read.steps.map((step) => {
+  const rows = read.steps.slice(0, MAX_ROWS).map((step) => {
     const { pixel, error, intersection, union, rise } = step;
     const values = [pixel + 1, fixed(error), intersection, union, fixed(step.loss), fixed(rise)];
     return `<tr>${values.map((value) => `<td>${value}</td>`).join("")}</tr>`;
   });
+  const more = read.steps.length - rows.length;
+  if (more > 0) rows.push(`<tr><td colspan="6">and ${more} pixels more</td></tr>`);
   const whose = `${shown.length > 1 ? `${title}, ` : ""}${read.of}`;
   const error = loss.startsWith("lovasz_softmax") ? "error" : "hinge error";
   return `<table><caption>${whose}: pixels join the wrong pixels, largest ${error} first</caption>
@@ -98,7 +112,8 @@ function paragraphOf(loss, title) {
 // The canvases in words.
 function describe({ title, read, index }) {
   const spot = pair(pointOf(index), 2);
-  const words = `${title}, truth ${state.truth}: ${fixed(read.value)} at scores ${spot}.`;
+  const whose = hasTwo() ? `truth ${state.truth}` : PIXELS[state.pixels];
+  const words = `${title}, ${whose}: ${fixed(read.value)} at scores ${spot}.`;
   const num = index + 1;
   $(`solid${num}`).setAttribute(
     "aria-label",

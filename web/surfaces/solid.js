@@ -1,11 +1,13 @@
 // The surface in 3-D: quads painted from the farthest to the nearest.
 
 import { copyLayer, disc, line, prepare, themed, trail } from "../lib/canvas.js";
-import { cornersOf, valueAndGradient } from "../lib/losses.js";
+import { cornersOf } from "../lib/losses.js";
 import { colorAt, css } from "../lib/palette.js";
 import { camera, cells, makeSurface } from "../lib/surface.js";
 import { arrowOf, between, sideBySide } from "./map.js";
-import { labels, losses, pointOf, reach, state, topOf, trailOf } from "./state.js";
+import {
+  axisNames, hasTwo, labels, lossAt, losses, pointOf, reach, scoresOf, state, topOf, trailOf,
+} from "./state.js";
 
 const CORNERS = [[-1, -1], [1, -1], [1, 1], [-1, 1]];
 
@@ -14,7 +16,7 @@ export function drawSolid(canvas, index) {
   const loss = losses()[index];
   const top = topOf(loss);
   const at = camera(state, width, height);
-  const heightAt = (point) => valueAndGradient(loss, labels(), point).value;
+  const heightAt = (point) => lossAt(loss, point).value;
   const spot = ([x, y], value) => at(x / reach(), y / reach(), Math.min(value, top) / top);
   const far = CORNERS.reduce((a, b) => (at(...b, 0).depth > at(...a, 0).depth ? b : a));
   const ink = themed("--soft");
@@ -22,7 +24,7 @@ export function drawSolid(canvas, index) {
   copyLayer(pen, key, (brush) => {
     drawBox(brush, at, far, ink);
     drawQuads(brush, spot, loss, top);
-    if (loss.startsWith("lovasz")) drawCorners(brush, spot, loss);
+    if (hasTwo() && loss.startsWith("lovasz")) drawCorners(brush, spot, loss);
   });
   trail(pen, between(trailOf(index)).map((point) => spot(point, heightAt(point))));
   drawPoint(pen, at, spot, loss, pointOf(index), heightAt);
@@ -40,7 +42,7 @@ function drawBox(pen, at, [x, y], ink) {
 }
 
 function drawQuads(pen, spot, loss, top) {
-  const surface = makeSurface(loss, labels(), reach(), 31);
+  const surface = makeSurface(loss, labels(), reach(), 31, scoresOf);
   const { axis, value } = surface;
   const quads = cells(surface).map(({ ring, mean }) => {
     const corners = ring.map(([r, c]) => spot([axis[c], axis[r]], value[r][c]));
@@ -86,7 +88,8 @@ function drawLabels(pen, at, far, top, width) {
   pen.fillStyle = themed("--ink");
   pen.textBaseline = "middle";
   const middle = at(0, 0, 0);
-  const what = width < 450 ? "pixel" : "score of pixel";
+  const short = hasTwo() ? ["pixel 1", "pixel 2"] : ["foreground", "background"];
+  const names = width < 450 ? short : axisNames();
   for (const axis of [0, 1]) {
     const along = (v) => (axis ? at(-far[0], v, 0) : at(v, -far[1], 0));
     const edge = along(0);
@@ -95,7 +98,7 @@ function drawLabels(pen, at, far, top, width) {
     pen.textAlign = out.x > 0.35 ? "left" : out.x < -0.35 ? "right" : "center";
     const write = (text, { x, y }, away) => pen.fillText(text, x + away * out.x, y + away * out.y);
     for (const v of [-1, 0, 1]) write(String(v * reach()), along(v), 12);
-    write(`${what} ${axis + 1}`, edge, 34);
+    write(names[axis], edge, 34);
   }
   const sides = [[-far[0], far[1]], [far[0], -far[1]]];
   const [u, v] = at(...sides[0], 0).x < at(...sides[1], 0).x ? sides[0] : sides[1];

@@ -1,6 +1,6 @@
 """Sets of wrong pixels, the Lovász extension of their Jaccard loss, and Algorithm 1."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from pfpn.course.ch06_lovasz.numbers import (
     TWO_ERRORS,
     TWO_TRUTH,
     Chain,
+    TinyResult,
+    TinyScenes,
     base_vertices,
     class_weight_maps,
     losses_along_a_logit,
@@ -54,6 +56,94 @@ KIND_PATCHES = [
     Patch(color=BG_COLOR, label="background"),
 ]
 Pairs = Mapping[str, tuple[Tensor, Tensor]]  # truth and prediction by name
+
+
+# A training that fails --------------------------------------------------------------------------
+
+
+def plot_tiny(scenes: TinyScenes, results: Mapping[str, TinyResult], num: int = 4) -> Figure:
+    """Draw the first pictures with their truth, and the probabilities that networks give them."""
+    figure, panels = subplots(8.4, 2.05 * (1 + len(results)), 1 + len(results), num)
+    for column in range(num):
+        image, truth = scenes.images[column, 0], scenes.truth[column].numpy()
+        show_pixels(panels[0, column], image.numpy(), cmap="gray", vmin=-3, vmax=4)
+        for row, result in enumerate(results.values(), start=1):
+            axes = panels[row, column]
+            drawn = show_pixels(axes, result.probs[column].numpy(), cmap="magma", vmin=0, vmax=1)
+            claimed = float(result.probs[column].max())
+            axes.set_xlabel(f"largest: {claimed:.2f}", fontsize=9)
+        rows, columns = np.nonzero(truth)
+        corner = columns.min(), rows.min()
+        size = columns.max() + 1 - corner[0], rows.max() + 1 - corner[1]
+        for axes in panels[:, column]:
+            outline = Rectangle(corner, *size, fill=False, edgecolor=RED, linewidth=1.6)
+            axes.add_patch(outline)
+    panels[0, 0].set_ylabel("picture, object\noutlined", fontsize=10)
+    for axes, name in zip(panels[1:, 0], results, strict=True):
+        axes.set_ylabel(f"{name}:\nprobability", fontsize=10)
+    if results:
+        figure.colorbar(drawn, ax=panels[1:, -1].tolist(), ticks=[0, 0.5, 1])
+    return figure
+
+
+def describe_tiny(results: Mapping[str, TinyResult], num: int = 4) -> str:
+    """Return in words what `plot_tiny` shows."""
+    words = []
+    for name, result in results.items():
+        largest = ", ".join(f"{float(probs.max()):.2f}" for probs in result.probs[:num])
+        words.append(f"largest probabilities with {name}: {largest}")
+    return (
+        f"{num} noisy pictures of 20 x 20 pixels, each with a small bright rectangle that is "
+        "outlined, and below them the probability of the object at every pixel; "
+        f"{'; '.join(words)}."
+    )
+
+
+def plot_arms(arms: Mapping[str, Sequence[TinyResult]]) -> Figure:
+    """Draw the IoU of every seed of every arm, at a probability of 0.5 and at the best one."""
+    figure, axes = subplots(8, 0.9 + 0.42 * len(arms))
+    for row, results in enumerate(arms.values()):
+        for shift, values, color, fill in (
+            (-0.13, [result.iou for result in results], BLUE, BLUE),
+            (0.13, [result.moved for result in results], RED, "white"),
+        ):
+            axes.plot(values, [row + shift] * len(values), "o", color=color, markersize=6,
+                      markerfacecolor=fill, alpha=0.8, clip_on=False)  # fmt: skip
+            mean = float(np.mean(values))
+            axes.plot(
+                [mean] * 2, [row + shift - 0.12, row + shift + 0.12], color=color, linewidth=3
+            )
+    axes.set_yticks(range(len(arms)), list(arms))
+    open_axes(axes).set(
+        ylim=(len(arms) - 0.5, -0.5),
+        xlim=(0, 1),
+        xlabel="IoU of the object in pictures that were not trained on",
+    )
+    handles = [
+        axes.plot([], [], "o", color=color, markerfacecolor=fill, label=label)[0]
+        for color, fill, label in (
+            (BLUE, BLUE, "claimed above a probability of 0.5"),
+            (RED, "white", "above the best probability of the training pictures"),
+        )
+    ]
+    legend_below(figure, handles, ncols=2, fontsize=9)
+    return figure
+
+
+def describe_arms(arms: Mapping[str, Sequence[TinyResult]]) -> str:
+    """Return in words what `plot_arms` shows."""
+    words = []
+    for name, results in arms.items():
+        plain, moved = ([getattr(r, key) for r in results] for key in ("iou", "moved"))
+        words.append(
+            f"{name}: {np.mean(plain):.2f} ({min(plain):.2f} to {max(plain):.2f}), with the best "
+            f"threshold {np.mean(moved):.2f} ({min(moved):.2f} to {max(moved):.2f})"
+        )
+    num = len(next(iter(arms.values())))
+    return (
+        f"IoU of the object in new pictures, one dot for each of {num} seeds and a bar for their "
+        f"mean, by loss and steps. Mean and range: {'; '.join(words)}."
+    )
 
 
 # The loss of a set ------------------------------------------------------------------------------
@@ -131,9 +221,9 @@ def describe_step() -> str:
     smooth, entropy = lines["lovasz_softmax"], lines["cross_entropy"]
     return (
         "Losses of four pixels while the logit of one of two foreground pixels moves from -5 to 5. "
-        f"The Jaccard loss is a stair: {far:.3f} up to logit 0, {end:.3f} from there on (at the "
-        f"step {before:.3f} and {after:.3f}), with slope 0 everywhere else. Lovász-Softmax falls "
-        f"without a jump from {smooth[0]:.3f} to {smooth[-1]:.3f}, cross-entropy from "
+        f"The Jaccard loss is a staircase: {far:.3f} up to logit 0, {end:.3f} from there on (at "
+        f"the step {before:.3f} and {after:.3f}), with slope 0 everywhere else. Lovász-Softmax "
+        f"falls without a jump from {smooth[0]:.3f} to {smooth[-1]:.3f}, cross-entropy from "
         f"{entropy[0]:.3f} to {entropy[-1]:.3f}."
     )
 
@@ -218,12 +308,13 @@ def _draw_chain(axes: Any, chain: Chain) -> None:
             inside = value > 0.3
             axes.text(
                 left + width / 2, value + (-0.04 if inside else 0.03), ha="center", fontsize=9,
-                s=f"{name}\nshare {width:.2f}\nF = {value:.2f}", va="top" if inside else "bottom",
+                s=f"{name}\nfraction {width:.2f}\nF = {value:.2f}",
+                va="top" if inside else "bottom",
             )  # fmt: skip
         left += width
     axes.axhline(chain.extension, color=PLUM, linewidth=2)
     axes.text(0.0, chain.extension + 0.02, f" L = {chain.extension:.3f}", color=PLUM)
-    open_axes(axes).set(xlim=(0, 1), ylim=(0, 1.05), xlabel="share of the mixture",
+    open_axes(axes).set(xlim=(0, 1), ylim=(0, 1.05), xlabel="fraction of the mixture",
                         ylabel="Jaccard loss F", yticks=[0, 0.5, 1])  # fmt: skip
 
 
@@ -268,7 +359,7 @@ def describe_thresholds(at: float = 0.35) -> str:
     return (
         f"Left: the errors of {len(EIGHT_ERRORS)} pixels with a line at {at:g}; above it are "
         f"{above}, a wrong set with Jaccard loss {now:.3f}. Right: that loss for every "
-        "threshold from 0 to 1, a stair that falls to 0. The area below it is the Lovász "
+        "threshold from 0 to 1, a staircase that falls to 0. The area below it is the Lovász "
         f"extension, {make_chain(EIGHT_ERRORS, EIGHT_TRUTH).extension:.3f}."
     )
 
@@ -302,19 +393,19 @@ def plot_algorithm() -> Figure:
     steps = run_algorithm()
     p = len(steps.order)
     colors = [FG_COLOR if is_fg else BG_COLOR for is_fg in EIGHT_TRUTH]
-    figure, axes = subplots(9, 0.62 + 0.44 * (p + 2))
-    axes.set(xlim=(0, 17.4), ylim=(p + 1.1, -1.35))
+    figure, axes = subplots(9, 0.75 + 0.44 * (p + 2))
+    axes.set(xlim=(0, 21), ylim=(p + 1.1, -1.75))
     axes.axis("off")
     for x, head in (
-        (1.0, "the pixels"),
-        (4.2, "1  sorted by error $m$"),
-        (7.15, "2  intersection\n(still found)"),
-        (9.5, "3  union\n(truth or found)"),
-        (11.5, "4  Jaccard\nloss"),
-        (13.6, "5  its rise:\nweight $g$"),
-        (16.3, "6  $m \\cdot g$"),
+        (1.0, "pixels"),
+        (4.9, "1  sorted by\nerror $m$"),
+        (8.4, "2  inter-\nsection"),
+        (10.7, "3  union"),
+        (13.0, "4  Jaccard\nloss"),
+        (16.0, "5  its rise:\nweight $g$"),
+        (19.3, "6  product\n$m \\cdot g$"),
     ):
-        center_text(axes, x, -0.95, head, fontsize=10, weight="bold")
+        center_text(axes, x, -1.1, head, fontsize=10, weight="bold")
     for i in range(p):  # the image, as a column
         _draw_letter(axes, 1.02, i, 0.84, LETTERS[i], colors[i])
     curve = np.linspace(0, 1, 30)
@@ -323,17 +414,17 @@ def plot_algorithm() -> Figure:
         axes.plot(1.5 + 1.25 * curve, bend, color=colors[i], linewidth=1.4)
         _draw_letter(axes, 3.16, row, 0.72, LETTERS[i], colors[i])
         error, weight = steps.errors[row], steps.weights[row]
-        _draw_number(axes, 3.65, row, 1.5 * error, f"{error:.2f}", colors[i], 0.5, 9)
-        counts = (7.15, steps.intersection), (9.5, steps.union)
-        for x, values in counts:
-            center_text(axes, x, row, values[row], fontsize=10)
-        center_text(axes, 11.5, row, f"{steps.loss[row]:.3f}", fontsize=10)
-        for x, number in ((12.9, weight), (15.6, weight * error)):
-            _draw_number(axes, x, row, 4 * number, f"{number:.3f}", PLUM, 0.35, 10)
-    axes.plot([2.8, 17.2], [p - 0.45, p - 0.45], color="0.5", linewidth=0.8)
-    center_text(axes, 11.5, p + 0.15, "sum", fontsize=10, weight="bold")
-    for x, total, color in ((13.0, sum(steps.weights), "black"), (15.7, steps.total, PLUM)):
-        axes.text(x, p + 0.15, f"{total:.3f}", va="center", weight="bold", color=color)
+        _draw_number(axes, 4.6, row, 2 * error, f"{error:.2f}", colors[i], 0.5)
+        for x, count in ((8.4, steps.intersection[row]), (10.7, steps.union[row])):
+            center_text(axes, x, row, count, fontsize=10)
+        center_text(axes, 13.0, row, f"{steps.loss[row]:.3f}", fontsize=10)
+        for x, number in ((16.0, weight), (19.3, weight * error)):
+            _draw_number(axes, x, row, 6 * number, f"{number:.3f}", PLUM, 0.35)
+    axes.plot([2.8, 20.9], [p - 0.45, p - 0.45], color="0.5", linewidth=0.8)
+    center_text(axes, 13.0, p + 0.15, "sum", fontsize=10, weight="bold")
+    for x, total, color in ((16.0, sum(steps.weights), "black"), (19.3, steps.total, PLUM)):
+        axes.text(x - 0.15, p + 0.15, f"{total:.3f}", va="center", ha="right", weight="bold",
+                  color=color)  # fmt: skip
     add_legend(axes, KIND_PATCHES, fontsize=9, loc="lower left", ncols=2)
     return figure
 
@@ -345,10 +436,11 @@ def _draw_letter(axes: Any, x: float, y: float, side: float, letter: str, color:
 
 
 def _draw_number(
-    axes: Any, x: float, y: float, width: float, text: str, color: str, alpha: float, size: float
+    axes: Any, x: float, y: float, width: float, text: str, color: str, alpha: float
 ) -> None:
+    """Write a number, and draw a bar to its right that is `width` long and begins at x."""
+    axes.text(x - 0.15, y, text, va="center", ha="right", fontsize=10)
     axes.add_patch(Rectangle((x, y - 0.27), width, 0.54, color=color, alpha=alpha))
-    axes.text(x + 0.1, y, text, va="center", fontsize=size)
 
 
 def describe_algorithm() -> str:
@@ -368,17 +460,31 @@ def describe_algorithm() -> str:
     )
 
 
-def plot_pixels(errors: Sequence[float]) -> Figure:
-    """Draw errors of the eight pixels in their order and the weights: a frame of an explorer."""
+def plot_pixels(
+    errors: Sequence[float], weigh: Callable[[Tensor, Tensor], Tensor] | None = None
+) -> Figure:
+    """Draw errors of the eight pixels in their order and the weights: a frame of an explorer.
+
+    Args:
+        errors: of the pixels a to h.
+        weigh: the reader's own function from errors and truth to weights, in the order of the
+            pixels; None: Algorithm 1.
+    """
     steps = run_algorithm(errors)
+    weights, total = steps.weights, steps.total
+    if weigh is not None:
+        own = weigh(torch.tensor(errors), torch.tensor(EIGHT_TRUTH)).tolist()
+        weights = [own[i] for i in steps.order]
+        total = sum(error * weight for error, weight in zip(errors, own, strict=True))
     figure = Figure(figsize=(7.2, 2.3))
     figure.subplots_adjust(0.09, 0.12, 0.99, 0.86, wspace=0.2)
     left, right = figure.subplots(1, 2)
     _draw_errors(left, errors, EIGHT_TRUTH, steps.order)
     left.set_title(f"mean error {np.mean(errors):.3f}", fontsize=10)
-    _draw_bars(right, steps.weights, EIGHT_TRUTH, steps.order)
-    right.set_title(f"weights; Lovász loss {steps.total:.3f}", fontsize=10)
-    right.set_ylim(0, max(0.6, 1.05 * max(steps.weights)))
+    _draw_bars(right, weights, EIGHT_TRUTH, steps.order)
+    whose = "weights" if weigh is None else "your weights"
+    right.set_title(f"{whose}; Lovász loss {total:.3f}", fontsize=10)
+    right.set_ylim(min(0, 1.05 * min(weights)), max(0.6, 1.05 * max(weights)))
     return figure
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
-from pfpn.losses.lovasz import jaccard_loss
+from pfpn.losses.lovasz import jaccard_loss, lovasz_hinge, lovasz_softmax
 from pfpn.plot.surface import extend_jaccard
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -29,6 +29,135 @@ TWO_TRUTH, TWO_ERRORS = (1, 0), (0.3, 0.8)
 THREE_TRUTH, THREE_ERRORS = (1, 0, 0), (0.3, 0.9, 0.6)
 # Four pixels; the logit of the first moves, these are the others'.
 STEP_TRUTH, STEP_OTHERS = (1, 1, 0, 0), (1.0, -1.5, 0.8)
+
+
+# A training that fails --------------------------------------------------------------------------
+# Small pictures with one small bright object each, and a small network that marks its pixels.
+
+
+@dataclass(frozen=True, slots=True)
+class TinyScenes:
+    """Noisy pictures, each with one bright rectangle of 3 to 5 pixels on a side."""
+
+    images: Float[Tensor, "b 1 h w"]
+    truth: Bool[Tensor, "b h w"]  # True: a pixel of the object
+
+
+def draw_tiny_scenes(num: int, seed: int, size: int = 20, contrast: float = 1.25) -> TinyScenes:
+    """Draw pictures of size x size pixels.
+
+    Args:
+        num: of pictures.
+        seed: of the rectangles and of the noise.
+        size: of a side, in pixels.
+        contrast: brightness of the object in standard deviations of the noise.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    truth = torch.zeros(num, size, size, dtype=torch.bool)
+    for picture in truth:
+        height, width = torch.randint(3, 6, (2,), generator=rng).tolist()
+        top = int(torch.randint(size - height + 1, (), generator=rng))
+        left = int(torch.randint(size - width + 1, (), generator=rng))
+        picture[top : top + height, left : left + width] = True
+    noise = torch.randn(truth.shape, generator=rng)
+    return TinyScenes((contrast * truth + noise)[:, None], truth)
+
+
+def build_tiny_network(seed: int, channels: int = 6) -> nn.Sequential:
+    """Return three convolutions that give one logit a pixel, with weights from the seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(1, channels, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(channels, 1, 1), nn.Flatten(0, 1),
+        )  # fmt: skip
+
+
+def _cross_entropy(logits: Float[Tensor, "b h w"], truth: Bool[Tensor, "b h w"]) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, truth.float())
+
+
+def _hinge(logits: Float[Tensor, "b h w"], truth: Bool[Tensor, "b h w"]) -> Tensor:
+    return lovasz_hinge(logits, truth, per_image=False)
+
+
+def _elu_hinge(logits: Float[Tensor, "b h w"], truth: Bool[Tensor, "b h w"]) -> Tensor:
+    agreement = torch.where(truth, logits, -logits).flatten()
+    return extend_jaccard(F.elu(1 - agreement) + 1, truth.flatten().int().tolist())[0]
+
+
+def _sigmoid(logits: Float[Tensor, "b h w"], truth: Bool[Tensor, "b h w"]) -> Tensor:
+    both = torch.stack([-logits, logits], 1).sigmoid()
+    return lovasz_softmax(both, truth.long(), classes=[1])
+
+
+# Losses of one class against the rest, all of the whole batch.
+TINY_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross-entropy": _cross_entropy,
+    "Lovász hinge": _hinge,
+    "Lovász hinge, elu + 1": _elu_hinge,
+    "Lovász on sigmoids": _sigmoid,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TinyResult:
+    """A trained network on 64 pictures that it was not trained on."""
+
+    loss: float  # on the training pictures
+    accuracy: float  # fraction of pixels that are right, at a probability of 0.5
+    iou: float  # of the object over all pictures, at a probability of 0.5
+    moved: float  # the same, at the probability that is best on the training pictures
+    threshold: float  # that probability
+    probs: Float[Tensor, "b h w"]  # of the object
+
+
+def train_tiny(loss: str, seed: int, stops: Sequence[int]) -> list[TinyResult]:
+    """Train one network on 32 pictures with Adam and return its result after each of `stops` steps.
+
+    Args:
+        loss: a key of TINY_LOSSES.
+        seed: of pictures and first weights, so all losses start alike.
+        stops: numbers of steps.
+    """
+    known, unseen = draw_tiny_scenes(32, seed), draw_tiny_scenes(64, 1000 + seed)
+    network = build_tiny_network(seed)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    results = []
+    for step in range(1, max(stops) + 1):
+        value = TINY_LOSSES[loss](network(known.images), known.truth)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        if step in stops:
+            results.append(score_tiny(network, known, unseen, float(value.detach())))
+    return results
+
+
+@torch.no_grad()
+def score_tiny(
+    network: nn.Module, known: TinyScenes, unseen: TinyScenes, loss: float
+) -> TinyResult:
+    """Return the result of a network: the threshold from known pictures, the rest from unseen."""
+    thresholds = torch.arange(0.02, 0.91, 0.02).tolist()
+    seen = network(known.images).sigmoid()
+    best = max(thresholds, key=lambda at: region_iou(seen > at, known.truth))
+    probs = network(unseen.images).sigmoid()
+    claimed = probs > 0.5
+    return TinyResult(
+        loss,
+        float((claimed == unseen.truth).double().mean()),
+        region_iou(claimed, unseen.truth),
+        region_iou(probs > best, unseen.truth),
+        best,
+        probs,
+    )
+
+
+def region_iou(predicted: Bool[Tensor, "*n"], truth: Bool[Tensor, "*n"]) -> float:
+    """Return the IoU of two sets of pixels."""
+    return 1 - float(jaccard_loss((predicted != truth).flatten(), truth.flatten()))
 
 
 # The loss of a set ------------------------------------------------------------------------------
@@ -232,3 +361,24 @@ def class_weight_maps(
     weights = torch.zeros_like(errors)
     weights[counts] = extend_jaccard(errors[counts], is_fg[counts].int().tolist())[1]
     return errors, weights
+
+
+def class_losses(
+    logits: Float[Tensor, "c h w"], labels: Int[Tensor, "h w"], ignore: int = 255
+) -> dict[str, Float[np.ndarray, " k"]]:
+    """Return three losses of each class that an image shows, of one prediction.
+
+    Keys: "jaccard", the discrete loss; "lovasz", the extension of the softmax errors;
+    "cross_entropy", the mean over the pixels of the class, in nats.
+    """
+    counts = labels != ignore
+    scores, truth = logits[:, counts].double(), labels[counts]
+    probs, predicted = scores.softmax(0), scores.argmax(0)
+    losses: dict[str, list[float]] = {"jaccard": [], "lovasz": [], "cross_entropy": []}
+    for c in truth.unique().tolist():
+        is_fg = truth == c
+        errors = torch.where(is_fg, 1 - probs[c], probs[c])
+        losses["jaccard"].append(float(jaccard_loss((predicted == c) != is_fg, is_fg)))
+        losses["lovasz"].append(float(extend_jaccard(errors, is_fg.int().tolist())[0]))
+        losses["cross_entropy"].append(float(-scores.log_softmax(0)[c][is_fg].mean()))
+    return {name: np.array(values) for name, values in losses.items()}

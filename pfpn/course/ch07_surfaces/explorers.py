@@ -1,25 +1,22 @@
-"""Explorers of loss surfaces: sliders over the figures of `figures_slices`.
+"""Explorers of loss surfaces: sliders over the figures of slices, races and triangles.
 
 A reader moves a point over a surface and sees value, slope, order of the errors, intersection and
 union follow. When only the point moves, only what depends on it is drawn again; the rest is copied.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pfpn.course.ch07_surfaces.figures_slices import (
-    draw_point,
-    plot_bin_pair,
-    plot_slice,
-    prepare_slice,
-)
+from pfpn.course.ch07_surfaces.descents import DESCENT_LOSSES
+from pfpn.course.ch07_surfaces.figures_descents import MAX_STEPS, plot_race
+from pfpn.course.ch07_surfaces.figures_simplex import plot_simplex
+from pfpn.course.ch07_surfaces.figures_slices import draw_point, plot_slice, prepare_slice
 from pfpn.course.ch07_surfaces.numbers import (
-    LOVASZ,
     PLANES,
     REACH,
     Slice,
@@ -31,23 +28,26 @@ from pfpn.course.explore import (
     Knob,
     check_frames,
     contact_sheet,
+    describe_frames,
     explore,
     show_explorer,
 )
-from pfpn.course.show import PAGE_DPI, is_static, require_words
+from pfpn.course.show import PAGE_DPI, is_static, publish, require_words
 from pfpn.plot.surface import LOSSES
 
 TITLES = {title: loss for loss, (title, _, _) in LOSSES.items()}
-LOVASZ_TITLES = [LOSSES[loss][0] for loss in LOVASZ]
 POINT: dict[str, Knob] = {"x": (-REACH, REACH, 0.05), "y": (-REACH, REACH, 0.05)}
 PAIR_KNOBS: dict[str, Knob] = {"truth": ["00", "01", "10", "11"], "loss": list(TITLES), **POINT}
 SLICE_KNOBS: dict[str, Knob] = {
     "pixels": (2, 200), "foreground": (1, 99), "ignored": (0, 90), "moving": list(PLANES),
     "loss": list(TITLES), **POINT,
 }  # fmt: skip
-BINS_KNOBS: dict[str, Knob] = {
-    "bins": (1, 64), "pixels": (2, 200), "foreground": (1, 99), "loss": LOVASZ_TITLES,
+RACE_KNOBS: dict[str, Knob] = {
+    "loss": list(DESCENT_LOSSES), "x": (-4.0, 4.0, 0.1), "y": (-4.0, 4.0, 0.1),
+    "steps": (1, MAX_STEPS),
 }  # fmt: skip
+STORED_COLORS = 32  # of flat contours and lines
+SIMPLEX_KNOBS: dict[str, Knob] = {"second_pixel_right": (0.0, 1.0, 0.05)}
 
 
 class PointExplorer(Explorer):
@@ -92,12 +92,6 @@ def draw_slice(loss: str, x: float, y: float, **settings: Any) -> Figure:
     return plot_slice(_piece_of(loss=loss, **settings), TITLES[loss], (x, y))
 
 
-def draw_bins(bins: int, pixels: int, foreground: int, loss: str) -> Figure:
-    """Draw `plot_bin_pair` with the settings of the knobs."""
-    piece = make_slice(pixels, foreground / 100, "two groups")
-    return plot_bin_pair(piece, TITLES[loss], bins)
-
-
 def explore_pair(frames: Sequence[Mapping[str, Any]], alt: str) -> None:
     """Show any loss of two pixels with a point to move.
 
@@ -118,25 +112,51 @@ def explore_slice(frames: Sequence[Mapping[str, Any]], alt: str) -> None:
     _explore_point(SLICE_KNOBS, frames, alt)
 
 
-def explore_bins(frames: Sequence[Mapping[str, Any]], alt: str) -> None:
-    """Show a Lovász loss exactly, with K bins, and the difference.
+def explore_race(frames: Sequence[Mapping[str, Any]], alt: str) -> None:
+    """Show four optimizers that descend from one start on one loss of two pixels.
 
     Args:
-        frames: values for bins, pixels, foreground (percent) and loss.
+        frames: values for loss, x and y of the start, and steps.
         alt: what the frames show, in words.
     """
-    explore(draw_bins, frames, alt, point=None, yours=None, **BINS_KNOBS)
+    _explore(plot_race, RACE_KNOBS, frames, alt, point=("x", "y"))
+
+
+def explore_simplex(frames: Sequence[Mapping[str, Any]], alt: str) -> None:
+    """Show losses over the probabilities of three classes.
+
+    Args:
+        frames: values for `second_pixel_right`, the probability of the second pixel's true class.
+        alt: what the frames show, in words.
+    """
+    _explore(plot_simplex, SIMPLEX_KNOBS, frames, alt)
 
 
 def _explore_point(
     knobs: Mapping[str, Knob], frames: Sequence[Mapping[str, Any]], alt: str
 ) -> None:
     if is_static():
-        explore(draw_slice, frames, alt, point=("x", "y"), yours=None, **knobs)
+        _explore(draw_slice, knobs, frames, alt)
         return
     require_words(alt)
     check_frames(frames, knobs)
     show_explorer(PointExplorer(knobs, frames, alt), contact_sheet(draw_slice, frames), frames)
+
+
+def _explore(
+    draw: Callable[..., Figure],
+    knobs: Mapping[str, Any],
+    frames: Sequence[Mapping[str, Any]],
+    alt: str,
+    point: tuple[str, str] | None = None,
+) -> None:
+    """Show an explorer; its stored picture has few colors, for this chapter has many pictures."""
+    if not is_static():
+        explore(draw, frames, alt, point=point, yours=None, **knobs)
+        return
+    require_words(alt)
+    check_frames(frames, knobs)
+    publish(contact_sheet(draw, frames), describe_frames(alt, frames), STORED_COLORS)
 
 
 def _piece_of(loss: str, **settings: Any) -> Slice:

@@ -5,6 +5,7 @@ Convexity and the base polytope are in `figures_convexity`, slices through many 
 the same in words, with the numbers that were computed.
 """
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,26 +15,26 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
+from pfpn.course.ch07_surfaces.descents import lovasz_present
 from pfpn.course.ch07_surfaces.numbers import (
-    DESCENT_LOSSES,
-    STARTS,
     Crease,
     absent_class_costs,
-    count_arrivals,
-    descend,
     find_creases,
     greedy_vertices,
     jaccard_corners,
     point_name,
 )
-from pfpn.plot.style import BLUE, GREEN, ORANGE, PLUM, RED, add_legend, legend_below, subplots
+from pfpn.plot.style import BLUE, ORANGE, RED, add_legend, legend_below, subplots
 from pfpn.plot.surface import (
     DOT_COLOR,
+    HALO,
     LOSSES,
     PALE_COLORS,
     SOLID,
     TRUTHS,
+    Loss,
     Over,
+    Surface,
     Truth,
     draw_contours,
     draw_surface,
@@ -46,6 +47,10 @@ from pfpn.plot.surface import (
 
 KINK_COLOR = RED
 ARROW_COLOR = "0.15"
+CLASS_CHOICES: dict[str, Loss] = {  # which classes count, and the loss
+    "foreground only": "lovasz_softmax",
+    "classes present": lovasz_present,
+}
 
 # Figures 1 and 2 of the paper -------------------------------------------------------------------
 
@@ -86,24 +91,42 @@ def describe_hinge_surfaces() -> str:
 
 
 def plot_softmax_surfaces(steps: int = 17, reach: float = 6.0) -> Figure:
-    """Draw the Lovász-Softmax of the foreground over differences of logits, for the four truths.
+    """Draw the Lovász-Softmax of the foreground over y_i d_i, for the four truths.
+
+    d_i is the difference of two logits, as in the paper, and y_i the sign of the truth. The product
+    mirrors an axis for a background pixel, so that all panels have the pixel right on the same side
+    and can be compared.
 
     Source: [LS] Fig. 2.
     """
     figure, panels = _solid_panels(
-        "Lovász-Softmax as height over the differences of logits,\n"
-        "each seen from where both pixels are right"
+        "Lovász-Softmax over $y_i d_i$: above 0 the pixel is right.\n"
+        "All four are seen from where both pixels are right"
     )
     for axes, truth in zip(panels, TRUTHS, strict=True):
-        draw_surface(axes, make_surface("lovasz_softmax", truth, "logits", -reach, reach, steps), 1)
+        surface = make_surface("lovasz_softmax", truth, "logits", -reach, reach, steps)
+        draw_surface(axes, mirrored(surface), 1)
         corners, heights = jaccard_corners(truth)
-        _draw_dots(axes, reach * (1 - 2 * corners) * _signs(truth), heights)
+        _draw_dots(axes, reach * (1 - 2 * corners), heights)
         ticks = [-reach, 0, reach]
+        axes.view_init(elev=27, azim=58)
         axes.set(
-            title=truth_name(truth), xlabel="logit $d_1$", ylabel="logit $d_2$", xticks=ticks,
+            title=truth_name(truth), xlabel="$y_1 d_1$", ylabel="$y_2 d_2$", xticks=ticks,
             yticks=ticks, zticks=[0, 0.5, 1],
         )  # fmt: skip
     return figure
+
+
+def mirrored(surface: Surface) -> Surface:
+    """Return a surface over logits as one over y_i d_i: positive where a pixel is right."""
+    flips = tuple(
+        axis for axis, label in ((1, surface.truth[0]), (0, surface.truth[1])) if not label
+    )
+    return replace(
+        surface,
+        value=np.flip(surface.value, flips),
+        gradient=np.flip(surface.gradient, flips) * _signs(surface.truth),
+    )
 
 
 def describe_softmax_surfaces(reach: float = 6.0) -> str:
@@ -115,9 +138,10 @@ def describe_softmax_surfaces(reach: float = 6.0) -> str:
     gap = 1 / (1 + np.exp(reach))
     return (
         "Four surfaces, one for each truth of two pixels: the Lovász-Softmax loss of the "
-        f"foreground over the differences of logits from {-reach:g} to {reach:g}. Smooth plateaus "
-        "joined by slopes, with a crease where both errors are equal unless both pixels are "
-        "foreground. The red dots at the corners are the discrete Jaccard loss; the surface comes "
+        f"foreground over the differences of logits, {-reach:g} to {reach:g}, times the sign of "
+        "the truth, all seen from the corner where both pixels are right. Smooth plateaus joined "
+        "by slopes, with a crease where both errors are equal unless both pixels are foreground. "
+        "The red dots at the corners are the discrete Jaccard loss; the surface comes "
         f"within {gap:.2g} of them and meets them at infinity. " + " ".join(words)
     )
 
@@ -154,6 +178,54 @@ def _corner_words(truth: Truth) -> str:
     return (
         f"{none} with no pixel wrong, {first} with the first, {second} with the second, "
         f"{both} with both"
+    )
+
+
+# Which classes are averaged ---------------------------------------------------------------------
+
+
+def plot_class_choices(steps: int = 41, reach: float = 4.0) -> Figure:
+    """Draw Lovász-Softmax of the foreground alone, and its mean over the classes in the truth."""
+    figure, panels = subplots(9.2, 5, 2, 4)
+    for row, (name, loss) in zip(panels, CLASS_CHOICES.items(), strict=True):
+        for axes, truth in zip(row, TRUTHS, strict=True):
+            surface = make_surface(loss, truth, "logits", -reach, reach, steps)
+            drawn = draw_contours(axes, surface, 1, PALE_COLORS)
+            for label, at in ((1, -3.0), (0, 3.0)):  # both scores -3, both 3
+                value = float(loss_at(loss, torch.full((2,), at, dtype=torch.float64), truth))
+                axes.plot(at, at, "o", color=DOT_COLOR, markeredgecolor="white", markersize=6)
+                axes.annotate(
+                    f"{value:.2f}", (at, at), (6 * (2 * label - 1), 4), fontsize=9, ha="left" if
+                    label else "right", textcoords="offset points", path_effects=HALO,
+                )  # fmt: skip
+            axes.axhline(0, color="0.5", linewidth=0.8, linestyle=":")
+            axes.axvline(0, color="0.5", linewidth=0.8, linestyle=":")
+            axes.set_title(truth_name(truth), fontsize=10)
+            axes.set(
+                xlabel="logit $d_1$", ylabel="logit $d_2$", xticks=[-3, 0, 3], yticks=[-3, 0, 3]
+            )
+        row[0].set_ylabel(f"{name}\nlogit $d_2$", fontsize=10)
+        figure.colorbar(drawn, ax=row.tolist(), ticks=[0, 0.5, 1], shrink=0.8)
+    return figure
+
+
+def describe_class_choices() -> str:
+    """Return in words what `plot_class_choices` shows."""
+    words = []
+    for name, loss in CLASS_CHOICES.items():
+        parts = []
+        for truth in TRUTHS:
+            low, high = (
+                float(loss_at(loss, torch.full((2,), at, dtype=torch.float64), truth))
+                for at in (-3.0, 3.0)
+            )
+            parts.append(f"{low:.2f} and {high:.2f} for {truth_name(truth)}")
+        words.append(f"{name}: {', '.join(parts)}")
+    return (
+        "Contour maps of Lovász-Softmax over the logits of two pixels, one column for each truth: "
+        "above of the foreground alone, below the mean over the classes that are in the truth. "
+        f"Values where both logits are -3 and where both are 3. {'. '.join(words)}. The lower maps "
+        "of the truths with one pixel of each kind are mirror images of each other."
     )
 
 
@@ -227,8 +299,8 @@ def describe_losses(truth: Truth = (0, 1)) -> str:
     flat = "" if any(truth) else " Soft Jaccard and Dice are flat here: they teach nothing."
     return (
         f"Seven losses of the foreground over the logits of two pixels, {truth_name(truth)}, and "
-        "a cut through all of them. The discrete Jaccard loss is a stair of flat quadrants; all "
-        "others are continuous. Their values with both pixels right by a logit of 3, with both "
+        "a cut through all of them. The discrete Jaccard loss is a staircase of flat quadrants; "
+        "all others are continuous. Their values with both pixels right by a logit of 3, with both "
         f"logits 0, and with both wrong by 3: {'; '.join(words)}.{flat}"
     )
 
@@ -354,7 +426,7 @@ def plot_absent_class(error: float = 0.9, rest: float = 0.01) -> Figure:
     nums = [2**power for power in range(1, 15)]
     costs = absent_class_costs(nums, error, rest)
     for key, label, color, style, marker in (
-        ("absent", "absent class, asked for", "black", "-", "o"),
+        ("absent", "absent class, included", "black", "-", "o"),
         ("half", "class on half of the pixels", BLUE, "--", "s"),
         ("mean", "mean error", ORANGE, "-.", "^"),
     ):
@@ -379,51 +451,4 @@ def describe_absent_class(error: float = 0.9, rest: float = 0.01) -> str:
         f"{error:g} among others of {rest:g}, by the number of pixels. With 16,384 pixels the "
         f"absent class still costs {costs['absent'][0]:.2g}, a class on half of the pixels "
         f"{costs['half'][0]:.2g}, the mean error is {costs['mean'][0]:.2g}."
-    )
-
-
-# Descents ---------------------------------------------------------------------------------------
-
-START_COLORS = (ORANGE, PLUM, BLUE, GREEN, RED, "black")
-
-
-def plot_descents(
-    truth: Truth = (0, 1), rate: float = 0.5, steps: int = 60, grid: int = 41
-) -> Figure:
-    """Draw the descent paths of six losses from the same starts, on their contours."""
-    figure, panels = subplots(7.4, 5.7, 2, 3)
-    for axes, loss in zip(panels.flat, DESCENT_LOSSES, strict=True):
-        draw_contours(axes, make_surface(loss, truth, steps=grid), largest_drawn(loss), PALE_COLORS)
-        axes.axhline(0, color="0.5", linewidth=0.8, linestyle=":")
-        axes.axvline(0, color="0.5", linewidth=0.8, linestyle=":")
-        for start, color in zip(STARTS, START_COLORS, strict=True):
-            points = descend(loss, start, truth, rate, steps).points
-            dot: dict[str, Any] = {"color": color, "markeredgecolor": "white", "markersize": 6}
-            axes.plot(*points.T, "-", color=color, linewidth=1.8)
-            axes.plot(*start, "o", **dot)
-            axes.plot(*points[-1], "s", **dot, clip_on=False)
-        arrived, _ = count_arrivals(loss, truth, rate, steps)
-        _label_logits(axes, f"{LOSSES[loss][0]}\n{arrived} of {len(STARTS)} arrive")
-        axes.set(xlim=(-3, 3), ylim=(-3, 3))
-        axes.title.set_fontsize(10)
-    right = ["above" if label else "below" for label in truth]
-    figure.suptitle(
-        f"{steps} steps of size {rate:g} from the same six starts, {truth_name(truth)}: right is "
-        f"$d_1$ {right[0]} 0, $d_2$ {right[1]} 0",
-        fontsize=11,
-    )
-    return figure
-
-
-def describe_descents(truth: Truth = (0, 1), rate: float = 0.5, steps: int = 60) -> str:
-    """Return in words what `plot_descents` shows."""
-    words = []
-    for loss in DESCENT_LOSSES:
-        arrived, taken = count_arrivals(loss, truth, rate, steps)
-        listed = ", ".join("never" if step is None else str(step) for step in taken)
-        words.append(f"{LOSSES[loss][0]}: {arrived} of {len(STARTS)}, after {listed} steps")
-    return (
-        f"Six contour maps with paths of descent from the same six starts, {truth_name(truth)}: "
-        f"{steps} steps of size {rate:g} on the two scores. How many starts have both pixels right "
-        f"at the end, and after how many steps: {'; '.join(words)}."
     )

@@ -1,4 +1,4 @@
-"""Figures of the base polytope, and of what is convex in which coordinates."""
+"""The figure of what is convex in which coordinates."""
 
 from typing import Any
 
@@ -9,12 +9,9 @@ from matplotlib.figure import Figure
 from pfpn.course.ch07_surfaces.numbers import (
     ROUNDING,
     Chord,
-    greedy_vertex,
-    greedy_vertices,
     measure_convexity,
-    point_name,
 )
-from pfpn.plot.style import BLUE, ORANGE, RED, SKY, add_legend, legend_below, subplots
+from pfpn.plot.style import BLUE, ORANGE, SKY, add_legend
 from pfpn.plot.surface import (
     DOT_COLOR,
     HALO,
@@ -26,87 +23,6 @@ from pfpn.plot.surface import (
     make_surface,
     truth_name,
 )
-
-
-def plot_base_polytope(errors: tuple[float, float] = (0.9, 0.4)) -> Figure:
-    """Draw the base polytope of each truth, and the vertex that is greedy for the given errors.
-
-    The Lovász extension at m is the largest <m, g> over the polytope: the dashed line of equal
-    <m, g> touches it at the greedy vertex.
-    """
-    m = np.asarray(errors)
-    if m.shape != (2,) or m.min() < 0 or m.max() == 0:
-        raise ValueError(
-            f"plot_base_polytope: found errors {errors}, expected two from 0, not both"
-        )
-    order = _order_of(m)
-    figure, panels = subplots(9.4, 4.1, 1, 4)
-    for axes, truth in zip(panels, TRUTHS, strict=True):
-        _draw_polytope(axes, truth, m, greedy_vertex(truth, order))
-    legend_below(figure, panels[0].get_legend_handles_labels()[0], fontsize=10, ncols=3)
-    figure.suptitle(
-        f"Base polytopes of the Jaccard loss, errors m = {point_name(m)}: "
-        f"pixel {order[0] + 1} joins first"
-    )
-    return figure
-
-
-def _order_of(m: np.ndarray) -> tuple[int, int]:
-    return (0, 1) if m[0] >= m[1] else (1, 0)
-
-
-def _draw_polytope(axes: Any, truth: Truth, m: np.ndarray, best: np.ndarray) -> None:
-    vertices = greedy_vertices(truth)
-    low, high = -0.35, 1.5
-    most = vertices.max(0)  # g_i <= F({i})
-    region = np.array([
-        (low, low), (most[0], low), vertices[0], vertices[1], (low, most[1])
-    ])  # fmt: skip
-    axes.fill(*region.T, color=SKY, alpha=0.25, linewidth=0,
-              label="$g(A) \\leq F(A)$ for every set A")  # fmt: skip
-    axes.plot(*vertices.T, color=BLUE, linewidth=5, solid_capstyle="round",
-              label="base polytope: also $g_1 + g_2 = F(\\{1, 2\\})$")  # fmt: skip
-    axes.plot(*vertices.T, "o", color="white", markeredgecolor=BLUE, markersize=8,
-              markeredgewidth=2, label="vertex, one for each order")  # fmt: skip
-    axes.plot(*best, "*", color=RED, markersize=19, markeredgecolor="white", zorder=4,
-              label="greedy vertex for m")  # fmt: skip
-    across = np.array([-m[1], m[0]]) / np.hypot(*m)
-    touch = np.stack([best - 3 * across, best + 3 * across])
-    axes.plot(*touch.T, "--", color="0.25", label="$\\langle m, g \\rangle = L(m)$")
-    tip = best + 0.33 * m / np.hypot(*m)
-    axes.annotate(
-        "", tip, best, arrowprops={"arrowstyle": "-|>", "color": "0.25", "linewidth": 1.6}
-    )
-    axes.text(*(tip + 0.05), "m", color="0.25", ha="center", va="center", path_effects=HALO)
-    axes.set(
-        title=f"{truth_name(truth)}\n$g = {point_name(best)}$\n$L(m) = {m @ best:.3g}$",
-        xlabel="$g_1$", ylabel="$g_2$", xlim=(low, high), ylim=(low, high), aspect="equal",
-        xticks=[0, 0.5, 1], yticks=[0, 0.5, 1],
-    )  # fmt: skip
-    axes.title.set_fontsize(10)
-    axes.grid(alpha=0.3)
-
-
-def describe_base_polytope(errors: tuple[float, float] = (0.9, 0.4)) -> str:
-    """Return in words what `plot_base_polytope` shows."""
-    m = np.asarray(errors)
-    order = _order_of(m)
-    words = []
-    for truth in TRUTHS:
-        one, two = greedy_vertices(truth)
-        best = greedy_vertex(truth, order)
-        shape = f"the single point {point_name(one)}"
-        if not np.array_equal(one, two):
-            shape = f"the segment from {point_name(one)} to {point_name(two)}"
-        words.append(
-            f"{truth_name(truth)}: {shape}; greedy vertex {point_name(best)}, value {m @ best:.3g}."
-        )
-    return (
-        "Four panels with the base polytope of the Jaccard loss of two pixels, one for each truth. "
-        f"For the errors {point_name(m)} pixel {order[0] + 1} joins first; a dashed line across "
-        "the direction of the errors touches each polytope at the greedy vertex. " + " ".join(words)
-    )
-
 
 CHORD_CASES: tuple[tuple[str, Over, str, str, float, float], ...] = (
     ("lovasz_hinge", "logits", "Lovász hinge over scores", "score $d_{}$", -3, 3),

@@ -1,6 +1,5 @@
-"""Figures of slices: a loss of many pixels on a plane through their scores, exact and in bins."""
+"""Figures of slices: a loss of many pixels on a plane through their scores."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,9 @@ from pfpn.course.ch07_surfaces.numbers import (
     REACH,
     ROUNDING,
     Slice,
-    bin_gaps,
     evaluate_slice,
     largest_error,
     read_point,
-    relative_gap,
     value_and_slope,
 )
 from pfpn.plot.style import ORANGE
@@ -129,12 +126,9 @@ def _sorted_loss(loss: str) -> str:
     return loss if loss in LOVASZ else "lovasz_hinge"
 
 
-def _draw_map(
-    axes: Any, axis: np.ndarray, value: np.ndarray, loss: str, levels: np.ndarray | None = None
-) -> None:
+def _draw_map(axes: Any, axis: np.ndarray, value: np.ndarray, loss: str) -> None:
     """Color by the loss itself, contour its own range: far from a corner a slice is nearly flat."""
-    if levels is None:
-        levels = contour_levels(value)
+    levels = contour_levels(value)
     middles = np.concatenate([value.min(keepdims=True)[0], levels, value.max(keepdims=True)[0]])
     shade = (middles[:-1] + middles[1:]) / 2 / (1.3 * largest_drawn(loss))
     colors = colormaps[PALE_COLORS](shade)
@@ -150,48 +144,3 @@ def _draw_map(
 def contour_levels(value: Float[np.ndarray, "k k"], num: int = 9) -> Float[np.ndarray, " num"]:
     """Return levels that divide the range of a surface evenly, without its ends."""
     return np.linspace(value.min(), value.max(), num + 2)[1:-1]
-
-
-def plot_bin_pair(
-    piece: Slice, loss: str = "lovasz_softmax", bins: int = 8, steps: int = 25
-) -> Figure:
-    """Draw the exact loss, the binned one, and their difference; few artists, for a slider."""
-    figure = Figure(figsize=(7.4, 2.75))
-    axis = np.linspace(-REACH, REACH, steps)
-    exact, binned = evaluate_slice(piece, loss, axis), evaluate_slice(piece, loss, axis, bins)
-    gap = relative_gap(piece, loss, axis, exact - binned)
-    left, middle, right = (figure.add_axes((x, 0.16, 0.26, 0.7)) for x in (0.07, 0.395, 0.72))
-    _draw_map(left, axis, exact, loss)
-    _draw_map(middle, axis, binned, loss, contour_levels(exact))
-    most = 0.3 * largest_drawn(loss)
-    shown = (exact - binned).clip(0, most)
-    right.contourf(axis, axis, shown, np.linspace(0, most, 13), cmap="magma_r")
-    right.set(xticks=[-3, 0, 3], aspect="equal")
-    right.tick_params(labelsize=8)
-    for axes, title in (
-        (left, "exact"),
-        (middle, f"{bins} bins"),
-        (right, f"lost: up to {gap:.3f}, bound {1 / bins:.3f}"),
-    ):
-        axes.set_title(title, size=10)
-        axes.set_xlabel(piece.labels[0], fontsize=8)
-    left.set_ylabel(piece.labels[1], fontsize=8)
-    middle.set_yticks([])
-    right.set_yticks([])
-    return figure
-
-
-def describe_bins(
-    piece: Slice, loss: str = "lovasz_softmax", bins: Sequence[int] = (2, 8), steps: int = 25
-) -> str:
-    """Return in words what `plot_bin_pair` shows for each number of bins."""
-    gaps = bin_gaps(piece, loss, bins, steps)
-    listed = "; ".join(
-        f"{num} bins: {gap:.3f} of {bound:.3f}" for num, (gap, bound) in gaps.items()
-    )
-    return (
-        f"{LOSSES[loss][0]} over a slice through {int(piece.counts.sum())} pixels, exact and with "
-        f"{', '.join(map(str, bins))} bins, and what the bins lose. Largest gap found, of the "
-        f"allowed 1/K, in units of the largest error: {listed}. With more bins the contours become "
-        "the exact ones."
-    )

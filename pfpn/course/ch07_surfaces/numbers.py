@@ -1,4 +1,4 @@
-"""Numbers of chapter 07: kinks, convexity, descents, slices through many pixels, and beliefs.
+"""Numbers of chapter 07: kinks, convexity, slices through many pixels, and beliefs.
 
 The losses themselves are those of `pfpn.plot.surface`, most of them over the scores of two pixels.
 
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pfpn.losses.lovasz import binned_gradient, jaccard_loss, lovasz_softmax
+from pfpn.losses.lovasz import jaccard_loss, lovasz_softmax
 from pfpn.plot.surface import TRUTHS, Over, Truth, extend_jaccard, loss_at, value_and_gradient
 
 ROUNDING = 1e-9  # differences below this count as 0
@@ -156,58 +156,6 @@ def _foreground_loss(probs: Tensor, labels: Tensor) -> float:
     return float(lovasz_softmax(both, labels[None, None], classes=[1]))
 
 
-# Descents ---------------------------------------------------------------------------------------
-# Every loss gets the same starts, step size and number of steps of plain subgradient descent on the
-# scores themselves, without a network between: so the paths show the losses alone.
-
-STARTS: tuple[tuple[float, float], ...] = (
-    (2.5, -2.5), (2.5, 0.5), (0.7, -2.7), (-2.0, -2.5), (2.6, 2.2), (-0.5, -0.2)
-)  # fmt: skip
-DESCENT_LOSSES = (
-    "cross_entropy", "hinge", "lovasz_hinge", "soft_jaccard", "dice", "lovasz_softmax"
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class DescentPath:
-    """The scores of two pixels after each step of a descent, and both losses there."""
-
-    points: Float[np.ndarray, "n 2"]  # the start is the first
-    values: Float[np.ndarray, " n"]
-    jaccard: Float[np.ndarray, " n"]  # the discrete Jaccard loss
-
-    @property
-    def arrival(self) -> int | None:
-        """The first step after which every pixel stays right; None: not in this many."""
-        wrong = np.flatnonzero(self.jaccard > 0)
-        if not len(wrong):
-            return 0
-        return int(wrong[-1]) + 1 if wrong[-1] + 1 < len(self.jaccard) else None
-
-
-def descend(
-    loss: str, start: tuple[float, float], truth: Truth, rate: float = 0.5, steps: int = 60
-) -> DescentPath:
-    """Return the path down a loss over the scores of two pixels, by subgradient steps."""
-    point = torch.tensor(start, dtype=torch.float64)
-    points = [point]
-    for _ in range(steps):
-        _, gradient = value_and_gradient(loss, point, truth)
-        point = point - rate * gradient
-        points.append(point)
-    path = torch.stack(points)
-    values, jaccard = (loss_at(each, path, truth).numpy() for each in (loss, "jaccard"))
-    return DescentPath(path.numpy(), values, jaccard)
-
-
-def count_arrivals(
-    loss: str, truth: Truth, rate: float = 0.5, steps: int = 60
-) -> tuple[int, list[int | None]]:
-    """Return how many of STARTS end with every pixel right, and after how many steps each does."""
-    arrivals = [descend(loss, start, truth, rate, steps).arrival for start in STARTS]
-    return sum(arrival is not None for arrival in arrivals), arrivals
-
-
 # Slices: the loss of many pixels on a plane through their scores --------------------------------
 
 Plane = Literal["two pixels", "two groups", "random"]
@@ -316,40 +264,14 @@ def make_pair(truth: Sequence[int]) -> Slice:
 
 
 def evaluate_slice(
-    piece: Slice, loss: str, axis: Float[np.ndarray, " k"], bins: int | None = None
+    piece: Slice, loss: str, axis: Float[np.ndarray, " k"]
 ) -> Float[np.ndarray, "k k"]:
-    """Return a loss over a grid of the plane, row by second direction; binned if `bins` is given.
+    """Return a loss over a grid of the plane, row by second direction.
 
     Ignored pixels are left out, as if they were not there.
     """
     kept = piece.counted
-    points, truth = kept.scores(*np.meshgrid(axis, axis)), kept.truth.tolist()
-    if bins is None:
-        return loss_at(loss, points, truth).numpy()
-    return binned_loss(loss, points, truth, bins).numpy()
-
-
-def binned_loss(
-    loss: str, points: Float[Tensor, "*n p"], truth: Sequence[bool], bins: int
-) -> Float[Tensor, "*n"]:
-    """Return a Lovász loss at many points that counts the errors in bins instead of sorting them.
-
-    The same sums as `lovasz_hinge(..., bins=bins)` and `lovasz_softmax(..., classes=[1])` make,
-    for a whole grid of points at once.
-    """
-    if loss not in LOVASZ:
-        raise ValueError(f"binned_loss: {loss!r} has no bins, expected one of {', '.join(LOVASZ)}")
-    errors = errors_of(loss, points, truth)
-    is_fg = torch.tensor(truth).expand(errors.shape)
-    top = errors.amax(-1, keepdim=True).clamp(min=1e-30) if loss == "lovasz_hinge" else 1.0
-    index = (errors * bins / top).ceil().clamp(0, bins).long()
-    counts = []
-    for kind in (is_fg, ~is_fg):
-        empty = torch.zeros(*errors.shape[:-1], bins + 1, dtype=torch.float64)
-        counts.append(empty.scatter_add(-1, index, kind.double()).flip(-1))
-    fg_weights, bg_weights = (weights.flip(-1) for weights in binned_gradient(*counts))
-    weights = torch.where(is_fg, fg_weights.gather(-1, index), bg_weights.gather(-1, index))
-    return (weights * errors).sum(-1)
+    return loss_at(loss, kept.scores(*np.meshgrid(axis, axis)), kept.truth.tolist()).numpy()
 
 
 def errors_of(
@@ -431,33 +353,6 @@ def largest_error(piece: Slice, loss: str) -> float:
     return max(1.0, float(errors.max()))
 
 
-def bin_gaps(
-    piece: Slice, loss: str, bins: Sequence[int], steps: int = 33
-) -> dict[int, tuple[float, float]]:
-    """Return by number of bins the largest of exact - binned over the slice, and its bound 1 / K.
-
-    Both as fractions of the largest error at each point, since the hinge's errors have no other
-    scale.
-    """
-    axis = np.linspace(-REACH, REACH, steps)
-    exact = evaluate_slice(piece, loss, axis)
-    return {
-        k: (relative_gap(piece, loss, axis, exact - evaluate_slice(piece, loss, axis, k)), 1 / k)
-        for k in bins
-    }
-
-
-def relative_gap(
-    piece: Slice, loss: str, axis: Float[np.ndarray, " k"], gap: Float[np.ndarray, "k k"]
-) -> float:
-    """Return the largest gap over a grid as a fraction of the largest error at the same point."""
-    if loss != "lovasz_hinge":
-        return float(gap.max())
-    kept = piece.counted
-    errors = errors_of(loss, kept.scores(*np.meshgrid(axis, axis)), kept.truth.tolist())
-    return float((gap / errors.amax(-1).clamp(min=1e-30).numpy()).max())
-
-
 # Beliefs: the expected loss where the truth is uncertain ----------------------------------------
 # A training set holds pictures that look alike and have different truths. A network can learn one
 # pair of scores for them: the pair with the least expected loss. For many beliefs about the truth
@@ -515,8 +410,10 @@ def minimize_expected_hinge(beliefs: Beliefs) -> HingeMinimum:
     an expected Jaccard loss below 1/2. (The foreground's Lovász-Softmax, over probabilities: the
     same with errors 1, 0 and 1/2.)
 
-    Source: Finocchiaro, Frongillo, Nueve, "The structured abstain problem and the Lovász hinge",
-    COLT 2022, who prove it for every submodular function that is not modular.
+    Finocchiaro, Frongillo and Nueve ("The structured abstain problem and the Lovász hinge", COLT
+    2022) prove inconsistency for set functions of the wrong pixels alone, if they are submodular
+    and not modular. The Jaccard loss also depends on the truth, so what is computed here stands by
+    itself.
     """
     checked = _checked(beliefs)
     signs = [tuple(2.0 * label - 1 for label in truth) for truth in TRUTHS]

@@ -149,3 +149,75 @@ def test_weight_maps_sum_to_one_and_leave_ignored_pixels_out(rng):
     assert not weights[0].any()
     expected = lovasz_softmax(probs[None].double(), labels[None], classes=[1], ignore=255)
     assert_close((errors * weights).sum(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_class_losses_are_those_of_the_package(rng):
+    logits = torch.randn(4, 6, 5, generator=rng)
+    labels = torch.randint(3, (6, 5), generator=rng)  # class 3 is absent
+    labels[0] = 255
+    losses = numbers.class_losses(logits, labels)
+    assert {len(values) for values in losses.values()} == {3}
+    for c in range(3):
+        expected = lovasz_softmax(
+            logits[None].double().softmax(1), labels[None], classes=[c], ignore=255
+        )
+        assert_close(losses["lovasz"][c], float(expected), rtol=1e-5, atol=1e-6)
+        own = labels == c
+        entropy = -logits.double().log_softmax(0)[c][own].mean()
+        assert_close(losses["cross_entropy"][c], float(entropy), rtol=1e-5, atol=1e-6)
+        truth, claimed = own[1:], logits.argmax(0)[1:] == c
+        iou = (truth & claimed).sum() / (truth | claimed).sum()
+        assert_close(losses["jaccard"][c], 1 - float(iou), rtol=1e-5, atol=1e-6)
+
+
+# A training that fails --------------------------------------------------------------------------
+
+
+def test_a_tiny_scene_has_one_small_rectangle_that_is_brighter():
+    scenes = numbers.draw_tiny_scenes(50, seed=1)
+    for truth in scenes.truth:
+        rows, columns = truth.any(1).sum(), truth.any(0).sum()
+        assert 3 <= min(rows, columns) <= max(rows, columns) <= 5
+        assert truth.sum() == rows * columns
+    inside = scenes.images[:, 0][scenes.truth].mean()
+    assert_close(float(inside - scenes.images[:, 0][~scenes.truth].mean()), 1.25, rtol=0, atol=0.1)
+    again = numbers.draw_tiny_scenes(50, seed=1)
+    assert torch.equal(again.images, scenes.images)
+
+
+@pytest.mark.parametrize("loss", numbers.TINY_LOSSES)
+def test_every_loss_of_tiny_scenes_can_be_followed_downhill(loss):
+    results = numbers.train_tiny(loss, seed=0, stops=[1, 12])
+    assert results[1].loss < results[0].loss
+    for result in results:
+        assert 0 <= result.iou <= result.accuracy <= 1
+        claimed = result.probs > 0.5
+        truth = numbers.draw_tiny_scenes(64, 1000).truth
+        assert_close(result.accuracy, float((claimed == truth).double().mean()))
+        assert_close(result.iou, numbers.region_iou(claimed, truth))
+        assert_close(result.moved, numbers.region_iou(result.probs > result.threshold, truth))
+
+
+def test_tiny_losses_are_those_of_the_package(rng):
+    logits = torch.randn(3, 5, 5, generator=rng, dtype=torch.float64)
+    truth = torch.rand(3, 5, 5, generator=rng) < 0.3
+    sign = torch.where(truth, 1.0, -1.0)
+    for name, errors in (
+        ("Lovász hinge", (1 - sign * logits).relu()),
+        ("Lovász hinge, elu + 1", torch.nn.functional.elu(1 - sign * logits) + 1),
+        ("Lovász on sigmoids", (-sign * logits).sigmoid()),
+    ):
+        expected = lovasz_extension(
+            lambda wrong: jaccard_loss(wrong, truth.flatten()), errors.flatten()
+        )
+        value = numbers.TINY_LOSSES[name](logits, truth)
+        assert_close(float(value), float(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_starts_alike_whatever_was_drawn_before():
+    first = numbers.build_tiny_network(3)
+    torch.rand(5)
+    for one, two in zip(
+        first.parameters(), numbers.build_tiny_network(3).parameters(), strict=True
+    ):
+        assert torch.equal(one, two)

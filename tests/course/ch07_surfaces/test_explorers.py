@@ -3,7 +3,6 @@ import io
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from pfpn.course.ch07_surfaces import explorers, numbers
@@ -90,12 +89,24 @@ def test_two_pixels_are_read_by_name():
     assert figure.axes[1].get_title() == "2 of 2 wrong: I = 0, U = 2"
 
 
-def test_bins_are_drawn_beside_the_exact_loss():
-    figure = explorers.draw_bins(bins=4, pixels=30, foreground=20, loss="Lovász-Softmax")
-    assert isinstance(figure, Figure)
-    piece = numbers.make_slice(30, 0.2, "two groups")
-    gap, bound = numbers.bin_gaps(piece, "lovasz_softmax", [4], 25)[4]
-    assert figure.axes[2].get_title() == f"lost: up to {gap:.3f}, bound {bound:.3f}"
+RACE = {"loss": "Lovász hinge", "x": 3.0, "y": -2.5, "steps": 20}
+
+
+@pytest.mark.parametrize("knob", explorers.RACE_KNOBS)
+def test_every_knob_of_a_race_changes_the_picture(knob):
+    explorer = Explorer(explorers.plot_race, [RACE], explorers.RACE_KNOBS, ALT)
+    before = explorer.png
+    explorer.controls[knob].value = {"loss": "Dice", "x": 1.0, "y": 2.0, "steps": 30}[knob]
+    assert explorer.png != before
+
+
+def test_the_second_pixel_changes_the_triangles():
+    explorer = Explorer(
+        explorers.plot_simplex, [{"second_pixel_right": 0.6}], explorers.SIMPLEX_KNOBS, ALT
+    )
+    before = explorer.png
+    explorer.controls["second_pixel_right"].value = 0.2
+    assert explorer.png != before
 
 
 @pytest.mark.parametrize(
@@ -103,16 +114,16 @@ def test_bins_are_drawn_beside_the_exact_loss():
     [
         (explorers.explore_pair, [PAIR, {**PAIR, "loss": "Dice"}]),
         (explorers.explore_slice, [SLICE, {**SLICE, "moving": "random"}]),
-        (
-            explorers.explore_bins,
-            [{"bins": 2, "pixels": 9, "foreground": 30, "loss": "Lovász hinge"}],
-        ),
+        (explorers.explore_race, [RACE, {**RACE, "loss": "Dice"}]),
+        (explorers.explore_simplex, [{"second_pixel_right": 0.6}, {"second_pixel_right": 0.2}]),
     ],
 )
 @pytest.mark.parametrize("static", [True, False])
 def test_an_explorer_shows_frames_or_sliders(show, frames, static, monkeypatch):
     published = []
-    monkeypatch.setattr(module, "publish", lambda image, alt: published.append({"alt": alt}))
+    monkeypatch.setattr(
+        explorers, "publish", lambda image, alt, colors: published.append({"alt": alt})
+    )
     monkeypatch.setattr(
         module, "publish_display_data", lambda data, metadata: published.append(data)
     )

@@ -2,8 +2,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from pfpn.course.ch07_surfaces import figures, numbers
-from pfpn.plot.surface import LOSSES
+from pfpn.course.ch07_surfaces import figures
+from pfpn.losses.lovasz import lovasz_softmax
+from pfpn.plot.surface import LOSSES, TRUTHS, make_surface, value_and_gradient
 
 FIGURES = {
     "hinge": (figures.plot_hinge_surfaces, figures.describe_hinge_surfaces, 4),
@@ -11,7 +12,7 @@ FIGURES = {
     "losses": (figures.plot_losses, figures.describe_losses, 8),
     "arrows": (figures.plot_descent_arrows, figures.describe_descent_arrows, 8),
     "absent": (figures.plot_absent_class, figures.describe_absent_class, 2),
-    "descents": (lambda: figures.plot_descents(grid=7, steps=5), figures.describe_descents, 6),
+    "choices": (figures.plot_class_choices, figures.describe_class_choices, 8),
 }
 
 
@@ -75,9 +76,35 @@ def test_arrows_point_against_the_gradient_and_are_as_long_as_it():
     assert arrows.V.tolist() == (-larger[:, 1]).tolist()
 
 
-def test_the_words_about_descents_count_arrivals():
-    arrived, _ = numbers.count_arrivals("lovasz_softmax", (0, 1))
-    assert f"Lovász-Softmax: {arrived} of 6, after" in figures.describe_descents()
+def test_a_mirrored_surface_has_the_pixel_right_on_the_positive_side():
+    for truth in TRUTHS:
+        surface = make_surface("lovasz_softmax", truth, low=-2, high=2, steps=5)
+        turned = figures.mirrored(surface)
+        signs = 2 * torch.tensor(truth, dtype=torch.float64) - 1
+        for row, y in enumerate(surface.axis):
+            for column, x in enumerate(surface.axis):
+                point = torch.tensor([x, y], dtype=torch.float64)
+                value, gradient = value_and_gradient("lovasz_softmax", signs * point, truth)
+                assert turned.value[row, column] == pytest.approx(float(value))
+                if abs(x) != abs(y):  # on a kink the gradient depends on the order
+                    expected = (signs * gradient).tolist()
+                    assert turned.gradient[row, column].tolist() == pytest.approx(expected)
+
+
+def test_the_four_views_of_lovasz_softmax_are_one():
+    panels = [axes for axes in figures.plot_softmax_surfaces(steps=5).axes if axes.name == "3d"]
+    assert len({(axes.elev, axes.azim) for axes in panels}) == 1
+    first, second = ([*axes.get_xlim(), *axes.get_ylim()] for axes in panels[:2])
+    assert first == second
+
+
+def test_the_class_choices_show_the_losses_that_train():
+    words = figures.describe_class_choices()
+    for name, classes in (("foreground only", [1]), ("classes present", "present")):
+        logits = torch.tensor([[[[0.0, 0.0]], [[-3.0, -3.0]]]])
+        value = float(lovasz_softmax(logits.softmax(1), torch.tensor([[[0, 1]]]), classes=classes))
+        part = words[words.index(name) :]
+        assert f"{value:.2f} and" in part[: part.index("for truth [+1, -1]")]
 
 
 @pytest.mark.usefixtures("unchecked")  # the shape check would refuse it first

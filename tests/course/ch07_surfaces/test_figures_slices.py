@@ -10,9 +10,3 @@ def test_every_loss_can_be_drawn_over_every_plane(plane):
     for loss in LOSSES:
         figure = figures.plot_slice(numbers.make_slice(12, 0.3, plane), loss, steps=5)
         assert all(axes.get_title() and axes.get_xlabel() for axes in figure.axes)
-
-
-def test_the_words_about_bins_hold_the_gap_and_its_bound():
-    piece = numbers.make_slice(20, 0.25, "two groups")
-    gap, bound = numbers.bin_gaps(piece, "lovasz_softmax", [4], 9)[4]
-    assert f"4 bins: {gap:.3f} of {bound:.3f}" in figures.describe_bins(piece, bins=(2, 4), steps=9)

@@ -3,8 +3,6 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.optimize import linprog
 from torch.testing import assert_close
 
@@ -110,43 +108,6 @@ def test_an_absent_class_costs_its_largest_error_however_many_pixels_there_are()
     assert costs["mean"] == pytest.approx([(0.9 + 0.01 * (n - 1)) / n for n in (2, 16, 1024)])
 
 
-# Descents -----------------------------------------------------------------------------------------
-
-
-def test_a_path_on_a_flat_facet_is_a_straight_line_by_hand():
-    # Truth (0, 0): the Lovász hinge is the larger error; the first pixel's, 1 + 2 = 3, moves alone.
-    path = numbers.descend("lovasz_hinge", (2.0, -3.0), (0, 0), rate=0.5, steps=3)
-    np.testing.assert_allclose(path.points, [[2, -3], [1.5, -3], [1, -3], [0.5, -3]])
-    np.testing.assert_allclose(path.values, [3, 2.5, 2, 1.5])
-    assert path.jaccard.tolist() == [1, 1, 1, 1]
-    assert path.arrival is None
-
-
-def test_the_first_step_at_which_all_is_right_for_good():
-    path = numbers.descend("lovasz_hinge", (2.0, -3.0), (0, 0), rate=0.5, steps=8)
-    assert path.arrival == 5  # 2, 1.5, 1, 0.5, 0 (counts as wrong), -0.5
-    assert numbers.descend("hinge", (-2.0, -3.0), (0, 0)).arrival == 0
-
-
-@pytest.mark.parametrize("truth", TRUTHS)
-def test_every_start_arrives_on_losses_that_are_convex_in_the_scores(truth):
-    for loss in ("cross_entropy", "hinge", "lovasz_hinge"):
-        arrived, steps = numbers.count_arrivals(loss, truth)
-        assert arrived == len(steps) == len(numbers.STARTS)
-
-
-def test_some_starts_do_not_arrive_on_losses_with_plateaus():
-    for loss in ("soft_jaccard", "dice", "lovasz_softmax"):
-        arrived, _ = numbers.count_arrivals(loss, (0, 1))
-        assert 0 < arrived < len(numbers.STARTS)
-
-
-def test_the_loss_falls_along_a_smooth_path():
-    for start in numbers.STARTS:
-        values = numbers.descend("cross_entropy", start, (0, 1)).values
-        assert (np.diff(values) < 0).all()
-
-
 # Slices -------------------------------------------------------------------------------------------
 
 
@@ -155,40 +116,21 @@ def points_of(piece: numbers.Slice) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("plane", numbers.PLANES)
-@pytest.mark.parametrize("bins", [None, 3, 16])
-def test_a_slice_has_the_loss_that_trains_at_every_point(plane, bins):
+def test_a_slice_has_the_loss_that_trains_at_every_point(plane):
     piece = numbers.make_slice(23, 0.3, plane, seed=1, ignored_fraction=0.25)
     truth = torch.from_numpy(piece.truth)
     labels = torch.where(torch.from_numpy(piece.counts), truth.long(), 255)
     for loss in numbers.LOVASZ:
-        values = numbers.evaluate_slice(piece, loss, AXIS, bins)
+        values = numbers.evaluate_slice(piece, loss, AXIS)
         for row, scores in zip(values, points_of(piece), strict=True):
             for value, score in zip(row, scores, strict=True):
                 if loss == "lovasz_hinge":
-                    expected = lovasz_hinge(score[None, None], labels[None, None], ignore=255,
-                                            bins=bins)  # fmt: skip
+                    expected = lovasz_hinge(score[None, None], labels[None, None], ignore=255)
                 else:
                     both = torch.stack([-score, score])[None, :, None] / 2
                     expected = lovasz_softmax(both.softmax(1), labels[None, None], classes=[1],
-                                              ignore=255, bins=bins)  # fmt: skip
+                                              ignore=255)  # fmt: skip
                 assert value == pytest.approx(float(expected), abs=1e-9)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    st.integers(2, 60), st.floats(0, 1), st.sampled_from(numbers.PLANES), st.integers(0, 99),
-    st.integers(1, 40), st.sampled_from(numbers.LOVASZ),
-)  # fmt: skip
-def test_bins_lose_at_most_one_width_and_never_gain(num, fraction, plane, seed, bins, loss):
-    piece = numbers.make_slice(num, fraction, plane, seed)
-    axis = np.linspace(-3, 3, 5)
-    exact, binned = (
-        numbers.evaluate_slice(piece, loss, axis),
-        numbers.evaluate_slice(piece, loss, axis, bins),
-    )
-    assert (exact - binned).min() >= -1e-12
-    gap, bound = numbers.bin_gaps(piece, loss, [bins], steps=5)[bins]
-    assert -1e-12 <= gap <= bound == 1 / bins
 
 
 def test_a_slice_has_the_pixels_that_its_arguments_describe():
@@ -427,7 +369,5 @@ def test_invalid_arguments_are_refused():
         numbers.make_slice(10, 0.5, "three")
     with pytest.raises(ValueError, match="expected two"):
         numbers.make_pair((0, 1, 1))
-    with pytest.raises(ValueError, match="has no bins"):
-        numbers.binned_loss("dice", torch.zeros(1, 2), [True, False], 4)
     with pytest.raises(ValueError, match="expected one of lovasz_hinge"):
         numbers.read_point([True], torch.zeros(1), "dice")
