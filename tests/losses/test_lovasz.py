@@ -415,7 +415,7 @@ def test_two_pixels_have_their_closed_forms(rng):
 def test_fast_and_plain_agree_in_many_ranges_blocks_and_threads(
     bins, per_image, trained, rng, monkeypatch
 ):
-    for name, size in {"RANGE": 300, "BLOCK": 500, "SMALL": 100, "SAMPLE": 64}.items():
+    for name, size in {"BLOCK": 500, "SMALL": 100, "SAMPLE": 64}.items():
         monkeypatch.setattr(fast, name, size)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     for classes in (2, 9):  # ranges shared among threads, rows shared among threads
@@ -441,7 +441,7 @@ def test_fast_and_plain_agree_in_many_ranges_blocks_and_threads(
 def test_two_classes_sorted_together_have_the_losses_of_each(
     per_image, classes, weighted, rng, monkeypatch
 ):
-    for name, size in {"RANGE": 300, "SMALL": 100, "SAMPLE": 64}.items():
+    for name, size in {"SMALL": 100, "SAMPLE": 64}.items():
         monkeypatch.setattr(fast, name, size)
     logits = torch.randn(3, 2, 37, 41, generator=rng)
     _, labels = random_case(rng, (3, 2, 37, 41), present=2)
@@ -460,7 +460,7 @@ def test_two_classes_sorted_together_have_the_losses_of_each(
 
 @pytest.mark.parametrize("bins", [None, 33])
 def test_fast_and_plain_hinge_agree_in_many_ranges_blocks_and_threads(bins, rng, monkeypatch):
-    for name, size in {"RANGE": 300, "BLOCK": 500, "SMALL": 100, "SAMPLE": 64}.items():
+    for name, size in {"BLOCK": 500, "SMALL": 100, "SAMPLE": 64}.items():
         monkeypatch.setattr(fast, name, size)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     logits, labels = random_hinge_case(rng, (3, 37, 41))
