@@ -192,7 +192,7 @@ def examine_capstone(name: str, parts: Mapping[str, Callable[..., Any]]) -> Caps
     capstone = find_capstone(name, parts)
     for part, given in parts.items():
         kinds = given.__mro__ if isinstance(given, type) else (given,)
-        if any(getattr(kind, "__module__", "").startswith("pfpn.") for kind in kinds):
+        if any(str(getattr(kind, "__module__", "")).startswith("pfpn.") for kind in kinds):
             text = (
                 f"{heading(capstone)}\n  x {part}: this is the package's own, or inherits from it."
             )
