@@ -45,8 +45,8 @@ def plot_trunk_gradients(balances: Mapping[str, Balance]) -> Figure:
         axes.invert_yaxis()
         axes.axvline(balance.instance, color=INSTANCE, linestyle="--", linewidth=1.5)
         axes.set_xscale("log")
-        axes.set_title(f"{title}: cosine of the two sides {balance.cosine:.1f}", fontsize=9)
-        axes.set_xlabel("length of the gradient at the trunk (log)", fontsize=8)
+        axes.set_title(f"{title}:\ncosine of the two sides {balance.cosine:.1f}", fontsize=9)
+        axes.set_xlabel("length of the gradient (log)", fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25, axis="x")
     handles = [
@@ -95,7 +95,7 @@ def plot_starts(starts: Sequence[Start], num_classes: int, trained: float) -> Fi
     ratios.set(xscale="log", xlabel="semantic gradient / instance gradient (log)")
     ratios.set_xticks([0.1, 0.3, 1, 3, 10, 30], ["0.1", "0.3", "1", "3", "10", "30"])
     ratios.minorticks_off()
-    ratios.set_xlim(0.08, 40)
+    ratios.set_xlim(0.03, 40)
     names = [*(f"fresh, {drawing}" for drawing in rows), "trained"]
     losses.set_yticks(range(len(names)), names)
     losses.set_ylim(len(rows) + 0.5, -0.8)
