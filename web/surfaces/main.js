@@ -152,7 +152,10 @@ onKeys(
   triangle,
   (dx, dy) => {
     const [a, b, c] = firstPixel();
-    setProbs([a + 0.05 * dy, b - 0.05 * dx - 0.025 * dy, c + 0.05 * dx - 0.025 * dy]);
+    const within = (p) => Math.min(1, Math.max(0, p));
+    const up = within(a + 0.05 * dy);
+    const left = within((b + c > 0 ? b / (b + c) : 0.5) - 0.05 * dx); // B's part of the rest
+    setProbs([up, (1 - up) * left, (1 - up) * (1 - left)]);
   },
   () => setProbs([0.4, 0.6, 0]),
 );
