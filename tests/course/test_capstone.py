@@ -156,7 +156,7 @@ WRONG = {
          "more than half of it lies on void"),
         ("'predicted', p) not in matched", "'true', p) not in matched", "false positives", "for "),
         ("def my_counts", "plain = mean_quality\n\ndef mean_quality(classes):\n"
-         "    _, sq, rq = plain(classes)\n    return (sq * rq, sq, rq)\n\ndef my_counts", "PQ",
+         "    return plain([tuple(map(sum, zip(*classes)))])\n\ndef my_counts", "PQ",
          "each with its own PQ"),
     ],
 }  # fmt: skip
