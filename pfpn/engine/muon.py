@@ -34,7 +34,7 @@ def orthogonalize(matrices: Float[Tensor, "n r c"], steps: int = 5) -> Float[Ten
     return x.mT if is_tall else x
 
 
-def hidden_kernels(model: nn.Module) -> list[nn.Parameter]:
+def hidden_kernels(model: nn.Module) -> list[Tensor]:
     """Return the convolution kernels that Muon moves.
 
     Not those with few output channels: a layer that gives the results is not hidden. And not those
@@ -82,12 +82,12 @@ class Muon(torch.optim.AdamW):
         self.dtype = dtype
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
-        """Move all parameters that have a gradient."""
+    def step(self, closure: Any = None) -> Any:
+        """Move all parameters that have a gradient; return the loss if a closure computes it."""
         *groups, muon = self.param_groups
         try:
             self.param_groups = groups
-            super().step(closure)
+            loss = super().step(closure)
         finally:
             self.param_groups = [*groups, muon]
         alike: dict[torch.Size, list[Tensor]] = {}
@@ -101,6 +101,7 @@ class Muon(torch.optim.AdamW):
             matrices = torch.stack(steps).flatten(2)
             moves = orthogonalize(matrices.to(self.dtype)).to(matrices.dtype)
             torch._foreach_add_(kernels, list(moves.unflatten(2, shape[1:])), alpha=-size)
+        return loss
 
     def _averaged(self, kernel: Tensor, momentum: float) -> Tensor:
         """Return the gradient, averaged with those of earlier steps: Nesterov's momentum."""
