@@ -208,15 +208,16 @@ def _roi_align_cases() -> Iterator[Case]:
     yield Case("four columns, two bins a side", (along_x, (8.0, 8.0, 40.0, 40.0), 8, 2))
     yield Case("a box between the cells", (along_y, (10.0, 13.0, 37.0, 30.0), 8, 2))
     yield Case("two channels", (both, (9.0, 5.0, 50.0, 41.0), 8, 3))
-    yield Case("a box that leaves the map", (both, (-20.0, -9.0, 90.0, 70.0), 8, 2))
+    yield Case("a box that leaves the map by half a cell", (both, (-4.0, -3.0, 67.0, 52.0), 8, 3))
 
 
 @roi_align.random
 def _random_box(draw: Draw) -> tuple[Tensor, tuple[float, ...], int, int]:
     stride, bins = draw.pick(1, 2, 4, 8), draw.integer(1, 2)
-    size = draw.integer(1, 3), draw.integer(1, 3)
-    x0, y0 = draw.number(-1, 2), draw.number(-1, 2)
-    box = (x0, y0, x0 + draw.number(0.25, 4), y0 + draw.number(0.25, 4))
+    height, width = size = draw.integer(1, 3), draw.integer(1, 3)
+    # Half a cell beyond the map at most: RoIAlign reads 0 farther out, which the task leaves out.
+    x0, y0 = draw.number(-0.5, width - 0.5), draw.number(-0.5, height - 0.5)
+    box = (x0, y0, draw.number(x0 + 0.25, width + 0.5), draw.number(y0 + 0.25, height + 0.5))
     return draw.tensor(draw.integer(1, 2), *size), tuple(stride * v for v in box), stride, bins
 
 
