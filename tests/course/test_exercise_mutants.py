@@ -31,10 +31,14 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "02.label_map": {"Add -> Sub in `label + 0`": "0 is added or subtracted"},
     "04.confident_pairs": {
-        "Gt -> GtE in `probs > min_score`": "no probability is equal to the limit",
         "without stable= in `probs[row, column].argsort(descending=True, stable=True)`": "no two "
         "probabilities are equal",
         "True -> False": "no two probabilities are equal, so stable= has no effect",
+    },
+    "04.roi_align": {
+        "Sub -> Add in `height - 1`": "beyond the last center both rows that are read are the last",
+        "Sub -> Add in `width - 1`": "beyond the last center both columns that are read are the "
+        "last",
     },
     "04.paste_mask": {
         "LtE -> Lt in `-1 <= y <= bins`": "the ring is 0, which is below the limit",

@@ -276,6 +276,7 @@ def _pair_cases() -> Iterator[Case]:
     yield Case("a thing, but background is far more probable", (outweighed, 0.1))
     yield case("two classes for one proposal", [0.5, 0.4, 0.1], min_score=0.2)
     yield case("best first", [0.3, 0.01, 0.69], [0.02, 0.9, 0.08])
+    yield Case("exactly min_score is not above it", (torch.zeros(1, 2), 0.5))
     yield Case("no proposal", (torch.zeros(0, 3), 0.1))
 
 
