@@ -45,7 +45,7 @@ def plot_trunk_gradients(balances: Mapping[str, Balance]) -> Figure:
         axes.invert_yaxis()
         axes.axvline(balance.instance, color=INSTANCE, linestyle="--", linewidth=1.5)
         axes.set_xscale("log")
-        axes.set_title(f"{title}:\ncosine of the two sides {balance.cosine:.1f}", fontsize=9)
+        axes.set_title(f"{title}:\ncosine of the two sides {round(balance.cosine, 1) + 0.0:.1f}", fontsize=9)
         axes.set_xlabel("length of the gradient (log)", fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25, axis="x")
@@ -64,7 +64,7 @@ def describe_trunk_gradients(balances: Mapping[str, Balance]) -> str:
     for name, balance in balances.items():
         side = "semantic" if balance.ratio > 1 else "instance"
         times = max(balance.ratio, 1 / balance.ratio)
-        limit = next((limit for limit in (20, 10, 5, 2) if times >= limit), None)
+        limit = next((limit for limit in (10, 5, 2) if times >= limit), None)
         coarse = f"more than {limit} times" if limit else "about"
         words.append(f"{name}: the {side} side pulls {coarse} as hard")
     most = max(abs(c) for balance in balances.values() for c in balance.cosines)

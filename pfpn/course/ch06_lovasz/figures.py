@@ -123,7 +123,7 @@ def plot_arms(arms: Mapping[str, Sequence[TinyResult]]) -> Figure:
         axes.plot([], [], "o", color=color, markerfacecolor=fill, label=label)[0]
         for color, fill, label in (
             (BLUE, BLUE, "claimed above a probability of 0.5"),
-            (RED, "white", "above the best probability of the training pictures"),
+            (RED, "white", "above the threshold that is best in training"),
         )
     ]
     legend_below(figure, handles, ncols=2, fontsize=9)
