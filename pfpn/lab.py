@@ -27,7 +27,7 @@ BESIDE = (
     "benchmarks/results",
     "tests/data_files/pq/normal",
 )
-NOT_FOR_STUDENTS = ("docs/teaching.md",)
+NOT_FOR_STUDENTS = ("docs/teaching.md", "data/checkpoints/make.py")
 LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(([^)\s]+)\)")
 
 

@@ -54,6 +54,8 @@ def require_options(
         raise ValueError(f"bins is {bins!r}, expected 1 or more. Try 1024, or None for exact.")
     if class_weights is not None:
         weights = torch.as_tensor(class_weights)
+        if torch.compiler.is_compiling():  # values are not known while a graph is made
+            return
         if weights.ndim != 1 or not bool((weights >= 0).all()) or not bool((weights > 0).any()):
             raise ValueError(
                 f"class_weights is {class_weights}, expected one number from 0 on for each class, "

@@ -297,9 +297,10 @@ def test_the_case_of_the_last_check_is_handed_out(capsys):
     assert case("03.iou").title == "a box with its left half"
 
 
-def test_a_case_that_is_not_there_is_refused():
+def test_a_case_that_is_not_there_is_refused(monkeypatch):
     with pytest.raises(ValueError, match=r"03\.iou has cases 1 to \d, not 99"):
         case("03.iou", 99)
+    monkeypatch.setattr(find("00.id_to_color"), "shown", None)
     with pytest.raises(ValueError, match="no check of it has failed yet"):
         case("00.id_to_color")
 

@@ -9,7 +9,7 @@ import pytest
 from course.exercise_mutants import SOURCES, mutants
 
 from pfpn.course import all_exercises, find
-from pfpn.course.check import Case, Mistake, judge, passes, run
+from pfpn.course.check import Case, Mistake, judge, passes, quietly, run
 from pfpn.course.values import differ
 
 MOST = 20  # mutants of each reference and of each solution in the short run
@@ -42,6 +42,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "04.paste_mask": {
         "LtE -> Lt in `-1 <= y <= bins`": "the ring is 0, which is below the limit",
+        "LtE -> Lt in `-1 <= x <= bins`": "the ring is 0, which is below the limit",
         "1 -> 2": "a wider ring of zeros on the far sides, or a limit beyond the ring",
     },
     "07.best_scores": {
@@ -142,7 +143,8 @@ def attack(name: str, source: str, most: int | None) -> tuple[int, list[str], li
             if limited(partial(is_same, name, mistake, answer))
         ]
         if same:
-            outcomes = [run(answer, case, own=False) for case in cases_of(name)]
+            with quietly():  # as when a mistake is compared: a warning is no error there
+                outcomes = [run(answer, case, own=False) for case in cases_of(name)]
             report = judge(exercise, cases_of(name), outcomes)
             if report.diagnosis not in same:
                 diagnoses.append(f"{words}: {report.diagnosis}")
@@ -150,13 +152,14 @@ def attack(name: str, source: str, most: int | None) -> tuple[int, list[str], li
 
 
 NAMES = sorted(all_exercises())
+FEW = {"08.bin_of": 2, "11.share": 0}  # mutants of a single expression, where they are below 3
 
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("name", NAMES)
 def test_no_answer_with_one_change_passes(name, source):
     number, passing, diagnoses = attack(name, source, MOST)
-    assert number >= 3
+    assert number >= FEW.get(name, 3)
     assert not set(passing) - EQUIVALENT.get(name, {}).keys()
     assert not diagnoses
 

@@ -45,7 +45,9 @@ def plot_trunk_gradients(balances: Mapping[str, Balance]) -> Figure:
         axes.invert_yaxis()
         axes.axvline(balance.instance, color=INSTANCE, linestyle="--", linewidth=1.5)
         axes.set_xscale("log")
-        axes.set_title(f"{title}:\ncosine of the two sides {round(balance.cosine, 1) + 0.0:.1f}", fontsize=9)
+        axes.set_title(
+            f"{title}:\ncosine of the two sides {round(balance.cosine, 1) + 0.0:.1f}", fontsize=9
+        )
         axes.set_xlabel("length of the gradient (log)", fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25, axis="x")
