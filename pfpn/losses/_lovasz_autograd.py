@@ -31,10 +31,13 @@ class _Lovasz(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         values, labels, ctx.kind, *ctx.options = inputs
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # else zeros come for the gradient that is an output
         ctx.save_for_backward(output[1], values, labels)
 
     @staticmethod
-    def backward(ctx: Any, scale: Tensor, _: Tensor) -> Any:
+    def backward(ctx: Any, scale: Tensor | None, _: Tensor | None) -> Any:
+        if scale is None:
+            return (None,) * 10
         is_once = torch.compiler.is_compiling() or not torch.is_grad_enabled()
         grad = ctx.saved_tensors[0] if is_once else _differentiable_gradient(ctx)
         return scale * grad, *[None] * 9
