@@ -163,10 +163,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
 
-    base = replace(toy(), max_steps=arguments.steps, log_every=100, save_every=10**6)
-    base = replace(base, batch_size=4, eval_images=1, optim=small_optim())
-    base = replace(base, threads=torch.get_num_threads())
-    base = replace(base, data=replace(base.data, toy_train_images=1000))
+    base = toy()
+    base = replace(
+        base,
+        batch_size=4,
+        max_steps=arguments.steps,
+        threads=torch.get_num_threads(),
+        log_every=100,
+        save_every=10**6,
+        eval_images=1,
+        data=replace(base.data, toy_train_images=1000),
+        optim=small_optim(),
+    )
     train_set = CachedDataset(training_set(base.data)).fill(1)
     val_set = CachedDataset(validation_set(base.data)).fill(1)
     base = replace(base, data=replace(base.data, cache=False))

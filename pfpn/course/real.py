@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from pfpn import zoo
+from pfpn.course.photograph import MY_PHOTO
 from pfpn.data.categories import coco_categories
 from pfpn.data.coco import read_image
 from pfpn.data.toy import ToyStreet
@@ -20,7 +21,6 @@ from pfpn.predict import PredictConfig
 from pfpn.shipped import TOY_WEIGHTS, shipped
 
 WEIGHTS = "coco_panoptic_fpn_r50_3x"
-PHOTO = Path("../data/my_photo.jpg")  # from a chapter's folder
 SEED = 7  # of the street that stands in for a photograph
 
 
@@ -35,7 +35,7 @@ class Real:
     words: str  # what this is, and how what is missing comes here
 
 
-def real_thing(photo: Path | str = PHOTO, weights: str = WEIGHTS) -> Real:
+def real_thing(photo: Path | str = MY_PHOTO, weights: str = WEIGHTS) -> Real:
     """Return the reader's photograph and published weights, or what stands in for them.
 
     Args:
