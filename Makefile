@@ -35,8 +35,8 @@ unexport PYTHONPATH PYTHONHOME MPLBACKEND
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint lint-web format package-tests notebook-tests lab notebooks bench published weights \
-	mutants fuzz clean distclean FORCE
+.PHONY: help setup demo test test-long lint lint-web format package-tests notebook-tests lab notebooks bench \
+	published weights mutants fuzz clean distclean FORCE
 
 help:  ## show what can be made
 	@echo "Panoptic FPN and the Lovász losses. Usage: make TARGET"
@@ -46,6 +46,9 @@ demo: $(READY)  ## train a Panoptic FPN from scratch, score it, draw what it see
 	@$(PY) -m pfpn demo
 
 test: lint package-tests notebook-tests  ## check everything: style, types, tests, notebooks
+
+test-long: $(READY)  ## run the tests that take long and add little, which `make test` leaves out
+	@$(PYTEST) $(SHAPES) -m long
 
 lab: $(READY)  ## open your own copy of the course (lab/) in JupyterLab
 	@$(PY) -m pfpn lab lab --jupyter="$(LAB_FLAGS)"

@@ -18,6 +18,19 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one worker per core: more threads wou
     torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked `long`, unless -m or the name of a test on the command line has it.
+
+    (-m "not long" in `addopts` would be undone by any other -m.)
+    """
+    if "long" in config.option.markexpr.split() or any("::" in name for name in config.args):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    if left_out:
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.fixture
 def rng() -> torch.Generator:
     return torch.Generator().manual_seed(0)

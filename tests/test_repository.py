@@ -5,9 +5,12 @@ import re
 import subprocess
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
+
+from tests.conftest import pytest_collection_modifyitems
 
 ROOT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1_000_000
@@ -255,6 +258,7 @@ def test_every_promised_target_has_a_line_of_help():
         "setup",
         "demo",
         "test",
+        "test-long",
         "lab",
         "notebooks",
         "bench",
@@ -274,6 +278,25 @@ def test_help_lists_every_target():
     result = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     for target, text in make_targets().items():
         assert re.search(rf"^  {target} +{re.escape(text)}$", result.stdout, re.MULTILINE), target
+
+
+def test_long_tests_run_only_where_they_are_named():
+    long, plain = (
+        SimpleNamespace(get_closest_marker=lambda name, marks=marks: name in marks)
+        for marks in (("long", "slow"), ("slow",))
+    )
+
+    def left(markexpr: str, *arguments: str) -> list:
+        items, told = [long, plain], []
+        hook = SimpleNamespace(pytest_deselected=lambda items: told.extend(items))
+        option = SimpleNamespace(markexpr=markexpr)
+        config = SimpleNamespace(option=option, args=arguments, hook=hook)
+        pytest_collection_modifyitems(config, items)
+        assert len(items) + len(told) == 2
+        return items
+
+    assert left("", "tests") == left("not slow", "tests/engine") == [plain]
+    assert left("long", "tests") == left("not long") == left("", "a.py::test_b") == [long, plain]
 
 
 def test_make_refuses_a_python_that_is_too_old(tmp_path):

@@ -190,7 +190,7 @@ def test_no_answer_with_one_change_passes(name, source):
     assert not diagnoses
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("name", NAMES)
 def test_no_answer_with_any_one_change_passes(name, source):

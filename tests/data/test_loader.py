@@ -281,7 +281,13 @@ print([next(batches).image_ids for _ in range(3)], cached.dataset.reads)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(method, marks=[pytest.mark.long] if method == "forkserver" else [])
+        for method in multiprocessing.get_all_start_methods()
+    ],
+)
 def test_every_start_method_works_with_cache_and_workers_and_without_a_main_guard(method, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)

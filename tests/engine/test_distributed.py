@@ -281,7 +281,7 @@ def test_two_processes_learn_from_images_without_things_or_truth(tmp_path):
             assert bool(torch.isfinite(one["model"][key]).all())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_machines_restart_together(tmp_path):
     """Here two agents of torchrun play the machines; each counts restarts for itself."""
     out, port = tmp_path / "run", free_port()

@@ -134,7 +134,7 @@ BACKEND = os.environ.get("PFPN_COMPILE", "aot_eager")  # inductor takes many min
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("memory", ["plain", "saving"])
+@pytest.mark.parametrize("memory", ["plain", pytest.param("saving", marks=pytest.mark.long)])
 def test_a_compiled_run_ends_near_a_plain_one(memory, tmp_path):
     """Also with gradient checkpointing, where no norm has statistics to keep."""
     done = subprocess.run(
