@@ -3,4 +3,6 @@ const [module, name] = process.argv.slice(2);
 const { [name]: call } = await import(new URL(`../../web/${module}`, import.meta.url));
 let text = "";
 for await (const chunk of process.stdin) text += chunk;
-process.stdout.write(JSON.stringify(JSON.parse(text).map((values) => call(...values))));
+const plain = (_, value) =>
+  ArrayBuffer.isView(value) ? Array.from(value) : value instanceof Map ? [...value] : value;
+process.stdout.write(JSON.stringify(JSON.parse(text).map((values) => call(...values)), plain));
