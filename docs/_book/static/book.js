@@ -1,0 +1,18 @@
+// A part that scrolls by itself must be reachable by keyboard, and have a name.
+const SCROLLING = "pre, .table-wrapper, mjx-container[display='true']";
+
+function nameScrolling() {
+  for (const part of document.querySelectorAll(SCROLLING)) {
+    const scrolls = part.scrollWidth > part.clientWidth + 1;
+    if (scrolls && !part.hasAttribute("tabindex")) {
+      part.tabIndex = 0;
+      part.setAttribute("role", "region");
+      part.setAttribute("aria-label", part.matches("pre") ? "code" : part.matches(".table-wrapper") ? "table" : "formula");
+    }
+  }
+}
+
+document.addEventListener("DOMContentLoaded", nameScrolling);
+addEventListener("load", nameScrolling);
+addEventListener("resize", nameScrolling);
+document.addEventListener("toggle", nameScrolling, true);
