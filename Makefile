@@ -35,7 +35,7 @@ unexport PYTHONPATH PYTHONHOME MPLBACKEND
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint lint-web format package-tests notebook-tests lab notebooks bench \
+.PHONY: help setup demo test test-long lint lint-web format package-tests notebook-tests lab notebooks book bench \
 	published weights mutants fuzz clean distclean FORCE
 
 help:  ## show what can be made
@@ -55,6 +55,9 @@ lab: $(READY)  ## open your own copy of the course (lab/) in JupyterLab
 
 notebooks: $(READY)  ## execute all notebooks anew and store what they show
 	@$(PY) notebooks/execute.py
+
+book: $(READY)  ## build the book, a site that needs no server (site/)
+	@OMP_NUM_THREADS=1 $(PY) docs/_book/build.py --out site
 
 bench: $(READY)  ## measure speed, each claim beside its peer
 	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; $(PY) $$file; done
@@ -126,7 +129,7 @@ $(READY): pyproject.toml $(if $(shell test -x $(PY) && echo there),,FORCE)
 	fi
 	@begin=$$(date +%s); \
 	$(PY) -m pip install --disable-pip-version-check --no-input --progress-bar off \
-		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[notebooks,dev]' > $(LOG) 2>&1 || { \
+		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[notebooks,dev,book]' > $(LOG) 2>&1 || { \
 		tail -n 15 $(LOG); \
 		echo "make: the packages could not be installed. The reason stands above, all of it in $(LOG)."; \
 		exit 1; }; \

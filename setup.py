@@ -19,7 +19,10 @@ SHIPPED = (
 )  # fmt: skip  # the course: `pfpn lab` lays it out
 ENDINGS = (".safetensors", ".jsonl", ".json", ".ipynb", ".md", ".html", ".png")
 ROOT = Path(__file__).resolve().parent
-REPOSITORY = runpy.run_path(str(ROOT / "notebooks" / "addresses.py"))["repository"](ROOT)
+ADDRESSES = runpy.run_path(str(ROOT / "notebooks" / "addresses.py"))
+REPOSITORY = ADDRESSES["repository"](ROOT)
+BOOK = ADDRESSES["addresses"](REPOSITORY).get("Book", [""])[0] if REPOSITORY else ""
+PUBLISHED = "../../deployments/github-pages"  # in README.md, leads to the book on GitHub
 PICTURES = (".png", ".svg", ".jpg")
 
 
@@ -52,6 +55,8 @@ def long_description():
         place = match[2]
         if not REPOSITORY or re.match(r"[a-z]+:|#", place):
             return match[0]
+        if place == PUBLISHED:
+            return f"{match[1]}({BOOK})" if BOOK else match[1]
         kind = "raw" if place.endswith(PICTURES) else "blob"
         return f"{match[1]}({REPOSITORY}/{kind}/HEAD/{place})"
 
@@ -62,7 +67,8 @@ def project_urls():
     """Return the project's links, none where the repository has no address."""
     pages = {"Repository": "", "Documentation": "/tree/HEAD/docs", "Course": "/tree/HEAD/notebooks"}
     pages |= {"Changelog": "/blob/HEAD/CHANGELOG.md", "Issues": "/issues"}
-    return {name: REPOSITORY + page for name, page in pages.items()} if REPOSITORY else {}
+    urls = {name: REPOSITORY + page for name, page in pages.items()} if REPOSITORY else {}
+    return urls | ({"Documentation": BOOK} if BOOK else {})
 
 
 setup(

@@ -1,9 +1,10 @@
-"""Where this repository and its chapters open in a browser, for a clone or a fork alike.
+"""Where this repository, its chapters and its book open in a browser, for a clone or a fork alike.
 
     python notebooks/addresses.py [--remote origin] [--branch main]
 
-prints the addresses of the chapters on Colab, Binder and Codespaces, made from the address of the
-repository's own remote. `setup.py` uses `repository` for the addresses in the wheel.
+prints the addresses of the chapters on Colab, Binder and Codespaces, and of the published book,
+made from the address of the repository's own remote. `setup.py` uses them for the links in the
+wheel.
 """
 
 import argparse
@@ -53,7 +54,7 @@ def chapters() -> list[str]:
 
 
 def addresses(address: str, branch: str = "HEAD") -> dict[str, list[str]]:
-    """Return, for each service, the address of each chapter.
+    """Return, for each service, the address of each chapter; of Codespaces and the book, just one.
 
     Args:
         address: of the repository, as `repository` returns it. Colab and Codespaces know GitHub
@@ -63,6 +64,9 @@ def addresses(address: str, branch: str = "HEAD") -> dict[str, list[str]]:
     match = re.fullmatch(r"https://github\.com/([^/]+/[^/]+)", address)
     places: dict[str, list[str]] = {}
     if match:
+        owner, _, name = match[1].partition("/")
+        is_own = name.lower() == f"{owner.lower()}.github.io"  # the owner's own front page
+        places["Book"] = [f"https://{owner.lower()}.github.io/{'' if is_own else f'{name}/'}"]
         colab = "https://colab.research.google.com/github"
         places["Colab"] = [f"{colab}/{match[1]}/blob/{branch}/{path}" for path in chapters()]
         places["Codespaces"] = [f"https://codespaces.new/{match[1]}"]

@@ -64,6 +64,10 @@ def test_every_chapter_has_an_address_on_each_service():
         "https://mybinder.org/v2/gh/some/fork/main?urlpath=lab/tree/notebooks/06_lovasz.ipynb"
     )
     assert places["Codespaces"] == ["https://codespaces.new/some/fork"]
+    assert places["Book"] == ["https://some.github.io/fork/"]
+    assert NAMES["addresses"]("https://github.com/Some/some.github.io")["Book"] == [
+        "https://some.github.io/"
+    ]
     elsewhere = NAMES["addresses"]("https://git.example.org/a/b")
     assert list(elsewhere) == ["Binder"]
     assert elsewhere["Binder"][0].startswith(

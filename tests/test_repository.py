@@ -261,6 +261,7 @@ def test_every_promised_target_has_a_line_of_help():
         "test-long",
         "lab",
         "notebooks",
+        "book",
         "bench",
         "mutants",
         "fuzz",
@@ -390,6 +391,25 @@ def test_commit_hooks_hold_off_large_files_and_run_the_same_tools_as_make():
     assert re.match(hooks["check-added-large-files"]["exclude"], "data/checkpoints/toy.safetensors")
 
 
+PUBLISHED = "../../deployments/github-pages"  # GitHub's page of the site that book.yml publishes
+
+
+def test_the_readme_leads_to_the_book_on_its_first_screen():
+    first_screen = read("README.md").partition("\n## ")[0]
+    assert f"]({PUBLISHED})" in first_screen
+    assert "make book" in first_screen
+
+
+def test_the_workflow_publishes_what_make_book_builds():
+    jobs = yaml.safe_load(read(".github/workflows/book.yml"))["jobs"]
+    (steps,) = (job["steps"] for job in jobs.values())
+    commands = [step["run"] for step in steps if "run" in step]
+    assert commands == ["make book"]
+    (uploaded,) = (s["with"]["path"] for s in steps if "upload-pages" in s.get("uses", ""))
+    assert f"--out {uploaded}\n" in read("Makefile")
+    assert any("setup-node" in step.get("uses", "") for step in steps)  # for the network page
+
+
 @pytest.mark.parametrize("page", MARKDOWN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_files_lead_somewhere(page):
     text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -397,7 +417,7 @@ def test_links_between_files_lead_somewhere(page):
     broken = []
     for target in targets:
         path, _, anchor = target.partition("#")
-        if re.match(r"[a-z]+:", target):
+        if re.match(r"[a-z]+:", target) or target == PUBLISHED:
             continue
         goal = page.parent / path if path else page
         lacks_anchor = anchor and goal.suffix == ".md" and anchor not in anchors(goal)

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1_000_000
 READ_BY_CHAPTERS = "tests/data_files/pq/normal/"
 ADDRESS = "https://github.com/some/fork"
+BOOK = "https://some.github.io/fork/"
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,7 @@ def test_its_description_has_absolute_links_to_the_repository_it_was_built_from(
     urls = dict(entry.split(", ") for entry in content.get_all("Project-URL"))
     assert urls["Repository"] == ADDRESS
     assert {"Documentation", "Course", "Changelog", "Issues"} <= urls.keys()
+    assert urls["Documentation"] == BOOK
     assert "pfpn authors" in str(content["Author"])
     assert content["Description-Content-Type"] == "text/markdown"
     text = content.get_payload()
@@ -88,6 +90,7 @@ def test_its_description_has_absolute_links_to_the_repository_it_was_built_from(
     places = re.findall(r"\]\(([^()\s]+)\)", text)
     assert len(places) == len(re.findall(r"\]\(([^()\s]+)\)", readme)) > 20
     assert [place for place in places if not place.startswith(("https://", "#"))] == []
+    assert BOOK in places
     for place in places:
         if place.startswith(ADDRESS):
             kind, _, name = place.removeprefix(f"{ADDRESS}/").split("/", 2)

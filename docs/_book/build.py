@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
@@ -116,7 +117,7 @@ def build_pages(folder: Path) -> list[str]:
 def lay_out(source: Path, pages: list[str]) -> None:
     """Write what Sphinx reads: documents, chapters, reference, and the list of all of them."""
     documents = dict(_documents())
-    links = Links(set(documents), pages)
+    links = Links(documents, pages)
     for name, path in documents.items():
         target = source / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +127,7 @@ def lay_out(source: Path, pages: list[str]) -> None:
                 notebook,
                 source / PICTURES,
                 os.path.relpath(PICTURES, PurePosixPath(name).parent),
-                lambda *link, name=name: links.map(name, *link),
+                partial(links.map, name),
                 _added(name, pages),
             )
             target.write_text(json.dumps(page, ensure_ascii=False), encoding="utf-8")
@@ -134,10 +135,10 @@ def lay_out(source: Path, pages: list[str]) -> None:
             text = path.read_text(encoding="utf-8")
             if name == "docs/paper-map.md":
                 text = link_names(text)
+            text = chapters.map_links(text, partial(links.map, name))
             for mark, make in GENERATED.items():
                 if mark in text:
                     text = text.replace(mark, make(pages))
-            text = chapters.map_links(text, lambda *link, name=name: links.map(name, *link))
             target.write_text(text, encoding="utf-8")
     for path in (ROOT / "docs" / "images").iterdir():
         (source / "docs" / "images").mkdir(exist_ok=True)
@@ -163,28 +164,35 @@ def _documents() -> Iterator[tuple[str, Path]]:
 class Links:
     """Where a link of the repository leads in the book."""
 
-    def __init__(self, documents: set[str], pages: list[str]):
+    def __init__(self, documents: dict[str, Path], pages: list[str]):
         self.documents = documents
+        self.names = {path: name for name, path in documents.items()}
         self.pages = pages
         self.repository = ADDRESSES["repository"](ROOT)
 
     def map(self, name: str, is_picture: bool, words: str, target: str) -> str:
-        """Return a link of the document `name` as the book has it."""
-        mark = "!" if is_picture else ""
-        if re.match(r"[a-z]+:|#", target) or is_picture:
-            return f"{mark}[{words}]({target})"
+        """Return a link of the document `name` as the book has it.
+
+        What the book has not is linked in the repository, or, if that has no address, not at all.
+        """
+        if re.match(r"[a-z]+:|#", target):
+            return f"{'!' if is_picture else ''}[{words}]({target})"
         path, _, anchor = target.partition("#")
-        there = os.path.normpath(PurePosixPath(name).parent / path).replace(os.sep, "/")
-        start = os.path.relpath(".", PurePosixPath(name).parent)
-        if there in self.documents:
-            return f"[{words}]({target})"
-        if f"{there}/index.md" in self.documents:
-            return f"[{words}]({path}/index.md)"
-        page = re.fullmatch(r"docs/(\w+)\.html", there)
-        if page and page[1] in self.pages:
-            return f'<a href="{start}/pages/{page[1]}/index.html">{words}</a>'
-        if self.repository and (ROOT / there).exists():
-            return f"[{words}]({self.repository}/blob/HEAD/{quote(there)}{anchor and '#' + anchor})"
+        anchor = f"#{anchor}" if anchor else ""
+        there = Path(os.path.normpath(self.documents[name].parent / path))
+        folder = PurePosixPath(name).parent
+        if is_picture:
+            return f"![{words}]({os.path.relpath(there.relative_to(ROOT), folder)})"
+        for document in (there, there / "index.md", BOOK / "pages" / there.relative_to(ROOT)):
+            inside = self.names.get(document) or self.names.get(document / "index.md")
+            if inside:
+                return f"[{words}]({os.path.relpath(inside, folder)}{anchor})"
+        if there.suffix == ".html" and there.stem in self.pages:
+            start = os.path.relpath(".", folder)
+            return f'<a href="{start}/pages/{there.stem}/index.html">{words}</a>'
+        if self.repository and there.exists():
+            address = quote(there.relative_to(ROOT).as_posix())
+            return f"[{words}]({self.repository}/blob/HEAD/{address}{anchor})"
         return words
 
 
@@ -261,7 +269,9 @@ def how_to_clone(pages: list[str]) -> str:
     """Return the commands for a clone, with the repository's address if it has one."""
     address = ADDRESSES["repository"](ROOT) or "ADDRESS"
     where = "" if address != "ADDRESS" else ", with the address of the repository for `ADDRESS`"
-    return f"With `git` and `make`{where}:\n\n```sh\ngit clone {address} pfpn\ncd pfpn\nmake lab\n```"
+    return (
+        f"With `git` and `make`{where}:\n\n```sh\ngit clone {address} pfpn\ncd pfpn\nmake lab\n```"
+    )
 
 
 def how_to_install(pages: list[str]) -> str:
@@ -305,7 +315,10 @@ def api_index(names: list[str]) -> str:
     core = [name for name in reference.reading_order() if name in names]
     rest = [name for name in names if name not in core]
     lines = ["# API reference", ""]
-    lines += ["What can be imported, with shapes and units. The first table is in reading order.", ""]
+    lines += [
+        "What can be imported, with shapes and units. The first table is in reading order.",
+        "",
+    ]
     for title, group in (("The core", core), ("Around the core", rest)):
         lines += [f"## {title}", "", "| module | what it is for |", "|---|---|"]
         lines += [f"| [`{n}`]({n}.md) | {reference.first_sentence(n)} |" for n in group]

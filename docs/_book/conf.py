@@ -48,6 +48,7 @@ add_module_names = False
 toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
+html_favicon = str(Path(__file__).resolve().parent / "static" / "icon.svg")
 html_static_path = [str(Path(__file__).resolve().parent / "static")]
 html_css_files = ["book.css"]
 html_js_files = [("book.js", {"defer": "defer"})]
