@@ -7,17 +7,19 @@ pretraining. Of its frames, in the order of the drive, a block is kept for testi
 are trained on; each seed has another block. Three networks a seed, with the same steps, images and
 augmentation:
 
-    scratch  random weights, at the rate of the preset camvid
+    scratch  random weights
     new      pretrained, but every class has another name there: all rows of classes begin anew
     kept     pretrained, and the rows of all classes are taken over
 
-The latter two have half of the former's rate, as the preset photos.
+Each is trained at two rates, that of the preset camvid and half of it, which the preset photos has,
+so that no difference between two networks is one between their rates.
 
 One pretraining serves all seeds. Runs go on where they were stopped, so `--minutes` may cut the
 whole into pieces; results are stored after every run.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -43,8 +45,8 @@ DRIVE = "0006R0"
 TRAIN_FRAMES = 30
 ARMS = ("scratch", "new", "kept")
 GAINS = (("new", "scratch"), ("kept", "scratch"), ("kept", "new"))
-PRETRAIN_STEPS, STEPS = 500, 150
-RATES = {"scratch": 2e-3, "new": 1e-3, "kept": 1e-3}
+RATES = (2e-3, 1e-3)
+PRETRAIN_STEPS, STEPS = 2000, 150
 EDGE, CROP = 144, (96, 128)  # pixels: small, so that the whole takes a quarter of an hour
 
 
@@ -118,8 +120,10 @@ def run(
 def table(runs: Sequence[dict[str, Any]]) -> str:
     """Return the results as lines of Markdown: mean and range over seeds, and paired gains."""
     keys = ("pq", "pq_things", "pq_stuff", "miou")
-    by_arm = {arm: {r["seed"]: r for r in runs if r["arm"] == arm} for arm in ARMS}
-    lines = ["| network | PQ | PQ things | PQ stuff | mIoU |", "|---|---|---|---|---|"]
+    by_arm: dict[tuple[str, float], dict[int, dict[str, Any]]] = {}
+    for row in runs:
+        by_arm.setdefault((row["arm"], row["rate"]), {})[row["seed"]] = row
+    lines = ["| network | rate | PQ | PQ things | PQ stuff | mIoU |", "|---|---|---|---|---|---|"]
 
     def cells(values: Sequence[Sequence[float]], signed: bool = False) -> str:
         sign = "+" if signed else ""
@@ -129,14 +133,16 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
         ]
         return " | ".join(texts)
 
-    for arm, rows in by_arm.items():
-        if rows:
-            lines.append(f"| {arm} | {cells([[r[k] for r in rows.values()] for k in keys])} |")
-    for one, other in GAINS:
-        seeds = sorted(by_arm[one].keys() & by_arm[other].keys())
-        if seeds:
-            gains = [[by_arm[one][s][k] - by_arm[other][s][k] for s in seeds] for k in keys]
-            lines.append(f"| {one} - {other} | {cells(gains, signed=True)} |")
+    for (arm, rate), rows in sorted(by_arm.items(), key=lambda entry: ARMS.index(entry[0][0])):
+        lines.append(
+            f"| {arm} | {rate:g} | {cells([[r[k] for r in rows.values()] for k in keys])} |"
+        )
+    for rate in RATES:
+        for one, other in GAINS:
+            first, second = by_arm.get((one, rate), {}), by_arm.get((other, rate), {})
+            if seeds := sorted(first.keys() & second.keys()):
+                gains = [[first[s][k] - second[s][k] for s in seeds] for k in keys]
+                lines.append(f"| {one} - {other} | {rate:g} | {cells(gains, signed=True)} |")
     return "\n".join(lines)
 
 
@@ -145,7 +151,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--work", type=Path, default=Path("runs/finetuning"))
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     deadline = time.monotonic() + 60 * arguments.minutes
@@ -163,7 +169,8 @@ def main() -> None:
         "batch_size": base.batch_size,
         "shortest_edge": EDGE,
         "crop": list(CROP),
-        "rates": RATES,
+        "rates": list(RATES),
+        "seeds": arguments.seeds,
     }
     runs: list[dict[str, Any]] = []
     if arguments.out.exists():
@@ -183,23 +190,25 @@ def main() -> None:
     inits = {"scratch": "", "new": str(new), "kept": str(kept)}
 
     for seed in range(arguments.seeds):
-        trained, tested = (CachedDataset(part).fill(1) for part in divided(drive, seed, 3))
-        for arm in ARMS:
-            if any((row["arm"], row["seed"]) == (arm, seed) for row in runs):
+        parts = divided(drive, seed, arguments.seeds)
+        trained, tested = (CachedDataset(part).fill(1) for part in parts)
+        for arm, rate in itertools.product(ARMS, RATES):
+            key = {"arm": arm, "rate": rate, "seed": seed}
+            if any(key.items() <= row.items() for row in runs):
                 continue
-            optim = replace(base.optim, lr=RATES[arm])
+            optim = replace(base.optim, lr=rate)
             config = replace(base, seed=seed, max_steps=STEPS, init=inits[arm], optim=optim)
-            folder = arguments.work / f"{arm}_{seed}"
+            folder = arguments.work / f"{arm}_{rate:g}_{seed}"
             scores = run(config, folder, (trained, tested), deadline)
             if scores is None:
-                print(f"stopped in {arm}, seed {seed}", flush=True)
+                print(f"stopped in {arm}, rate {rate:g}, seed {seed}", flush=True)
                 return
             row = {name: round(value, 2) for name, value in scores.items()}
-            runs.append({"arm": arm, "seed": seed} | row)
+            runs.append(key | row)
             text = json.dumps({"protocol": protocol, "runs": runs}, indent=1) + "\n"
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(arguments.out, text.encode())
-            print(f"{arm}, seed {seed}: PQ {row['pq']}", flush=True)
+            print(f"{arm}, rate {rate:g}, seed {seed}: PQ {row['pq']}", flush=True)
     print(table(runs))
 
 

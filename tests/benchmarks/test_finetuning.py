@@ -1,6 +1,7 @@
 """The fine-tuning experiment: its table is that of the page, frames and names are kept apart."""
 
 import importlib.util
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -29,11 +30,10 @@ def test_the_page_shows_the_stored_results(finetuning):
     protocol = content["protocol"]
     assert protocol["steps"] == finetuning.STEPS
     assert protocol["pretraining"]["steps"] == finetuning.PRETRAIN_STEPS
-    assert protocol["rates"] == finetuning.RATES
-    seeds = {
-        arm: {r["seed"] for r in content["runs"] if r["arm"] == arm} for arm in finetuning.ARMS
-    }
-    assert all(found == {0, 1, 2} for found in seeds.values())
+    assert protocol["rates"] == list(finetuning.RATES)
+    done = {(row["arm"], row["rate"], row["seed"]) for row in content["runs"]}
+    seeds = range(protocol["seeds"])
+    assert done == set(itertools.product(finetuning.ARMS, finetuning.RATES, seeds))
     page = (ROOT / "docs" / "photographs.md").read_text(encoding="utf-8")
     assert finetuning.table(content["runs"]) in page
 
