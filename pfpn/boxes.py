@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchvision.ops import batched_nms as batched_nms  # re-exported
+from torchvision.ops import nms as nms  # likewise
 
 from pfpn.structures import at_least_float32
 

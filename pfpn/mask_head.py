@@ -39,7 +39,8 @@ class MaskHead(nn.Module):
         for conv in self.convs:
             features = conv(features).relu_()
         features = self.upsample(features).relu_()
-        return self.classify(features)[torch.arange(len(labels)), labels]
+        # Not len(labels), which would fix the number of boxes when the network is exported.
+        return self.classify(features)[torch.arange(labels.shape[0]), labels]
 
 
 @torch.no_grad()

@@ -52,7 +52,7 @@ CORE = [
     "pairs", "quality", "metric",
 ]
 AROUND = [
-    "torchmetric",
+    "torchmetric", "export",
     "shipped", "files",
     "data.threads", "data.categories", "data.images", "data.coco", "data.predictions",
     "data.check", "data.score",
@@ -100,6 +100,8 @@ ALLOWED = {
     "safetensors": ("zoo", "engine"),
     "pickle": ("unpickle",),
     "torchmetrics": ("torchmetric",),
+    "onnx": ("export",),
+    "onnxruntime": ("export",),
     "panopticapi": (),
     "detectron2": (),
     "scipy": (),

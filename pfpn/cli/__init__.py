@@ -22,7 +22,7 @@ from pfpn.cli.lab import LAB
 from pfpn.cli.listing import PRESETS_COMMAND, SETTINGS, TEST_INSTALL
 from pfpn.cli.own_data import BROWSE, COMBINE, EXPORT_DATA, IMPORT, SPLIT
 from pfpn.cli.training import DEMO, REPRODUCE, TRAIN
-from pfpn.cli.using import CONVERT, EVALUATE, PREDICT
+from pfpn.cli.using import CONVERT, EVALUATE, EXPORT, PREDICT
 from pfpn.files import printable
 from pfpn.version import VERSION
 
@@ -48,6 +48,7 @@ COMMANDS: dict[str, Command] = {
         COMBINE,
         EXPORT_DATA,
         CONVERT,
+        EXPORT,
         DOWNLOAD,
     )
 }

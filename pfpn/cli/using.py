@@ -1,4 +1,4 @@
-"""Commands that use weights: evaluate, predict, convert."""
+"""Commands that use weights: evaluate, predict, convert, export."""
 
 import argparse
 from collections.abc import Sequence
@@ -56,18 +56,22 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def _load(arguments: argparse.Namespace, device: "torch.device") -> "Trained":
-    """Return the model that the arguments name, with their thresholds."""
+def load_model(name: str, device: "torch.device | str") -> "Trained":
+    """Return the trained model of a file, of a run, or the one that comes with pfpn."""
     import os
-    from dataclasses import replace
 
     from pfpn.engine.checkpoint import load_weights
     from pfpn.shipped import TOY_WEIGHTS, shipped
 
-    name = arguments.weights
-    if name == "toy" and not os.path.exists(name):
-        name = shipped(TOY_WEIGHTS)
-    trained = load_weights(name, device)
+    is_shipped = name == "toy" and not os.path.exists(name)
+    return load_weights(shipped(TOY_WEIGHTS) if is_shipped else name, device)
+
+
+def _load(arguments: argparse.Namespace, device: "torch.device") -> "Trained":
+    """Return the model that the arguments name, with their thresholds."""
+    from dataclasses import replace
+
+    trained = load_model(arguments.weights, device)
     given = {key: getattr(arguments, key) for key in THRESHOLDS}
     changes = {key: value for key, value in given.items() if value is not None}
     return replace(trained, predict=replace(trained.predict, **changes))
@@ -392,4 +396,83 @@ CONVERT = Command(
     "pfpn convert model_final_c10459.pkl --out coco_panoptic_fpn_r50_3x.safetensors",
     _add_convert,
     _convert,
+)
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "weights",
+        help='a .safetensors file, the folder of a run, or "toy": the weights that come with pfpn',
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="FILE.onnx", help="file to write, for images of any size"
+    )
+    parser.add_argument(
+        "--stages",
+        action="store_true",
+        help="write FILE_features.onnx, FILE_semantic.onnx and so on: one for each part that has "
+        "weights, without what stands between them",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float16"),
+        default="float32",
+        help="how weights are stored (default: float32); arithmetic is in float32 either way",
+    )
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from pfpn.export import network_pieces, require_packages
+    from pfpn.files import claim
+
+    require_packages()
+    out = Path(arguments.out)
+    if out.suffix != ".onnx" or out.is_dir():
+        raise ValueError(f"--out {out}: found no name that ends in .onnx, expected such a file")
+    trained = load_model(arguments.weights, "cpu")
+    names = {"network": out.name}
+    if arguments.stages:
+        stages = [piece.name for piece in network_pieces(trained.model) if piece.has_weights]
+        names = {stage: f"{out.stem}_{stage}.onnx" for stage in stages}
+    with claim(out.parent, "export", "" if arguments.stages else out.name) as output:
+        output.require_free(names.values(), [arguments.weights])
+        contents = _export_contents(trained, arguments)
+        with ExitStack() as stack:  # all files are whole before the first one gets its name
+            for key, name in names.items():
+                stack.enter_context(output.file(name)).write_bytes(contents[key])
+    for key, name in names.items():
+        say(f"{out.parent / name}: {len(contents[key]) / 1e6:.1f} MB")
+    return 0
+
+
+def _export_contents(trained: "Trained", arguments: argparse.Namespace) -> dict[str, bytes]:
+    """Return the content of each file, by the name of its graph."""
+    import json
+    from dataclasses import asdict
+
+    from pfpn.engine.checkpoint import categories_to_plain
+    from pfpn.export import export_graphs
+
+    about = {
+        "pfpn.predict": json.dumps(asdict(trained.predict)),
+        "pfpn.categories": json.dumps(categories_to_plain(trained.categories)),
+    }
+    graphs = export_graphs(
+        trained.model,
+        stages=arguments.stages,
+        half=arguments.dtype == "float16",
+        about=about,
+    )
+    return {name: graph.SerializeToString() for name, graph in graphs.items()}
+
+
+EXPORT = Command(
+    "export",
+    "write the network as ONNX, for other runtimes: one graph, or one for each stage",
+    "pfpn export runs/toy --out toy.onnx --dtype float16",
+    _add_export,
+    _export,
 )

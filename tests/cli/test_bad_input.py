@@ -32,6 +32,7 @@ READERS_OF_WEIGHTS = {
     "evaluate": ["evaluate", "bad.safetensors", "--data", "data", "--device", "cpu"],
     "predict": ["predict", "bad.safetensors", "photos", "--out", "out", "--device", "cpu"],
     "convert": ["convert", "bad.safetensors", "--out", "out.safetensors"],
+    "export": ["export", "bad.safetensors", "--out", "out.onnx"],
 }
 
 
@@ -286,6 +287,10 @@ WRONG_WORDS = [
     ["convert", "w.safetensors", "--out", "w.safetensors"],
     ["convert", "photos/p0.png", "--out", "out.safetensors"],
     ["convert", "w.safetensors", "--out", "photos"],
+    ["export", "none", "--out", "out.onnx"],
+    ["export", "w.safetensors", "--out", "out.pt"],
+    ["export", "w.safetensors", "--out", "photos"],
+    ["export", "w.safetensors", "--out", "photos/p0.png/out.onnx"],
     ["download", "zoo", "none"],
     ["download", "coco", "photos/p0.png"],
     ["reproduce", "none"],

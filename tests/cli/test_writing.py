@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pfpn import zoo
+from pfpn import export, zoo
 from pfpn.cli import main
 from pfpn.data.coco import read_id_map
 from pfpn.files import FILES, KEPT, claim, sha256_of
@@ -29,6 +29,8 @@ TINY = [
     "model.width=0.125", "model.pyramid_channels=16", "model.semantic_channels=16", "threads=1",
     "model.box_hidden=16", "model.mask_channels=16", "model.mask_convs=1", "device=cpu",
 ]  # fmt: skip
+
+EXPORTED = ("features", "semantic", "rpn", "boxes", "masks")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,13 @@ COMMANDS = {
     "convert": Writing(
         "convert", ("convert", "w.pkl", "--out", "m.safetensors"), ("m.safetensors",),
         (".", "m.safetensors"),
+    ),
+    "export": Writing(
+        "export", ("export", "w.safetensors", "--out", "m.onnx"), ("m.onnx",), (".", "m.onnx"),
+    ),
+    "export --stages": Writing(
+        "export", ("export", "w.safetensors", "--out", "out/m.onnx", "--stages"),
+        tuple(f"out/m_{stage}.onnx" for stage in EXPORTED), ("out", ""),
     ),
     "import": Writing(
         "import", ("import", "masks", "masks", "--images", "photos", "--out", "out"),
@@ -149,6 +158,21 @@ def no_published_weights(monkeypatch):
         return ModelConfig()
 
     monkeypatch.setattr(zoo, "convert", convert)
+
+
+@pytest.fixture(autouse=True)
+def no_tracing(monkeypatch):
+    """export writes a few bytes: what a graph computes is another test's business."""
+
+    class Graph(bytes):
+        def SerializeToString(self) -> bytes:
+            return self
+
+    def export_graphs(model, *, stages, **_):
+        return {name: Graph(b"graph") for name in (EXPORTED if stages else ["network"])}
+
+    monkeypatch.setattr(export, "require_packages", lambda: None)
+    monkeypatch.setattr(export, "export_graphs", export_graphs)
 
 
 @pytest.fixture(autouse=True)
