@@ -14,8 +14,9 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -464,8 +465,7 @@ def export_module(
     )
     axes: Any = tuple(free)
     try:
-        with warnings.catch_warnings(), _quiet():
-            warnings.simplefilter("ignore")
+        with _quiet():
             program = torch.onnx.export(
                 module,
                 tuple(inputs.values()),
@@ -490,11 +490,13 @@ def export_module(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks from the terminal."""
+    """Keep the exporter's remarks from the terminal, and the graph that it prints as it fails."""
     level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(level)
 
