@@ -4,6 +4,7 @@
 #   JOBS=4                  processes that the tests are spread over (default: 2)
 #   PUBLISHED_FLAGS="--data /mnt/coco"   options of benchmarks/published.py
 #   LAB_FLAGS=--no-browser  what JupyterLab is started with
+#   KIT_FLAGS=--nbgrader    options of pfpn kit
 #   FILES="A.py B.py"       whose mutants are tested (default: the core; see tests/mutants.py), of seed SEED=0
 #   MINUTES=10              how long the readers are fuzzed
 #   TORCH_INDEX=ADDRESS     a further package index, for torch's smaller builds without GPU support
@@ -52,6 +53,11 @@ test-long: $(READY)  ## run the tests that take long and add little, which `make
 
 lab: $(READY)  ## open your own copy of the course (lab/) in JupyterLab
 	@$(PY) -m pfpn lab lab --jupyter="$(LAB_FLAGS)"
+
+kit: $(READY)  ## write what a class needs: hand-outs, slides, quiz, notes for the instructor (dist/kit)
+	@if command -v npm > /dev/null && ! test -d web/slides/node_modules; then \
+		npm ci --prefix web/slides --ignore-scripts --no-audit --no-fund --silent || true; fi
+	@$(PY) -m pfpn kit dist/kit $(KIT_FLAGS)
 
 notebooks: $(READY)  ## execute all notebooks anew and store what they show
 	@$(PY) notebooks/execute.py

@@ -8,6 +8,8 @@ are relative there and would lead nowhere on a page of an index.
 import re
 import runpy
 import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 from setuptools import setup
@@ -15,9 +17,11 @@ from setuptools.command.build_py import build_py
 
 SHIPPED = (
     "notebooks", "docs", "data/README.md", "data/checkpoints", "benchmarks/results",
-    "tests/data_files/pq/normal",
-)  # fmt: skip  # the course: `pfpn lab` lays it out
-ENDINGS = (".safetensors", ".jsonl", ".json", ".ipynb", ".md", ".html", ".png")
+    "tests/data_files/pq/normal", "LICENSE", "CITATION.cff",
+)  # fmt: skip  # the course: `pfpn lab` and `pfpn kit` lay it out
+ENDINGS = (".safetensors", ".jsonl", ".json", ".ipynb", ".md", ".html", ".png", ".cff", "")
+SLIDES = Path("web/slides")  # its lock file says which reveal.js turns the slides of `pfpn kit`
+REVEAL = ("dist/reset.css", "dist/reveal.css", "dist/reveal.js", "dist/plugin/notes.js", "LICENSE")
 ROOT = Path(__file__).resolve().parent
 ADDRESSES = runpy.run_path(str(ROOT / "notebooks" / "addresses.py"))
 REPOSITORY = ADDRESSES["repository"](ROOT)
@@ -45,6 +49,31 @@ class BuildWithFiles(build_py):
                     copy = target / path.relative_to(root)
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(path, copy)
+        self.add_reveal()
+
+    def add_reveal(self):
+        """Copy reveal.js into the package; without npm the slides have plain keys instead."""
+        source = ROOT / SLIDES / "node_modules/reveal.js"
+        with tempfile.TemporaryDirectory() as scratch:
+            if not source.is_dir():
+                source = fetch_reveal(Path(scratch))
+            for name in REVEAL if source else ():
+                copy = Path(self.build_lib) / "pfpn/kit/reveal" / name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / name, copy)
+
+
+def fetch_reveal(folder):
+    """Fetch reveal.js by npm into a folder, as the lock file says; return where, or None."""
+    for name in ("package.json", "package-lock.json"):
+        shutil.copyfile(ROOT / SLIDES / name, folder / name)
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+    try:
+        subprocess.run(command, cwd=folder, check=True, timeout=300, capture_output=True)
+    except (OSError, subprocess.SubprocessError):
+        print("warning: npm could not fetch reveal.js: the slides of this wheel have plain keys")
+        return None
+    return folder / "node_modules/reveal.js"
 
 
 def long_description():

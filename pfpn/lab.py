@@ -9,13 +9,13 @@ replaces those; where the student has changed one, the new one is laid beside it
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from pfpn.files import KEPT, Output, claim
-from pfpn.fold import student_notebook
+from pfpn.fold import Notebook, student_notebook
 from pfpn.shipped import shipped
 
 FIRST = "notebooks/00_panoptic_segmentation.ipynb"
@@ -28,7 +28,7 @@ BESIDE = (
     "tests/data_files/pq/normal",
 )
 NOT_FOR_STUDENTS = ("docs/teaching.md", "data/checkpoints/make.py")
-LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(([^)\s]+)\)")
+LINK = re.compile(r"(!?)\[([^\[\]]*)\]\(([^)\s]+)\)")
 
 
 @dataclass(slots=True)
@@ -69,11 +69,15 @@ def contents() -> Iterator[tuple[str, bytes]]:
     for name, path in files.items():
         content = path.read_bytes()
         if name.endswith(".ipynb"):
-            notebook = student_notebook(json.loads(content))
-            content = (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
+            content = notebook_bytes(student_notebook(json.loads(content)))
         elif name.endswith(".md"):
-            content = _without_dead_links(name, content.decode("utf-8"), files).encode()
+            content = without_dead_links(name, content.decode("utf-8"), files).encode()
         yield name, content
+
+
+def notebook_bytes(notebook: Notebook) -> bytes:
+    """Return a notebook as it stands in a file."""
+    return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _sources() -> Iterator[tuple[str, Path]]:
@@ -90,8 +94,14 @@ def _sources() -> Iterator[tuple[str, Path]]:
                 yield name, path
 
 
-def _without_dead_links(name: str, text: str, files: dict[str, Path]) -> str:
-    """Turn links of a page to what the copy lacks, such as the tests, into their words."""
+def without_dead_links(name: str, text: str, files: Collection[str]) -> str:
+    """Turn links of a page to what a copy lacks, such as the tests, into their words.
+
+    Args:
+        name: of the page in the copy.
+        text: Markdown.
+        files: names of the copy's files.
+    """
     folders = {str(parent) for other in files for parent in PurePosixPath(other).parents}
 
     def keep_or_not(match: re.Match[str]) -> str:

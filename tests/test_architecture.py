@@ -74,6 +74,8 @@ AROUND = [
     "course.capstone", *CHAPTERS,
     "course.encode", "course.answering", "course.grade", "course",
     "fold", "lab", "report", "browse",
+    "kit.chapter", "kit.plan", "kit.words", "kit.formula", "kit.slides", "kit.quiz",
+    "kit.notes", "kit.handout", "kit.nbgrader", "kit.schedule", "kit.make", "kit",
     "demo",
     "cli",
     "__main__",
@@ -91,10 +93,10 @@ BESIDE = (
 # `import pfpn` fast; figures and sliders are outside of the core; images are read under data/.
 # predict resizes with PIL, with whose rounding the published weights were trained.
 ALLOWED = {
-    "matplotlib": ("plot", "course"),
+    "matplotlib": ("plot", "course", "kit.formula"),
     "ipywidgets": ("course",),
     "IPython": ("course",),
-    "PIL": ("predict", "data", "course", "browse", "cli"),
+    "PIL": ("predict", "data", "course", "browse", "cli", "kit.slides"),
     "torchvision": ("boxes", "roi_align", "backbone", "zoo", "data", "cli.listing"),
     "pycocotools": ("data", "engine.evaluate"),
     "safetensors": ("zoo", "engine"),

@@ -260,6 +260,7 @@ def test_every_promised_target_has_a_line_of_help():
         "test",
         "test-long",
         "lab",
+        "kit",
         "notebooks",
         "book",
         "bench",

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from pfpn.cli.command import Command, complain
 from pfpn.cli.data import CHECK, DOWNLOAD, SCORE, TOY_COMMAND
-from pfpn.cli.grading import GRADE
+from pfpn.cli.grading import GRADE, KIT
 from pfpn.cli.lab import LAB
 from pfpn.cli.listing import PRESETS_COMMAND, SETTINGS, TEST_INSTALL
 from pfpn.cli.own_data import BROWSE, COMBINE, EXPORT_DATA, IMPORT, SPLIT
@@ -31,6 +31,7 @@ COMMANDS: dict[str, Command] = {
     for command in (
         DEMO,
         LAB,
+        KIT,
         GRADE,
         TEST_INSTALL,
         TOY_COMMAND,

@@ -1,4 +1,4 @@
-"""The command that grades a class's notebooks: grade."""
+"""The commands for those who teach: kit, grade."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -70,6 +70,54 @@ def _grade(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _add_kit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder", nargs="?", default="dist/kit", metavar="DIR", help="to write (default: dist/kit)"
+    )
+    parser.add_argument(
+        "--chapters", nargs="+", default=[], metavar="NN", help="such as 00 03 10 (default: all)"
+    )
+    parser.add_argument(
+        "--nbgrader", action="store_true", help="add the chapters with nbgrader's marks"
+    )
+
+
+def _kit(arguments: argparse.Namespace) -> int:
+    import time
+
+    from pfpn.files import claim
+    from pfpn.kit.make import kit_files
+    from pfpn.kit.slides import find_reveal
+
+    begin, sizes = time.monotonic(), {}
+    with claim(arguments.folder, "kit") as output:
+        before = set(output.names())
+        for name, content in kit_files(arguments.chapters, nbgrader=arguments.nbgrader):
+            output.write(name, content)
+            sizes[name] = len(content)
+        for name in before - sizes.keys():
+            output.remove(name)
+    for start in sorted({name.partition("/")[0] for name in sizes}):
+        parts = [size for name, size in sizes.items() if name.partition("/")[0] == start]
+        more = f", {len(parts)} files" if len(parts) > 1 else ""
+        say(f"{start:16} {sum(parts) / 1e6:6.1f} MB{more}")
+    if not find_reveal():
+        say(
+            "The slides have their plain keys: reveal.js did not come with this installation. For "
+            "its speaker's window run `npm ci --prefix web/slides` in the clone (needs Node) and "
+            "then this command again"
+        )
+    say(f"{arguments.folder}: {len(sizes)} files in {time.monotonic() - begin:.0f} s")
+    return 0
+
+
+KIT = Command(
+    "kit",
+    "write hand-outs, slides, a quiz, a schedule and the instructor's notebooks for a class",
+    "pfpn kit dist/kit --chapters 00 03 10",
+    _add_kit,
+    _kit,
+)
 GRADE = Command(
     "grade",
     "grade the exercises in a class's notebooks, with points, a CSV file and a page of feedback",

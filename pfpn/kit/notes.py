@@ -1,0 +1,186 @@
+"""The instructor's notebooks: solved, with the stored results, and with notes in their places.
+
+A note says how long a section takes, what to ask and what wrong answers reveal, which mistakes an
+exercise's check knows, and from where on to cut when time is short.
+"""
+
+import ast
+import copy
+import re
+from collections.abc import Iterator
+
+from pfpn.course.check import Exercise, all_exercises
+from pfpn.fold import Cell, Notebook, folded_kinds
+from pfpn.kit.chapter import Chapter, Prediction, load_solutions, source
+from pfpn.kit.plan import Plan, read_plan
+
+CHECKED = re.compile(r'check\(\s*"(\d\d\.\w+)"')
+# As notebooks/times.py counts: words a minute, and in words a line of code, a picture, a question.
+LINE, PICTURE, QUESTION = 7.5, 100, 75
+
+
+def instructor_notebook(chapter: Chapter) -> Notebook:
+    """Return a chapter with notes and solutions; the chapter itself stays as it is."""
+    plan = read_plan(chapter)
+    notebook = copy.deepcopy(chapter.notebook)
+    cells = list(_with_notes(chapter, plan, _solved(chapter, notebook["cells"])))
+    notebook["cells"] = cells
+    return notebook
+
+
+def _with_notes(chapter: Chapter, plan: Plan, cells: list[Cell]) -> Iterator[Cell]:
+    asked = {p.asked: p for p in chapter.predictions.values()}
+    minutes = section_minutes(chapter)
+    for number, cell in enumerate(cells):
+        name = cell["id"]
+        if name in asked:
+            yield _note(f"ask-{name}", _on_prediction(asked[name], plan))
+        texts = []
+        if name in minutes:
+            texts.append(f"Minutes: about {minutes[name]} to read and predict.")
+        if name in plan.cut:
+            texts.append(plan.cut[name])
+        if texts:
+            yield _note(f"time-{name}", " ".join(texts))
+        for exercise in _exercises(cell):
+            yield _note(f"task-{exercise.name.replace('.', '-')}", _on_exercise(exercise))
+        yield cell
+        if number == 0:
+            yield _note("first", _on_chapter(chapter))
+
+
+def _note(name: str, text: str) -> Cell:
+    lines = f"**Note for the instructor.** {text}".split("\n")
+    quoted = "\n".join(f"> {line}" if line else ">" for line in lines)
+    metadata = {"tags": ["instructor"]}
+    return {"cell_type": "markdown", "id": f"note-{name}", "metadata": metadata, "source": quoted}
+
+
+def _on_chapter(chapter: Chapter) -> str:
+    read, write = chapter.minutes
+    return (
+        f"This copy is solved and has its results. Slides: `slides/{chapter.number}.html`. The "
+        f"chapter takes about {read} minutes to read and predict and {write} to write code. "
+        "Notes such as this one say what to ask, which wrong answers are usual and what they "
+        "reveal, and what to leave out when time is short. Students never get this file."
+    )
+
+
+def _on_prediction(asked: Prediction, plan: Plan) -> str:
+    answer = f"{asked.truth} {asked.unit}".strip()
+    return (
+        f"Two minutes. Ask before the cell runs, and count the hands. **Answer:** {answer}. "
+        f"{asked.because}\n\n**What wrong answers reveal:** {plan.wrong[asked.name]}"
+    )
+
+
+def _on_exercise(exercise: Exercise) -> str:
+    points = f"{exercise.difficulty} point{'s' if exercise.difficulty > 1 else ''}"
+    mistakes = "\n".join(f"- {mistake.message}" for mistake in exercise.mistakes)
+    hints = "\n".join(f"{i}. {text}" for i, text in enumerate(exercise.hints, 1))
+    return (
+        f"{exercise.minutes} minutes, {points}. The answer is in the cell below.\n\n"
+        f"**Usual wrong answers**, as the check explains them:\n\n{mistakes}\n\n"
+        f"**Hints**, one at a time:\n\n{hints}"
+    )
+
+
+def section_minutes(chapter: Chapter) -> dict[str, int]:
+    """Return for each cell that begins a section the minutes to read it and to predict.
+
+    The minutes that the chapter states are divided as `notebooks/times.py` adds them up.
+    """
+    weights: dict[str, float] = {}
+    current = ""
+    cells = chapter.notebook["cells"]
+    for cell, kind in zip(cells, folded_kinds(cells), strict=True):
+        text = source(cell)
+        if cell["cell_type"] == "markdown" and re.search(r"^## ", text, re.MULTILINE):
+            current = cell["id"]
+        if not current:
+            continue
+        weight = 0.0
+        if cell["cell_type"] == "markdown":
+            weight = len(re.findall(r"\w[\w.,'-]*", text))
+        elif not kind:
+            weight = LINE * len([line for line in text.splitlines() if line.strip()])
+        weight += PICTURE * len(re.findall(r"^(?:show|explore\w*)\(", text, re.MULTILINE))
+        weight += QUESTION * len(re.findall(r"\bask\(", text))
+        weights[current] = weights.get(current, 0.0) + weight
+    unit = chapter.minutes[0] / sum(weights.values())
+    return {cell: max(1, round(weight * unit)) for cell, weight in weights.items()}
+
+
+# Solutions ----------------------------------------------------------------------------------------
+
+
+def solution_cells(number: str) -> dict[str, Cell]:
+    """Return the cell that solves each exercise of a chapter, by the exercise's name."""
+    found = {}
+    for cell in load_solutions(number)["cells"]:
+        for name in re.findall(r'assert check\(\s*"([^"]+)"', source(cell)):
+            found[name] = cell
+    return found
+
+
+def solution_imports(number: str) -> str:
+    """Return all import statements that the solutions of a chapter have outside of functions."""
+    statements: dict[str, None] = {}
+    for cell in load_solutions(number)["cells"]:
+        if cell["cell_type"] == "code":
+            text = re.sub(r"^[%!].*$", "", source(cell), flags=re.MULTILINE)
+            for node in ast.parse(text).body:
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    statements[ast.unparse(node)] = None
+    return "\n".join(statements)
+
+
+def _exercises(cell: Cell) -> list[Exercise]:
+    if "exercise" not in cell["metadata"].get("tags", []):
+        return []
+    known = all_exercises()
+    return [known[name] for name in CHECKED.findall(source(cell)) if name in known]
+
+
+def _solved(chapter: Chapter, cells: list[Cell]) -> list[Cell]:
+    """Return cells in which exercises and capstones have their solutions."""
+    solutions = solution_cells(chapter.number)
+    capstone = _capstone(chapter.number)
+    result: list[Cell] = []
+    for cell in cells:
+        names = CHECKED.findall(source(cell)) if _is_task(cell) else []
+        if names:
+            solved = copy.deepcopy(solutions[names[0]])
+            result.append(solved | {"id": cell["id"], "metadata": cell["metadata"]})
+        elif (_is_task(cell) and "run_capstone" in source(cell)) or _is_part(cell):
+            result += capstone
+            capstone = []
+        else:
+            result.append(cell)
+    code = [i for i, cell in enumerate(result) if cell["cell_type"] == "code"]
+    imports: Cell = {
+        "cell_type": "code", "id": "note-imports", "metadata": {"tags": ["instructor"]},
+        "source": solution_imports(chapter.number), "outputs": [], "execution_count": None,
+    }  # fmt: skip
+    result.insert(code[1] + 1, imports)
+    return result
+
+
+def _is_task(cell: Cell) -> bool:
+    return "exercise" in cell["metadata"].get("tags", [])
+
+
+def _is_part(cell: Cell) -> bool:
+    """Return whether a cell is a part of a capstone that a student writes."""
+    return _is_task(cell) and cell["id"].startswith("cap-")
+
+
+def _capstone(number: str) -> list[Cell]:
+    """Return the cells that solve a chapter's capstone."""
+    return [
+        copy.deepcopy(cell)
+        for cell in load_solutions(number)["cells"]
+        if cell["id"].startswith("cap-")
+        and cell["cell_type"] == "code"
+        and (_is_task(cell) or re.search(r"(?:assert|report =) run_capstone\(", source(cell)))
+    ]
