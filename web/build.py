@@ -1,7 +1,7 @@
 """Assemble each page of web/ into one file that opens without a server: HTML, style and modules.
 
-    python web/build.py            writes docs/surfaces.html
-    python web/build.py --check    writes nothing; exit code 1 if that file is not up to date
+    python web/build.py            writes docs/surfaces.html, docs/merging.html, docs/quality.html
+    python web/build.py --check    writes nothing; exit code 1 if one of them is not up to date
 
 A browser does not load modules from file://, so each module becomes a function that returns what
 the module exports, and the page's script calls them in the order of their imports. Names that a
@@ -19,7 +19,9 @@ import sys
 from pathlib import Path
 
 WEB = Path(__file__).resolve().parent
-PAGES = {"surfaces": WEB.parent / "docs" / "surfaces.html"}
+PAGES = {name: WEB.parent / "docs" / f"{name}.html" for name in ("surfaces", "merging", "quality")}
+STYLE = re.compile(r'^<link rel="stylesheet" href="([^"]+)">\n', re.MULTILINE)
+SCRIPT = '<script type="module" src="main.js"></script>'
 
 IMPORT = re.compile(r'^import (?:\{([^}]*)\}|\* as (\w+)) from "([^"]+)";$', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class) (\w+))", re.MULTILINE)
@@ -34,19 +36,18 @@ def build_page(name: str, web: Path = WEB) -> str:
     """
     folder = web / name
     page = (folder / "index.html").read_text(encoding="utf-8")
-    for tag, element, content in (
-        ('<link rel="stylesheet" href="style.css">', "style", read_style(folder / "style.css")),
-        (
-            '<script type="module" src="main.js"></script>',
-            'script type="module"',
-            bundle(folder / "main.js", web),
-        ),
-    ):
-        if page.count(tag) != 1:
-            raise ValueError(f"{folder / 'index.html'}: found no single {tag}, expected one")
-        end = element.partition(" ")[0]
-        page = page.replace(tag, f"<{element}>\n{content.strip()}\n</{end}>")
-    return page
+    styles = [read_style(folder / address).strip() for address in STYLE.findall(page)]
+    links, scripts = page.count('rel="stylesheet"'), page.count("<script")
+    if not len(styles) == links > 0 or scripts != page.count(SCRIPT) or scripts != 1:
+        raise ValueError(
+            f"{folder / 'index.html'}: found {links} style sheets and {scripts} scripts, expected "
+            f'lines <link rel="stylesheet" href="..."> and one {SCRIPT}'
+        )
+    page = STYLE.sub("", page).replace(
+        "</head>", "<style>\n" + "\n".join(styles) + "\n</style>\n</head>"
+    )
+    script = bundle(folder / "main.js", web).strip()
+    return page.replace(SCRIPT, f'<script type="module">\n{script}\n</script>')
 
 
 def read_style(path: Path) -> str:

@@ -73,7 +73,7 @@ export function pasteInstances(instances, size, settings = {}) {
 }
 
 // Indices by decreasing score; equal scores keep their order.
-function byScore(instances) {
+export function byScore(instances) {
   const score = (index) => Math.fround(instances[index].score);
   return instances.map((_, index) => index).sort((a, b) => score(b) - score(a) || a - b);
 }

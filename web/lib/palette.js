@@ -34,6 +34,64 @@ export const COLORS = [
   [192, 223, 37], [213, 226, 26], [234, 229, 26], [253, 231, 37],
 ];
 
+// The classes of the drawn world, as pfpn.data.toy has them: things by ascending id, then stuff.
+export const CATEGORIES = [
+  { id: 1, name: "person", isThing: true, color: [202, 76, 0] },
+  { id: 2, name: "dog", isThing: true, color: [94, 16, 1] },
+  { id: 3, name: "car", isThing: true, color: [0, 124, 215] },
+  { id: 4, name: "bus", isThing: true, color: [240, 200, 30] },
+  { id: 5, name: "tree", isThing: true, color: [34, 95, 63] },
+  { id: 6, name: "balloon", isThing: true, color: [201, 106, 174] },
+  { id: 21, name: "sky", isThing: false, color: [147, 227, 246] },
+  { id: 22, name: "building", isThing: false, color: [169, 141, 131] },
+  { id: 23, name: "road", isThing: false, color: [84, 71, 99] },
+  { id: 24, name: "sidewalk", isThing: false, color: [222, 217, 185] },
+  { id: 25, name: "grass", isThing: false, color: [132, 175, 92] },
+];
+export const THINGS = CATEGORIES.filter(({ isThing }) => isThing);
+export const STUFF = CATEGORIES.filter(({ isThing }) => !isThing);
+export const VOID_COLOR = [40, 40, 44]; // of pixels without a segment
+
+// The category of a segment's label: things are numbered from 0, stuff from 1.
+export const categoryOf = ({ label, isThing }) => (isThing ? THINGS[label] : STUFF[label - 1]);
+// The label of a class's name.
+export const labelOf = (name) => {
+  const things = THINGS.findIndex((category) => category.name === name);
+  return things >= 0 ? things : 1 + STUFF.findIndex((category) => category.name === name);
+};
+
+// How much the color of an instance differs from its class's: towards white (+) or black (-).
+const SHADES = [0, 0.3, -0.28, 0.52, -0.48, 0.16, -0.14, 0.42];
+
+// The shade of a class's color for its instance `number`, from 0 up.
+export function instanceColor(color, number) {
+  const shade = SHADES[number % SHADES.length];
+  return color.map((part) => roundHalfEven(part + ((shade > 0 ? 255 : 0) - part) * Math.abs(shade)));
+}
+
+// As Python rounds.
+function roundHalfEven(value) {
+  const rounded = Math.round(value);
+  return rounded - value === 0.5 && rounded % 2 ? rounded - 1 : rounded;
+}
+
+// The color of each segment by its id: its class's, in shades for things.
+export function segmentColors(segments) {
+  const seen = new Map();
+  return new Map(
+    segments.map((segment) => {
+      const { id, color } = categoryOf(segment);
+      const number = seen.get(id) ?? 0;
+      seen.set(id, number + 1);
+      return [segment.id, segment.isThing ? instanceColor(color, number) : color];
+    }),
+  );
+}
+
+// Black or white, whichever is easier to read on a color.
+export const inkOn = ([red, green, blue]) =>
+  0.299 * red + 0.587 * green + 0.114 * blue > 140 ? "black" : "white";
+
 // The color [r, g, b] at a fraction of the way from low to high.
 export function colorAt(fraction) {
   const at = Math.min(1, Math.max(0, fraction)) * (COLORS.length - 1);

@@ -1,9 +1,11 @@
 // The page of loss surfaces: its controls, and what they change.
 
+import { keepAddress } from "../lib/address.js";
 import { onDrag, onKeys, oncePerFrame } from "../lib/controls.js";
 import { evaluate } from "../lib/losses.js";
 import { OPTIMIZERS } from "../lib/optimizers.js";
 import { LOSSES, SIMPLEX } from "../lib/palette.js";
+import { installTour } from "../lib/tour.js";
 import { drawMap, scoresAt } from "./map.js";
 import { writeReading } from "./reading.js";
 import { drawSimplex, firstPixel, probsAt, setFirst } from "./simplex.js";
@@ -33,12 +35,7 @@ function draw() {
 
 const redraw = oncePerFrame(draw);
 
-// The address is written a while after the last change: browsers limit how often it may change.
-let writing = null;
-function remember() {
-  clearTimeout(writing);
-  writing = setTimeout(() => history.replaceState(null, "", view.addressOfState()), 200);
-}
+const remember = keepAddress(view.addressOfState);
 
 const changed = (act) => (...values) => {
   act(...values);
@@ -164,32 +161,6 @@ $("sure").addEventListener(
   changed(() => (view.state.sure = Number($("sure").value))),
 );
 
-// The tour -------------------------------------------------------------------------------------
-
-let stopAt = 0;
-
-function visit(index) {
-  stopAt = index;
-  const { title, text, address, at } = TOUR[index];
-  $("stop").hidden = false;
-  $("stop-title").textContent = `${index + 1} of ${TOUR.length}: ${title}`;
-  $("stop-text").textContent = text;
-  $("stop-back").disabled = index === 0;
-  $("stop-next").disabled = index === TOUR.length - 1;
-  history.replaceState(null, "", address);
-  open();
-  if (at) $(at).scrollIntoView({ block: "center" });
-  $("stop-title").focus({ preventScroll: Boolean(at) });
-}
-
-$("tour").addEventListener("click", () => visit(0));
-$("stop-back").addEventListener("click", () => visit(stopAt - 1));
-$("stop-next").addEventListener("click", () => visit(stopAt + 1));
-$("stop-end").addEventListener("click", () => {
-  $("stop").hidden = true;
-  $("tour").focus();
-});
-
 // The page -------------------------------------------------------------------------------------
 
 function open() {
@@ -199,6 +170,7 @@ function open() {
   redraw();
 }
 
+installTour(TOUR, open);
 window.addEventListener("hashchange", open);
 window.addEventListener("resize", redraw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
