@@ -105,6 +105,8 @@ def test_a_page_without_its_tags_and_a_style_that_loads_more_are_refused(tmp_pat
     (folder / "style.css").write_text("p { margin: 0 }\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"found 0 style sheets and 0 scripts, expected lines"):
         build.build_page("page", tmp_path)
+    page = f'<link rel="stylesheet" href="style.css">\n</head>{build.SCRIPT}'
+    (folder / "index.html").write_text(page, encoding="utf-8")
     (folder / "style.css").write_text("p { background: url(x.png) }\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"found @import, url\( or </, expected rules alone"):
         build.build_page("page", tmp_path)

@@ -10,7 +10,6 @@ from tests.browsing import axe_findings, served
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("surfaces", "merging", "quality")
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
-MOST_MS = 50  # from a slider's move to the picture, on a machine that does nothing else
 AP = "() => 100 * quality.compute().ap"
 
 
@@ -120,7 +119,8 @@ def test_every_control_is_reached_by_tab_and_is_seen_there(opened, name):
     for _ in range(100):
         page.keyboard.press("Tab")
         id, outline = page.evaluate(
-            "() => [document.activeElement.id, getComputedStyle(document.activeElement).outlineStyle]"
+            """() => { const at = document.activeElement;
+            return [at.id, getComputedStyle(at).outlineStyle]; }"""
         )
         reached.add(id)
         assert outline != "none" or id == ""
@@ -279,32 +279,6 @@ def test_the_address_holds_what_the_page_shows(opened, name, change, part):
         id = canvas.get_attribute("id")
         picture = "id => document.getElementById(id).toDataURL()"
         assert again.evaluate(picture, id) == page.evaluate(picture, id)
-
-
-@pytest.mark.parametrize(
-    ("name", "slider"), [("merging", "overlap"), ("merging", "score-C"), ("quality", "score")]
-)
-def test_a_slider_answers_at_once(opened, name, slider):
-    page = opened(name)
-    times = page.evaluate(
-        """async (id) => {
-            const slider = document.getElementById(id), times = [];
-            for (let i = 0; i < 15; i++) {
-                slider.value = 0.3 + 0.02 * i;
-                await new Promise(requestAnimationFrame);
-                const start = performance.now();
-                slider.dispatchEvent(new Event('input', {bubbles: true}));
-                await new Promise(requestAnimationFrame);
-                await new Promise(done => { const c = new MessageChannel();
-                    c.port1.onmessage = done; c.port2.postMessage(0); });
-                times.push(performance.now() - start);
-            }
-            return times.sort((a, b) => a - b);
-        }""",
-        slider,
-    )
-    print(name, slider, [round(time, 1) for time in times])
-    assert times[0] < MOST_MS  # the best of 15: other work on the machine does not count
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -107,4 +107,3 @@ function fillBox({ pen, side }, { x, y, width, height }, color) {
   pen.fillStyle = color;
   pen.fillRect(x * side, y * side, width * side, height * side);
 }
-
