@@ -19,6 +19,7 @@ SHIPPED = (
     "notebooks", "docs", "data/README.md", "data/checkpoints", "benchmarks/results",
     "tests/data_files/pq/normal", "LICENSE", "CITATION.cff",
 )  # fmt: skip  # the course: `pfpn lab` and `pfpn kit` lay it out
+NETWORK_PAGE = "web/network/built"  # where it was built, which takes node: `pfpn pages network`
 ENDINGS = (".safetensors", ".jsonl", ".json", ".ipynb", ".md", ".html", ".png", ".cff", "")
 SLIDES = Path("web/slides")  # its lock file says which reveal.js turns the slides of `pfpn kit`
 REVEAL = ("dist/reset.css", "dist/reveal.css", "dist/reveal.js", "dist/plugin/notes.js", "LICENSE")
@@ -49,6 +50,8 @@ class BuildWithFiles(build_py):
                     copy = target / path.relative_to(root)
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(path, copy)
+        if (root / NETWORK_PAGE).is_dir():
+            shutil.copytree(root / NETWORK_PAGE, target / NETWORK_PAGE)
         self.add_reveal()
 
     def add_reveal(self):

@@ -53,7 +53,7 @@ CORE = [
 ]
 AROUND = [
     "torchmetric", "export",
-    "shipped", "files",
+    "shipped", "files", "webpages",
     "data.threads", "data.categories", "data.images", "data.coco", "data.predictions",
     "data.check", "data.score",
     "data.street", "data.toy", "data.transforms",

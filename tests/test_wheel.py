@@ -69,6 +69,9 @@ def test_the_wheel_holds_weights_notebooks_and_pages(installed):
     package = installed / "pfpn"
     assert (package / "py.typed").is_file()
     assert (package / "pages" / "browse.html").is_file()
+    for name in ("surfaces", "merging", "quality"):
+        page = Path("docs") / f"{name}.html"
+        assert (package / "_shipped" / page).read_bytes() == (ROOT / page).read_bytes()
     assert (package / "_shipped" / TOY_WEIGHTS).read_bytes() == (ROOT / TOY_WEIGHTS).read_bytes()
     notebooks = sorted(p.name for p in (package / "_shipped" / "notebooks").glob("*.ipynb"))
     assert notebooks == sorted(p.name for p in (ROOT / "notebooks").glob("*.ipynb"))

@@ -21,6 +21,7 @@ from pfpn.cli.grading import GRADE, KIT
 from pfpn.cli.lab import LAB
 from pfpn.cli.listing import PRESETS_COMMAND, SETTINGS, TEST_INSTALL
 from pfpn.cli.own_data import BROWSE, COMBINE, EXPORT_DATA, IMPORT, SPLIT
+from pfpn.cli.pages import PAGES_COMMAND
 from pfpn.cli.training import DEMO, REPRODUCE, TRAIN
 from pfpn.cli.using import CONVERT, EVALUATE, EXPORT, PREDICT
 from pfpn.files import printable
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Command] = {
     for command in (
         DEMO,
         LAB,
+        PAGES_COMMAND,
         KIT,
         GRADE,
         TEST_INSTALL,
