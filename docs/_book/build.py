@@ -62,7 +62,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Build the site; 0 if it is there as a whole."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "site", help="folder of the site (site)")
-    parser.add_argument("--without-pages", action="store_true", help="only what Sphinx makes")
     options = parser.parse_args(arguments)
     out: Path = options.out.resolve()
     if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
@@ -72,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix=".book-", dir=out.parent) as folder:
         source, site = Path(folder) / "source", Path(folder) / "site"
         site.mkdir()
-        built = [] if options.without_pages else build_pages(site / "pages")
+        built = build_pages(site / "pages")
         lay_out(source, built)
         if not run_sphinx(source, site):
             return 1
@@ -306,8 +305,23 @@ GENERATED = {
 
 
 def link_names(text: str) -> str:
-    """Let each `module:name` of the paper map lead to the reference."""
-    return re.sub(r"`(pfpn[\w.]*):(\w+)`", r"{py:obj}`\1:\2 <\1.\2>`", text)
+    """Let each `module:name` of the paper map lead to the reference, each chapter to the heading.
+
+    Raises:
+        ValueError: a chapter has no such heading.
+    """
+
+    def to_heading(match: re.Match[str]) -> str:
+        number, address, words = match.groups()
+        notebook = json.loads((ROOT / "docs" / address).read_text(encoding="utf-8"))
+        wanted = chapters.plain(words)
+        heading = next((h for h in chapters.headings(notebook) if wanted in h), None)
+        if heading is None:
+            raise ValueError(f"docs/paper-map.md: found no heading {wanted!r} in {address}")
+        return f"[{number} {words}]({address}#{chapters.anchor(heading)}) |"
+
+    text = re.sub(r"`(pfpn[\w.]*):(\w+)`", r"{py:obj}`\1:\2 <\1.\2>`", text)
+    return re.sub(r"(?m)\[(\d\d)\]\((\S+\.ipynb)\) (.+?) \|$", to_heading, text)
 
 
 def api_index(names: list[str]) -> str:
@@ -350,12 +364,32 @@ def copy_mathjax(site: Path) -> None:
 
 
 def finish(source: Path, site: Path) -> None:
-    """Add the pictures of the chapters, remove what only Sphinx needs."""
+    """Add the pictures of the chapters, remove what only Sphinx needs, mend the theme's HTML."""
     shutil.copytree(source / PICTURES, site / PICTURES)
     shutil.rmtree(site / "_sources", ignore_errors=True)
+    for path in site.rglob("*.html"):
+        if site / "pages" not in path.parents:
+            text = path.read_text(encoding="utf-8")
+            path.write_text(mend(text), encoding="utf-8")
     for name in (".buildinfo", "objects.inv"):
         (site / name).unlink(missing_ok=True)
     (site / ".nojekyll").touch()  # else GitHub's pages leave out folders with "_" in front
+
+
+def mend(html: str) -> str:
+    """Return a page on which screen readers understand two things that Sphinx writes.
+
+    Captions of the list of pages are headings of a level, and the lines of a long signature, which
+    Sphinx makes a list of definitions without terms, are lines.
+    """
+
+    def to_lines(match: re.Match[str]) -> str:
+        lines = re.sub(r"<(/?)d[ld]>", r"<\1div>", match[0])
+        return lines.replace("<div>", '<div class="sig-lines">', 1)
+
+    html = html.replace(' role="heading"', ' role="heading" aria-level="2"')
+    signature = re.compile(r'<dl>\s*<dd><em class="sig-param.*?</dl>', re.DOTALL)
+    return signature.sub(to_lines, html)
 
 
 if __name__ == "__main__":

@@ -127,11 +127,17 @@ def map_links(text: str, map_target: Callable[[bool, str, str], str]) -> str:
 def headings(notebook: Notebook) -> list[str]:
     """Return the headings of a notebook without marks, in order."""
     text = "\n".join("".join(c["source"]) for c in notebook["cells"] if c["cell_type"] != "code")
-    return [_plain(found) for found in re.findall(r"(?m)^#+ (.+)$", text)]
+    return [plain(found) for found in re.findall(r"(?m)^#+ (.+)$", text)]
 
 
-def _plain(heading: str) -> str:
+def plain(heading: str) -> str:
+    """Return a heading without Markdown's marks."""
     return re.sub(r"[`*$]", "", heading).strip()
+
+
+def anchor(heading: str) -> str:
+    """Return what the address of a heading ends with, as GitHub and MyST make it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def _without_state(output: dict[str, Any]) -> None:
@@ -162,7 +168,7 @@ def _picture_to_file(output: dict[str, Any], pictures: Path, address: str) -> No
 def _add(cells: list[Cell], heading: str, text: str) -> None:
     for i, cell in enumerate(cells):
         found = re.findall(r"(?m)^#+ (.+)$", "".join(cell["source"]))
-        if cell["cell_type"] == "markdown" and heading in map(_plain, found):
+        if cell["cell_type"] == "markdown" and heading in map(plain, found):
             new = {"cell_type": "markdown", "id": f"added-{i}", "metadata": {}, "source": text}
             cells.insert(i + 1, new)
             return

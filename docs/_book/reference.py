@@ -15,6 +15,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONAL = ("kornia_rs", "onnx", "onnxruntime", "onnxscript", "torchmetrics", "ipywidgets")
+STAGES = (
+    *("structures", "boxes", "losses", "backbone", "fpn", "semantic", "anchors", "matching", "rpn"),
+    *("roi", "box_head", "mask_head", "roi_heads", "model", "merge", "predict", "quality"),
+)
 SECTION = re.compile(r"(Args|Attributes|Example|Examples|Raises|Returns|Yields|Note|Warns):")
 CODE = re.compile(r"(``.+?``|`[^`\n]+(?:\n[^`\n]+)?`)")
 ITEM = re.compile(r"(?:[-*]|\d+\.) ")
@@ -165,10 +169,7 @@ def _inline(text: str) -> str:
 
 
 def reading_order() -> list[str]:
-    """Return the modules of the core in the order in which they import each other.
-
-    Between modules that need nothing of each other, the README's order of stages decides.
-    """
+    """Return the modules of the core: the stages of an image, each after what it needs."""
     top = [name for name in modules() if name.count(".") == 1]
     needs = {name: _imports(name) & set(top) for name in top}
     order: list[str] = []
@@ -180,8 +181,8 @@ def reading_order() -> list[str]:
             add(other, (*above, name))
         order.append(name)
 
-    for name in ("pfpn.model", "pfpn.merge", "pfpn.predict", "pfpn.quality"):
-        add(name)
+    for stage in STAGES:
+        add(f"pfpn.{stage}")
     return order
 
 

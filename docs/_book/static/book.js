@@ -16,3 +16,24 @@ document.addEventListener("DOMContentLoaded", nameScrolling);
 addEventListener("load", nameScrolling);
 addEventListener("resize", nameScrolling);
 document.addEventListener("toggle", nameScrolling, true);
+
+// The theme opens its menus by labels, which only a pointer reaches.
+const MENUS = { "nav-overlay-icon": "Open the chapters", "toc-overlay-icon": "Open the contents of this page" };
+
+function nameMenus() {
+  for (const [kind, name] of Object.entries(MENUS)) {
+    for (const label of document.querySelectorAll(`label.${kind}`)) {
+      label.tabIndex = 0;
+      label.setAttribute("role", "button");
+      label.setAttribute("aria-label", name);
+      label.addEventListener("keydown", (event) => {
+        if (event.key === "Enter" || event.key === " ") {
+          event.preventDefault();
+          label.click();
+        }
+      });
+    }
+  }
+}
+
+document.addEventListener("DOMContentLoaded", nameMenus);
