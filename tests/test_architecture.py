@@ -49,7 +49,7 @@ CORE = [
     "roi_align", "roi", "box_head", "mask_head", "roi_heads",
     "model",
     "paste", "merge", "predict",
-    "pairs", "quality", "metric",
+    "_loops", "compiled", "pairs", "quality", "metric",
 ]
 AROUND = [
     "torchmetric", "export",

@@ -1,22 +1,26 @@
 """The faster decoder of id maps gives what Pillow gives, on whole and on damaged files."""
 
+import importlib.abc
 import io
+import itertools
 import random
 import struct
+import sys
 import zlib
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pfpn import compiled
 from pfpn.data import images
 from pfpn.data.images import FormatError, read_id_map
 
+LOOPS = compiled.load_loops()
 pytestmark = pytest.mark.skipif(
-    images.fast_decoder is None, reason="kornia-rs (the extra `fast`) has no build for this Python"
+    LOOPS is None, reason="numba (the extra `fast`) is not installed, or cannot keep its cache"
 )
 
 
@@ -54,49 +58,37 @@ def filtered(pixels: np.ndarray, rng: random.Random) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join([*parts, chunk(b"IEND", b"")])
 
 
-def outcome(path, monkeypatch, decoder):
+def outcome(path, monkeypatch, loops):
     with monkeypatch.context() as patch:
-        patch.setattr(images, "fast_decoder", decoder)
+        patch.setattr(images, "request_loops", lambda: loops)
         try:
             return read_id_map(path)
         except FormatError as error:
             return str(error)
 
 
-def assert_same(content, folder, monkeypatch, pixels=None):
-    """Read with both decoders; `pixels` are those of a file that only the fast one may accept."""
+def assert_same(content, folder, monkeypatch):
+    """Read with both decoders; return whether the fast one could."""
     path = folder / "ids.png"
     path.write_bytes(content)
     slow = outcome(path, monkeypatch, None)
-    fast = outcome(path, monkeypatch, images.fast_decoder)
-    if isinstance(slow, str) and pixels is not None and not isinstance(fast, str):
-        slow = images.rgb_to_id_map(torch.from_numpy(pixels).permute(2, 0, 1)).to(torch.int32)
-        slow = slow.numpy()
+    fast = outcome(path, monkeypatch, LOOPS)
     if isinstance(slow, str):
         assert fast == slow
-    else:
-        assert fast.dtype == slow.dtype == np.int32
-        assert np.array_equal(fast, slow)
+        return False
+    assert fast.dtype == slow.dtype == np.int32
+    assert np.array_equal(fast, slow)
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "request_loops", lambda: LOOPS)
+        patch.setattr(images.Image, "open", refuse)
+        try:
+            return np.array_equal(read_id_map(path), slow)
+        except FormatError:
+            return False
 
 
-def inflated(data: bytes, size: tuple[int, int]) -> np.ndarray | None:
-    """Return the pixels of a zlib stream whose checksum may be wrong, None if it is broken."""
-    height, width = size
-    try:
-        raw = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[2:])
-    except zlib.error:
-        return None
-    rows = np.frombuffer(raw[: height * (1 + 3 * width)], dtype=np.uint8).astype(np.int64)
-    if rows.size < height * (1 + 3 * width) or rows[:: 1 + 3 * width].max() > 4:
-        return None
-    out = np.zeros((height + 1, 3 * width + 3), dtype=np.int64)  # with a margin of zeros
-    for y, (kind, *line) in enumerate(rows.reshape(height, -1).tolist()):
-        for x, number in enumerate(line):
-            left, up, corner = out[y + 1, x], out[y, x + 3], out[y, x]
-            nearest = min((left, up, corner), key=lambda other: abs(left + up - corner - other))
-            predicted = (0, left, up, (left + up) // 2, nearest)[kind]
-            out[y + 1, x + 3] = (number + predicted) % 256
-    return out[1:, 3:].reshape(height, width, 3).astype(np.uint8)
+def refuse(*arguments, **options):
+    raise AssertionError("not for this decoder")
 
 
 @settings(max_examples=60, deadline=None)
@@ -112,11 +104,7 @@ def test_whole_files_of_every_filter(tmp_path_factory, seed, height, width):
 @settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_damaged_files_with_valid_checksums(tmp_path_factory, seed):
-    """A byte of the compressed pixels is changed, or its end cut, and the chunk's CRC made anew.
-
-    The fast decoder does not look at the checksum inside the stream, so it may accept what Pillow
-    refuses for that alone; then the pixels are those that the stream holds, every one of them.
-    """
+    """A byte of the compressed pixels is changed, or its end cut, and the chunk's CRC made anew."""
     rng = random.Random(seed)
     pixels = np.random.default_rng(seed).integers(0, 3, (9, 7, 3), dtype=np.uint8)
     data = bytearray(zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels)))
@@ -124,21 +112,48 @@ def test_damaged_files_with_valid_checksums(tmp_path_factory, seed):
         del data[rng.randrange(len(data)) :]
     else:
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    header = struct.pack(">IIBBBBB", 7, 9, 8, 2, 0, 0, 0)
-    parts = [chunk(b"IHDR", header), chunk(b"IDAT", bytes(data)), chunk(b"IEND", b"")]
     with pytest.MonkeyPatch.context() as patch:
-        content = b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-        folder = tmp_path_factory.mktemp("png")
-        assert_same(content, folder, patch, inflated(bytes(data), (9, 7)))
+        assert_same(png(bytes(data)), tmp_path_factory.mktemp("png"), patch)
 
 
-def test_the_end_of_a_row_is_never_made_up(tmp_path, monkeypatch):
-    rows = b"".join(b"\0" + random.Random(y).randbytes(21) for y in range(9))
-    for cut in (zlib.compress(rows[:-1]), zlib.compress(rows)[:-10]):
-        header = chunk(b"IHDR", struct.pack(">IIBBBBB", 7, 9, 8, 2, 0, 0, 0))
-        content = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", cut) + chunk(b"IEND", b"")
-        (tmp_path / "ids.png").write_bytes(content)
-        assert isinstance(outcome(tmp_path / "ids.png", monkeypatch, images.fast_decoder), str)
+def png(*pixels: bytes, size=(7, 9), before=b"", between=b"", after=b"", end="\0\0\0") -> bytes:
+    """Put chunks of compressed pixels into an RGB PNG, with others before, between and after."""
+    header = struct.pack(">IIBB", *size, 8, 2) + end.encode()
+    parts = between.join(chunk(b"IDAT", data) for data in pixels)
+    content = chunk(b"IHDR", header) + before + parts + after
+    return b"\x89PNG\r\n\x1a\n" + content + chunk(b"IEND", b"")
+
+
+ROWS = b"".join(b"\0" + random.Random(y).randbytes(21) for y in range(9))
+DATA = zlib.compress(ROWS)
+TEXT = chunk(b"tEXt", b"Comment\0ids")
+
+
+@pytest.mark.parametrize(
+    ("content", "is_fast"),
+    [
+        (png(DATA), True),
+        (png(DATA[:40], b"", DATA[40:]), True),
+        (png(DATA, before=TEXT), False),  # what else is in a file may change what pixels mean
+        (png(DATA[:40], DATA[40:], between=TEXT), False),
+        (png(DATA, after=TEXT), False),
+        (png(DATA, before=chunk(b"tRNS", bytes(6))), False),
+        (png(DATA, before=chunk(b"PLTE", bytes(6))), False),
+        (png(DATA, end="\0\0\1"), False),  # interlaced
+        (png(DATA, end="\0\1\0"), False),  # a method of filtering that there is not
+        (png(DATA, end="\1\0\0"), False),
+        (png(zlib.compress(ROWS + b"more")), False),
+        (png(DATA + b"more"), True),
+        (png(DATA[:-4] + bytes(4)), False),  # the checksum inside the stream
+        (png(DATA[:-10]), False),
+        (png(zlib.compress(ROWS[:-1])), False),
+        (png(zlib.compress(b"\5" + ROWS[1:])), False),  # a filter that there is not
+        (png(), False),
+        (png(b""), False),
+    ],
+)
+def test_what_is_unusual_is_left_to_pillow(content, is_fast, tmp_path, monkeypatch):
+    assert assert_same(content, tmp_path, monkeypatch) is is_fast
 
 
 def test_a_transparent_color_means_nothing(tmp_path, monkeypatch):
@@ -149,15 +164,34 @@ def test_a_transparent_color_means_nothing(tmp_path, monkeypatch):
     assert_same(content, tmp_path, monkeypatch)
 
 
-def test_palettes_alpha_and_interlaced_files_are_left_to_pillow(tmp_path, monkeypatch):
-    def refuse(content, size, mode):
-        raise AssertionError("not for this decoder")
-
+@pytest.mark.parametrize("mode", ["P", "RGBA"])
+def test_palettes_and_alpha_are_read_as_pillow_reads_them(mode, tmp_path, monkeypatch):
     rgb = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
-    monkeypatch.setattr(images, "fast_decoder", refuse)
-    for mode in ("P", "RGBA"):
-        path = tmp_path / f"{mode}.png"
-        rgb.convert(mode).save(path)
-        expected = np.array(Image.open(path).convert("RGB")).astype(np.int64)
-        ids = expected[..., 0] + 256 * expected[..., 1] + 65536 * expected[..., 2]
-        assert np.array_equal(read_id_map(path), ids)
+    rgb.convert(mode).save(tmp_path / "x.png")
+    expected = np.array(Image.open(tmp_path / "x.png").convert("RGB")).astype(np.int64)
+    ids = expected[..., 0] + 256 * expected[..., 1] + 65536 * expected[..., 2]
+    assert np.array_equal(outcome(tmp_path / "x.png", monkeypatch, LOOPS), ids)
+
+
+def test_the_loops_are_loaded_after_some_images_of_a_process(monkeypatch):
+    monkeypatch.setattr(compiled, "_loaded", [])
+    monkeypatch.setattr(compiled, "_requests", itertools.count(1))
+    for _ in range(compiled.PATIENCE):
+        assert compiled.request_loops() is None
+    assert compiled.loaded_loops() is None
+    assert compiled.request_loops() is compiled.loaded_loops() is LOOPS
+
+
+@pytest.mark.parametrize("error", [ImportError, RuntimeError])
+def test_without_numba_or_its_cache_pillow_reads_on(error, monkeypatch):
+    class Broken(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, *_):
+            if name == "pfpn._loops":
+                raise error("cannot be had")
+
+    monkeypatch.setattr(compiled, "_loaded", [])
+    monkeypatch.setattr(compiled, "_requests", itertools.count(compiled.PATIENCE + 1))
+    monkeypatch.delitem(sys.modules, "pfpn._loops")
+    monkeypatch.delattr("pfpn._loops", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    assert compiled.request_loops() is compiled.request_loops() is None

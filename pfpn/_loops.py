@@ -1,0 +1,117 @@
+"""Loops over the pixels of id maps that numba compiles. See `compiled.py`, which loads them.
+
+They hold no Python lock while they run, so several threads do.
+"""
+
+from typing import no_type_check
+
+import numba
+import numpy as np
+from numba import types
+
+_BYTES = types.Array(types.uint8, 1, "C", readonly=True)
+_FLAT = types.Array(types.int32, 1, "C", readonly=True)
+_ROWS = types.int32[:, ::1]
+_compiled = {"nogil": True, "cache": True}  # compiled once for each machine, not for each process
+
+
+@no_type_check
+@numba.njit(types.int64(types.int64, types.int64), **_compiled)
+def _add(a, b):
+    """Add the three bytes of a and b, each modulo 256."""
+    return ((a & 0x7F7F7F) + (b & 0x7F7F7F)) ^ ((a ^ b) & 0x808080)
+
+
+@no_type_check
+@numba.njit(types.int64(types.int64, types.int64, types.int64), **_compiled)
+def _paeth(left, up, corner):
+    """Return, for each of three bytes, the neighbor that is nearest to left + up - corner."""
+    nearest = 0
+    for shift in (0, 8, 16):
+        a, b, c = (left >> shift) & 255, (up >> shift) & 255, (corner >> shift) & 255
+        to_a, to_b, to_c = abs(b - c), abs(a - c), abs(a + b - 2 * c)
+        chosen = b if to_b <= to_c else c
+        if to_a <= to_b and to_a <= to_c:
+            chosen = a
+        nearest |= chosen << shift
+    return nearest
+
+
+@no_type_check
+@numba.njit(types.int64(_BYTES, types.int64), inline="always", **_compiled)
+def _pixel(raw, at):
+    """Return three bytes as one number, the first one lowest."""
+    return np.int64(raw[at]) | np.int64(raw[at + 1]) << 8 | np.int64(raw[at + 2]) << 16
+
+
+@no_type_check
+@numba.njit(types.boolean(_BYTES, _ROWS), **_compiled)
+def unfilter(raw, ids):
+    """Undo the filters of an RGB PNG's rows; False if a filter has a number that none has.
+
+    Args:
+        raw: the inflated rows: the number of a filter, then three bytes a pixel.
+        ids: (h, w), filled with R + 256 G + 65536 B.
+
+    Source: the PNG specification, 9.
+    """
+    height, width = ids.shape
+    above = np.zeros(width, dtype=np.int32)
+    for y in range(height):
+        start = y * (1 + 3 * width)
+        kind, row = raw[start], ids[y]
+        start += 1
+        left = corner = 0
+        if kind == 0:
+            for x in range(width):
+                row[x] = _pixel(raw, start + 3 * x)
+        elif kind == 1:
+            for x in range(width):
+                left = _add(left, _pixel(raw, start + 3 * x))
+                row[x] = left
+        elif kind == 2:
+            for x in range(width):
+                row[x] = _add(above[x], _pixel(raw, start + 3 * x))
+        elif kind == 3:
+            for x in range(width):
+                up = np.int64(above[x])
+                mean = (left & up) + (((left ^ up) & 0xFEFEFE) >> 1)  # of each byte, rounded down
+                left = _add(mean, _pixel(raw, start + 3 * x))
+                row[x] = left
+        elif kind == 4:
+            for x in range(width):
+                up = np.int64(above[x])
+                if up != corner:  # else left is nearest: so it is inside of a segment
+                    left = _paeth(left, up, corner)
+                    corner = up
+                left = _add(left, _pixel(raw, start + 3 * x))
+                row[x] = left
+        else:
+            return False
+        above = row
+    return True
+
+
+@no_type_check
+@numba.njit(types.int64(_FLAT, _FLAT, types.uint64[::1]), **_compiled)
+def collect_runs(gt, pred, runs):
+    """Write each run of equal pixels of two maps as true id << 40 | predicted id << 16 | length.
+
+    Returns the number of runs, or -1 if an id has more than 24 bits or a length more than 16.
+
+    Args:
+        gt: ids, flattened.
+        pred: ids, flattened.
+        runs: filled from its beginning, as long as the maps.
+    """
+    number = start = bits = longest = 0
+    for i in range(1, gt.size + 1):
+        if i < gt.size and gt[i] == gt[i - 1] and pred[i] == pred[i - 1]:
+            continue
+        true_id, predicted_id, length = np.int64(gt[i - 1]), np.int64(pred[i - 1]), i - start
+        bits |= true_id | predicted_id
+        longest |= length
+        runs[number] = np.uint64(true_id << 40 | predicted_id << 16 | length)
+        number += 1
+        start = i
+    return number if bits >> 24 == 0 and longest >> 16 == 0 else -1

@@ -1,0 +1,36 @@
+"""Loops over pixels as compiled code: those of `_loops.py`, where numba is installed.
+
+That is the extra `fast`. Loading them takes half a second, two the very first time on a machine, so
+a process that reads few images does without.
+"""
+
+import itertools
+from types import ModuleType
+
+PATIENCE = 300  # id PNGs of one process; reading so many by Pillow takes as long as loading
+
+_requests = itertools.count(1)
+_loaded: list[ModuleType | None] = []  # the loops, or None where they cannot be had
+
+
+def request_loops() -> ModuleType | None:
+    """Return the loops from the request on that makes loading them worthwhile, else None."""
+    if next(_requests) > PATIENCE and not _loaded:
+        load_loops()
+    return loaded_loops()
+
+
+def loaded_loops() -> ModuleType | None:
+    """Return the loops if they have been loaded."""
+    return _loaded[-1] if _loaded else None
+
+
+def load_loops() -> ModuleType | None:
+    """Load the loops now; return None where they cannot be had."""
+    try:
+        from pfpn import _loops as loops
+    except (ImportError, RuntimeError):  # no numba; or no folder in which it can keep its cache
+        _loaded.append(None)
+    else:
+        _loaded.append(loops)
+    return loaded_loops()
