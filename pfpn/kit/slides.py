@@ -241,7 +241,7 @@ def cropped(picture: Picture, view: View) -> Picture:
 def _printed(lines: list[str], most: int) -> str:
     """Return printed text as large as it fits into `most` pixels, with long lines folded."""
     lines = [part for line in lines for part in textwrap.wrap(
-        line, 72, drop_whitespace=False, break_long_words=True, subsequent_indent="  "
+        line, 86, drop_whitespace=False, break_long_words=True, subsequent_indent="  "
     ) or [""]]  # fmt: skip
     longest = max(len(line) for line in lines)
     size = min(40, int(1150 / (0.61 * max(longest, 1))), int(most / (1.25 * len(lines))))
