@@ -23,6 +23,7 @@ import os
 import shutil
 import signal
 import tempfile
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -386,20 +387,41 @@ def _plain(cell: object) -> str:
 
 
 def feedback(grades: Grades) -> str:
-    """Return a student's page of feedback, as HTML."""
-    parts = [f"<h1>{html.escape(grades.student)}: {grades.points:g} points</h1>"]
-    parts += [f"<p>{html.escape(remark)}</p>" for remark in grades.remarks]
-    for name, report in sorted(grades.reports.items()):
-        exercise = all_exercises()[name]
-        title = f"{name}: {report.points:g} of {exercise.difficulty}"
-        parts.append(f"<h2>{title}</h2>\n<p>{html.escape(exercise.task)}</p>")
-        parts.append(f"<pre>{html.escape(report.text)}</pre>")
-    style = "body{font-family:sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
-    style += "pre{overflow-x:auto;background:#8881;padding:.7em}:root{color-scheme:light dark}"
+    """Return a student's page of feedback, as HTML: points, what failed first, and a hint."""
+    reports = sorted(grades.reports.items())
+    most = sum(all_exercises()[name].difficulty for name, _ in reports)
+    title = f"{html.escape(grades.student)}: {grades.points:g} of {most} points"
+    rows = ""
+    for name, report in reports:
+        of = all_exercises()[name].difficulty
+        bar = f'<meter max="{of}" value="{report.points:g}">{report.points:g}</meter>'
+        rows += f'<tr><td><a href="#{name}">{name}</a></td><td>{bar}</td>'
+        rows += f"<td>{report.points:g} of {of}</td></tr>"
+    parts = [f"<h1>{title}</h1>", f"<table>{rows}</table>" if rows else ""]
+    parts += [f'<p class="remark">{html.escape(remark)}</p>' for remark in grades.remarks]
+    parts += [_feedback_on(all_exercises()[name], report) for name, report in reports]
+    style = (
+        "body{font:17px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
+        "pre{overflow-x:auto;background:#8882;padding:.7em;font-size:15px}"
+        "td{padding:.2em 1.2em .2em 0;white-space:nowrap}meter{width:9em}"
+        ".remark{border-left:4px solid #c60;padding-left:.7em}h2{margin-top:2em}:root{color-scheme:light dark}"
+    )
     return (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width">\n'
         f"<title>{html.escape(grades.student)}</title>\n<style>{style}</style>\n"
-        + "\n".join(parts)
+        + "\n".join(filter(None, parts))
         + "\n</html>\n"
     )
+
+
+def _feedback_on(exercise: Exercise, report: Report) -> str:
+    """Return what a student reads about one exercise."""
+    points = f"{report.points:g} of {exercise.difficulty}"
+    text = "\n".join(report.text.split("\n")[1:])  # the first line repeats name and points
+    parts = [f'<h2 id="{exercise.name}">{exercise.name}: {points}</h2>']
+    parts.append(f"<p>{html.escape(exercise.task)}</p>")
+    parts.append(f"<pre>{html.escape(textwrap.dedent(text))}</pre>")
+    if not report.right and exercise.hints:
+        parts.append(f"<p><b>A hint:</b> {html.escape(exercise.hints[0])}</p>")
+    return "\n".join(parts)

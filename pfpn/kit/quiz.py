@@ -194,7 +194,7 @@ def answer_key(part: Part) -> str:
     """Return the right answers with their reasons, for whoever marks the sheets."""
     rows: list[str] = []
     for question in part.questions:
-        width = f" ± {question.tolerance:g}" if question.tolerance else ""
+        width = f" ± {question.tolerance:.2g}" if question.tolerance else ""
         rows.append(
             f"<tr><td>{len(rows) + 1}</td><td>{html.escape(question.name)}</td>"
             f"<td><b>{to_html(question.answer)}</b>{width}</td>"

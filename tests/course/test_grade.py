@@ -1,13 +1,23 @@
 """Generated submissions, right, wrong and hostile: each gets a row, and the others go on."""
 
 import csv
+import html
 import json
 from pathlib import Path
 
 import pytest
 
 from pfpn.cli import main
-from pfpn.course.grade import Grades, Limits, grade, read_program, submissions, table
+from pfpn.course.check import examine, find
+from pfpn.course.grade import (
+    Grades,
+    Limits,
+    feedback,
+    grade,
+    read_program,
+    submissions,
+    table,
+)
 
 # The sockets to a kernel that was killed are closed only when they are collected.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -153,6 +163,7 @@ def test_six_submissions_get_a_row_each(tmp_path, capsys):
     page = (pages / "bob.html").read_text(encoding="utf-8")
     assert "<title>bob</title>" in page
     assert "Red and blue are swapped" in page
+    assert "A hint:" in page
     assert "TimeoutError" in (pages / "cem.html").read_text(encoding="utf-8")
 
 
@@ -163,3 +174,16 @@ def test_an_answer_beyond_its_limits_earns_nothing(tmp_path, kind):
     [row] = grade(tmp_path, seed=1, limits=Limits(seconds=30, memory=1 << 30), jobs=1)
     assert row.reports["00.id_to_color"].points == 0
     assert row.reports["00.panoptic_ids"].right, row.remarks
+
+
+def test_feedback_has_points_the_first_case_that_fails_and_a_hint_where_one_is_needed():
+    exercise = find("00.id_to_color")
+    wrong = examine(exercise, lambda i: (i // 65536, i // 256 % 256, i % 256))
+    right = examine(exercise, lambda i: (i % 256, i // 256 % 256, i // 65536))
+    page = feedback(Grades("<ann>", {exercise.name: wrong}, remarks=["a <remark>"]))
+    assert "&lt;ann&gt;: 0" in page
+    assert "<remark>" not in page
+    assert "The first case that fails" in page
+    assert html.escape(exercise.hints[0]) in page
+    assert "A hint:" not in feedback(Grades("ann", {exercise.name: right}))
+    assert "bob: 0 of 0 points" in feedback(Grades("bob"))

@@ -1,0 +1,92 @@
+"""Decks in a browser: nothing is cut off, keys turn the pages, and nothing is loaded."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pfpn.kit import slides
+from pfpn.kit.slides import build_deck
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+]
+# What of a slide reaches beyond it, and text that is too small. Formulas are drawings.
+FAULTS = """() => {
+  const slide = document.querySelector("section.present");
+  const frame = slide.getBoundingClientRect();
+  const faults = [];
+  for (const part of slide.querySelectorAll("*")) {
+    if (part.closest("aside, svg")) continue;
+    const at = part.getBoundingClientRect();
+    const isCut = at.right > frame.right + 1 || at.bottom > frame.bottom + 1 ||
+      at.left < frame.left - 1 || at.top < frame.top - 1;
+    if (at.width && isCut) faults.push(`${part.tagName} is cut off`);
+    const text = [...part.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    const size = parseFloat(getComputedStyle(part).fontSize);
+    if (text && size < (part.tagName === "PRE" ? 19 : 24)) faults.push(`${part.tagName}: ${size}`);
+  }
+  return faults;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+def look_through(browser, path: Path) -> tuple[int, list[str]]:
+    """Turn all pages of a deck by keys; return how many there are, and what is wrong."""
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    faults: list[str] = []
+    page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda r: faults.append(r.url) if r.url.startswith("http") else None)
+    page.goto(path.as_uri())
+    page.wait_for_selector("section.present")
+    number = page.locator("section").count()
+    for i in range(number):
+        assert page.evaluate("document.querySelector('section.present').id") == f"s{i}"
+        faults += [f"slide {i}: {fault}" for fault in page.evaluate(FAULTS)]
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(30)
+    page.close()
+    return number, faults
+
+
+@pytest.mark.parametrize("engine", ["reveal", "plain"])
+def test_a_deck_can_be_read_and_turned_by_keys(browser, tmp_path, monkeypatch, engine):
+    if engine == "plain":
+        monkeypatch.setattr(slides, "find_reveal", dict)
+    elif not slides.find_reveal():
+        pytest.skip("reveal.js is not installed: npm ci --prefix web/slides")
+    (tmp_path / "09.html").write_text(build_deck("09", ("merging.html",)), encoding="utf-8")
+    number, faults = look_through(browser, tmp_path / "09.html")
+    assert number >= 12
+    assert faults == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [f"{n:02}" for n in range(12)])
+def test_every_deck_can_be_read(browser, tmp_path, number):
+    pages = ("surfaces.html", "merging.html", "quality.html")
+    (tmp_path / "deck.html").write_text(build_deck(number, pages), encoding="utf-8")
+    _, faults = look_through(browser, tmp_path / "deck.html")
+    assert faults == []
+
+
+def test_a_deck_prints_one_slide_a_page(browser, tmp_path):
+    (tmp_path / "11.html").write_text(build_deck("11"), encoding="utf-8")
+    page = browser.new_page()
+    page.goto((tmp_path / "11.html").as_uri() + "?print-pdf")
+    page.wait_for_timeout(600)
+    pdf = page.pdf(prefer_css_page_size=True, print_background=True)
+    page.close()
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 16
