@@ -152,6 +152,24 @@ def test_it_lays_out_the_course_in_an_empty_folder(installed, tmp_path):
 
 
 @pytest.mark.slow
+def test_it_makes_a_kit_in_an_empty_folder(installed, tmp_path):
+    """And its slides have reveal.js where npm could be asked for it."""
+    program = "from pfpn.cli import main; sys.exit(main(sys.argv[1:]))"
+    result = run(installed, tmp_path, program, "kit", "kit", "--chapters", "11")
+    assert result.returncode == 0, result.stderr
+    assert {p.name for p in (tmp_path / "kit").iterdir()} >= {
+        "LICENSE", "CITATION.cff", "student.zip", "instructor.zip", "slides", "quiz", "pages",
+    }  # fmt: skip
+    reveal = installed / "pfpn" / "kit" / "reveal"
+    has_reveal = (reveal / "dist" / "reveal.js").is_file()
+    deck = (tmp_path / "kit" / "slides" / "11.html").read_text(encoding="utf-8")
+    assert ("Reveal.initialize" in deck) == has_reveal
+    assert ("plain keys" in result.stdout) != has_reveal
+    if has_reveal:
+        assert (reveal / "LICENSE").is_file()
+
+
+@pytest.mark.slow
 def test_a_chapter_opened_alone_finds_the_weights(installed, tmp_path):
     """As on Colab, where the package is installed and nothing lies beside the notebook."""
     chapter = json.loads((ROOT / "notebooks/02_semantic_head.ipynb").read_text(encoding="utf-8"))

@@ -404,7 +404,8 @@ def feedback(grades: Grades) -> str:
         "body{font:17px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
         "pre{overflow-x:auto;background:#8882;padding:.7em;font-size:15px}"
         "td{padding:.2em 1.2em .2em 0;white-space:nowrap}meter{width:9em}"
-        ".remark{border-left:4px solid #c60;padding-left:.7em}h2{margin-top:2em}:root{color-scheme:light dark}"
+        ".remark{border-left:4px solid #c60;padding-left:.7em}h2{margin-top:2em}"
+        ":root{color-scheme:light dark}"
     )
     return (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
