@@ -67,7 +67,7 @@ AROUND = [
     "plot.surface", "plot.landscape", "plot.plane", "plot.curves", "plot",
     "course.values", "course.draw", "course.check", "course.yours", "course.photograph",
     "course.start", "course.real", "course.show",
-    "course.describe", "course.ask", "course.explore",
+    "course.describe", "course.hold", "course.ask", "course.explore",
     "course.capstone_parts", "course.capstone_network", "course.capstone_stages",
     "course.capstone_figures", "course.capstone_report", "course.capstone_training",
     "course.capstone_rescue", "course.capstone_quality", "course.capstone_gather",

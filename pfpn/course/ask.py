@@ -7,12 +7,13 @@ A stored notebook shows it: GitHub's readers have nothing to click on.
 
 import html
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets
 from IPython.display import display, publish_display_data
 
+from pfpn.course import hold
 from pfpn.course.show import is_static
 
 Answer = str | float
@@ -29,7 +30,18 @@ class Guess:
         self.truth: Answer | None = None
         self.right: bool | None = None  # None: no prediction before the result was shown
         self.control: Any = None  # the live widget
+        self.afterwards: list[Callable[[], None]] = []  # called once the result is revealed
         self._waiting: list[str] = []  # display ids of the outputs that the result goes to
+
+    @property
+    def waits(self) -> bool:
+        """Whether the result has to wait, because the reader has not predicted yet."""
+        return self.truth is None and self.control is not None and self._chosen() is None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a cell has come to the result."""
+        return bool(self._waiting)
 
     def reveal(self, truth: Answer, because: str = "", tolerance: float = 0.0) -> None:
         """Show the prediction beside the result and its reason; the prediction is final then.
@@ -50,7 +62,7 @@ class Guess:
                 f"reveal: the result {truth!r} is none of the options {self.options} of the "
                 f"question {self.question!r}"
             )
-        if self.truth is None and self.control is not None and self._chosen() is None:
+        if self.waits:
             self._wait(truth, because, tolerance)
             return
         self._close(truth, tolerance)
@@ -76,7 +88,8 @@ class Guess:
 
     def _wait(self, truth: Answer, because: str, tolerance: float) -> None:
         """Show that a prediction is missing; put the result there once it is made."""
-        spot = uuid.uuid4().hex
+        spot, below = uuid.uuid4().hex, uuid.uuid4().hex
+        hold.AT_ONCE.update((spot, below))
         self._waiting.append(spot)  # a second run of the cell: the first output is gone
         how = "Choose" if self.options else "Type a number and press Enter"
         _write(
@@ -91,13 +104,15 @@ class Guess:
                 self._close(truth, tolerance)
                 for spot in self._waiting:
                     _write(self._sentence(because), spot, update=True)
+                for call in self.afterwards:
+                    call()
             if self.truth is not None:
                 without.layout.display = "none"
 
         self.control.observe(finish, names="value")
         self.control.observe(finish, names="disabled")  # the other output's button was pressed
         without.on_click(lambda event: finish(event, gave_up=True))
-        display(without)
+        display(without, display_id=below)
 
     def _sentence(self, because: str) -> str:
         assert self.truth is not None
@@ -134,6 +149,7 @@ def ask(
         in_units = f" (a number of {unit})" if unit else ""
         _write(f"**Your prediction?** {question}{'' if options else in_units}\n{choices}".rstrip())
         return guess
+    hold.watch()
     if options:
         guess.control = ipywidgets.RadioButtons(
             options=list(options), value=None, layout={"width": "max-content"}

@@ -67,7 +67,11 @@ class Network(nn.Module):
         trained: gives the settings and, if `pretrained`, all weights.
         predict: settings of merging.
         parts: the learner's, by their names in MODULES and FUNCTIONS; all others are the package's.
-        pretrained: copy the weights of `trained`, by name. Otherwise every module starts anew.
+        pretrained: start from the weights of `trained`. Otherwise every weight is drawn anew, as
+            the package draws it.
+
+    A learner's module gets the weights of the package's module that it replaces, by name, in both
+    cases: networks that compute the same also train the same, number for number.
 
     Raises:
         StageError: a module cannot be built, or the weights do not fit into it.
@@ -91,8 +95,7 @@ class Network(nn.Module):
             module = getattr(fresh, name)
             if name in parts:
                 module = build(parts[name], arguments, name)
-                if pretrained:
-                    load_by_name(module, getattr(trained, name).state_dict(), name)
+                load_by_name(module, getattr(fresh, name).state_dict(), name)
                 setattr(fresh, name, module)
         self.functions = {name: parts.get(name, own) for name, own in FUNCTIONS.items()}
 

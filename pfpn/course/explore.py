@@ -2,7 +2,7 @@
 
 A widget is invisible on GitHub, on paper and in tests, so a stored notebook has pictures of the
 settings that its text discusses. A live one has sliders, a button for each of these settings, and
-the stored picture beside the widget in the same output, so that a saved chapter keeps it.
+below them the picture, which is hidden while the sliders work, so that a saved chapter keeps it.
 """
 
 import asyncio
@@ -252,11 +252,24 @@ def explore(
 def show_explorer(
     explorer: Explorer, sheet: Image.Image, frames: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Display an explorer; where a widget cannot be shown, its output is the picture."""
+    """Display an explorer, and below it the picture of its frames, hidden while the explorer works.
+
+    A chapter that is saved and opened again without a kernel has no sliders: the picture is there.
+    """
+    view = explorer.widget._repr_mimebundle_()["application/vnd.jupyter.widget-view+json"]
+    publish_display_data(
+        {"application/vnd.jupyter.widget-view+json": view, "text/plain": _NO_SLIDERS}
+    )
     data, metadata = bundle(sheet, describe_frames(explorer.alt, frames))
-    data.pop("text/html", None)  # JupyterLab would prefer it to the widget
-    view = explorer.widget._repr_mimebundle_()  # the widget's own output
-    publish_display_data({**view, **data}, metadata=metadata)
+    data["text/html"] = f'<div class="pfpn-stored">{data["text/html"]}</div>{_HIDE_STORED}'
+    publish_display_data(data, metadata=metadata)
+
+
+_NO_SLIDERS = "The sliders work in a running notebook. Below are the settings that the text names."
+_HIDE_STORED = (
+    "<style>.jp-OutputArea:has(.pfpn-explorer) .jp-OutputArea-child:has(.pfpn-stored) "
+    "{display: none}</style>"
+)
 
 
 def describe_frames(alt: str, frames: Sequence[Mapping[str, Any]]) -> str:

@@ -130,11 +130,22 @@ def test_a_student_predicts_before_anything_is_revealed(copy, page):
     run_through(page, cells, explorer)
     waiting = notebook.locator(".jp-RenderedMarkdown", has_text="No prediction yet").first
     waiting.wait_for()
-    assert "It is:" not in notebook.inner_text()
+    shown = notebook.inner_text()
+    assert "It is:" not in shown
+    reveal = next(i for i, source in enumerate(sources) if ".reveal(" in source)
+    printed = re.findall(r'print\("([^"{]+)', sources[reveal])
+    assert printed
+    assert (
+        printed[0]
+        not in page.locator(".jp-Cell").nth(reveal).locator(".jp-OutputArea").inner_text()
+    )
     choice = page.locator(".jp-Cell").nth(question).locator(".widget-radio label").nth(2)
     choice.click()
     said = notebook.locator(".jp-RenderedMarkdown", has_text="You said:").first
     expect(said).to_contain_text(f"You said: {choice.inner_text()}. It is:")
+    expect(page.locator(".jp-Cell").nth(reveal).locator(".jp-OutputArea")).to_contain_text(
+        printed[0]
+    )
 
     # A screen reader meets a description at each picture.
     pictures = page.locator(".jp-OutputArea-output img")
@@ -161,5 +172,14 @@ def test_a_student_predicts_before_anything_is_revealed(copy, page):
         if outputs["outputs"]:
             break
         time.sleep(0.5)
-    data = outputs["outputs"][0]["data"]
-    assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(data)
+    sliders, stored = (output["data"] for output in outputs["outputs"])
+    assert "application/vnd.jupyter.widget-view+json" in sliders
+    assert "image/png" in stored
+    assert not area.locator(".pfpn-stored").is_visible()
+
+    # Opened again without the kernel that ran it, the sliders are gone and the picture is there.
+    page.evaluate(f"() => {PANEL}.sessionContext.shutdown()")
+    page.reload()
+    again = page.locator(".jp-Cell").nth(explorer)
+    expect(again.locator(".pfpn-stored img")).to_be_visible(timeout=PATIENCE)
+    assert len(again.locator(".pfpn-stored img").get_attribute("alt") or "") >= 40

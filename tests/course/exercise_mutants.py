@@ -5,7 +5,8 @@ import copy
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -95,14 +96,14 @@ def of_reference(exercise: Exercise) -> tuple[ast.Module, dict[str, Any], str]:
     tree = ast.parse(inspect.getsource(module))
     known = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     name = exercise.reference.__name__
-    wanted, done = [name], {}
-    while wanted:
-        current = wanted.pop()
+    needed, done = [name], {}
+    while needed:
+        current = needed.pop()
         if current in done:
             continue
         done[current] = _without_switches(known[current])
         names = {node.id for node in ast.walk(done[current]) if isinstance(node, ast.Name)}
-        wanted += sorted(names & known.keys())
+        needed += sorted(names & known.keys())
     body = [done[key] for key in known if key in done]
     return ast.Module(body, []), dict(vars(module)), name
 
@@ -133,19 +134,46 @@ def of_solution(exercise: Exercise) -> tuple[ast.Module, dict[str, Any], str]:
 SOURCES = {"reference": of_reference, "solution": of_solution}
 
 
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """An answer with one change."""
+
+    words: str  # what was changed
+    line: str  # the changed statement as it is now, its first line; for one left out, the words
+    answer: Callable[..., Any]
+
+
 def mutants(
-    exercise: Exercise, source: str, most: int | None = None
-) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Yield changed answers, each with the words for its change; `most` of them, evenly spread."""
+    exercise: Exercise, source: str, most: int | None = None, lines: Collection[str] = ()
+) -> Iterator[Mutant]:
+    """Yield changed answers: `most` of them, evenly spread, and those with one of the lines."""
     tree, namespace, name = SOURCES[source](exercise)
     tree = _NotStrict().visit(copy.deepcopy(tree))
     num = len(list(changes(tree)))
-    chosen = range(num) if most is None or num <= most else [i * num // most for i in range(most)]
-    for number in chosen:
+    few = most is not None and num > most
+    chosen = {i * num // most for i in range(most)} if most is not None and few else range(num)
+    for number in range(num):
+        if number not in chosen and not lines:
+            continue
         changed = copy.deepcopy(tree)
         node, field, words, value = list(changes(changed))[number]
+        statement = _statement_of(changed, node)
         setattr(node, field, value)
+        line = words if words.startswith("without `") else ast.unparse(statement).splitlines()[0]
+        if number not in chosen and line not in lines:
+            continue
         ast.fix_missing_locations(changed)
         inside = dict(namespace)
         exec(compile(changed, "<mutant>", "exec"), inside)
-        yield words, inside[name]
+        yield Mutant(words, line, inside[name])
+
+
+def _statement_of(tree: ast.AST, node: ast.AST) -> ast.AST:
+    """Return the innermost statement that a node belongs to."""
+    inner = tree
+    for child in ast.iter_child_nodes(tree):
+        if any(each is node for each in ast.walk(child)):
+            inner = child if isinstance(child, ast.stmt) else tree
+            below = _statement_of(child, node)
+            return below if isinstance(below, ast.stmt) else inner
+    return inner

@@ -242,18 +242,22 @@ def test_a_difference_is_printed_and_shown(capsys, monkeypatch):
     assert shown[0].startswith("Street ")
 
 
-def test_all_parts_together_train_from_scratch(capsys):
+def test_all_parts_together_train_as_the_packages_do(capsys):
     parts = {}
     for chapter, names in NAMES.items():
         defined = answer(chapter)
         parts |= {part: defined[name] for part, name in names.items()}
-    scores = train_mine(parts, max_steps=3, num_streets=2, every=1)
-    printed = capsys.readouterr().out
-    assert scores is not None
-    assert "stand in" not in printed
-    totals = [float(line.split()[-1]) for line in printed.splitlines() if line.startswith("step")]
-    assert len(totals) == 3
-    assert totals[-1] < totals[0]
+    totals = []
+    for trained in (parts, {}):
+        assert train_mine(trained, max_steps=3, num_streets=2, every=1) is not None
+        printed = capsys.readouterr().out
+        assert ("stand in" in printed) == (trained == {})
+        lines = [line for line in printed.splitlines() if line.startswith("step")]
+        totals.append([float(line.split()[-1]) for line in lines])
+    mine, ours = totals
+    assert len(mine) == 3
+    assert mine[-1] < mine[0]
+    assert mine == pytest.approx(ours, rel=1e-2)
 
 
 def test_parts_that_are_not_built_are_the_packages(capsys):

@@ -292,13 +292,14 @@ def test_a_knob_becomes_the_control_that_fits():
     assert controls["choice"].options == ("x", "y")
 
 
-def test_a_live_notebook_has_sliders_and_beside_them_the_stored_picture(live):
-    (output,) = outputs(lambda: explore(line, FRAMES, WORDS, **KNOBS))
-    assert "application/vnd.jupyter.widget-view+json" in output.data
-    assert "text/html" not in output.data
-    sheet = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+def test_a_live_notebook_has_sliders_and_below_them_the_stored_picture(live):
+    sliders, picture = outputs(lambda: explore(line, FRAMES, WORDS, **KNOBS))
+    assert set(sliders.data) == {"application/vnd.jupyter.widget-view+json", "text/plain"}
+    sheet = Image.open(io.BytesIO(base64.b64decode(picture.data["image/png"])))
     assert sheet.width > 2 * 1.5 * 288
-    assert output.metadata["image/png"]["alt"].endswith("slope 2, grid off, kind b.")
+    assert picture.metadata["image/png"]["alt"].endswith("slope 2, grid off, kind b.")
+    assert picture.data["image/png"] in picture.data["text/html"]
+    assert ":has(.pfpn-explorer)" in picture.data["text/html"]  # hidden while the sliders work
 
 
 def test_a_live_figure_comes_with_a_description_that_jupyterlab_shows(live):
@@ -379,7 +380,7 @@ def test_without_a_prediction_a_live_result_is_kept_back_until_there_is_one(live
 
 def test_a_live_reader_may_see_the_result_without_a_prediction(live, published, monkeypatch):
     buttons = []
-    monkeypatch.setattr(asking, "display", buttons.append)
+    monkeypatch.setattr(asking, "display", lambda shown, **_: buttons.append(shown))
     guess = ask("How many?", unit="cells")
     guess.reveal(24)
     guess.reveal(24)  # the cell is run again
