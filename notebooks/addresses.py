@@ -1,10 +1,12 @@
 """Where this repository, its chapters and its book open in a browser, for a clone or a fork alike.
 
-    python notebooks/addresses.py [--remote origin] [--branch main]
+    python notebooks/addresses.py [--remote origin] [--branch main] [--write]
 
 prints the addresses of the chapters on Colab, Binder and Codespaces, and of the published book,
-made from the address of the repository's own remote. `setup.py` uses them for the links in the
-wheel.
+made from the address of the repository's own remote. With `--write` it also writes that address
+into the first cell of each chapter, which installs the package from there if the chapter is opened
+alone, as on Colab: commit the notebooks then. `pfpn lab` does it in each student's copy. `setup.py`
+uses the addresses for the links in the wheel.
 """
 
 import argparse
@@ -78,11 +80,28 @@ def addresses(address: str, branch: str = "HEAD") -> dict[str, list[str]]:
     return places
 
 
+def write_address(path: Path, address: str) -> bool:
+    """Write the repository's address into a notebook's first code cell; whether it was another."""
+    text = path.read_text(encoding="utf-8")
+    line = r'(\n +"    address = \\")[^"\\]*(\\"  # of the repository)'
+    new, number = re.subn(line, lambda match: match[1] + address + match[2], text)
+    if number != 1:
+        raise ValueError(
+            f"{path.name}: found {number} lines `address = ...`, expected one in its first cell"
+        )
+    if new != text:
+        path.write_text(new, encoding="utf-8")
+    return new != text
+
+
 def main() -> None:
     """Print the addresses."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--remote", default="origin", help="name of git's remote (origin)")
     parser.add_argument("--branch", default="HEAD", help="branch or tag (the default branch)")
+    parser.add_argument(
+        "--write", action="store_true", help="write the address into the chapters' first cells"
+    )
     arguments = parser.parse_args()
     address = repository(remote=arguments.remote)
     if not address:
@@ -92,6 +111,9 @@ def main() -> None:
         )
     for service, places in addresses(address, arguments.branch).items():
         print(f"{service}:", *places, sep="\n  ")
+    if arguments.write:
+        changed = [path for path in chapters() if write_address(ROOT / path, address)]
+        print(f"{address} is written into {len(changed)} chapters: commit them")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path, PurePosixPath
 
 from pfpn.files import KEPT, Output, claim
@@ -65,11 +66,12 @@ def lay_out(folder: Path) -> Laid:
 
 def contents() -> Iterator[tuple[str, bytes]]:
     """Yield each file of the copy: its name in the folder, with "/", and what is in it."""
-    files = dict(_sources())
+    files, address = dict(_sources()), repository()
     for name, path in files.items():
         content = path.read_bytes()
         if name.endswith(".ipynb"):
-            content = notebook_bytes(student_notebook(json.loads(content)))
+            notebook = with_address(student_notebook(json.loads(content)), address)
+            content = notebook_bytes(notebook)
         elif name.endswith(".md"):
             content = without_dead_links(name, content.decode("utf-8"), files).encode()
         yield name, content
@@ -78,6 +80,28 @@ def contents() -> Iterator[tuple[str, bytes]]:
 def notebook_bytes(notebook: Notebook) -> bytes:
     """Return a notebook as it stands in a file."""
     return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def repository() -> str:
+    """Return the address of the repository that the package was built from, "" if it has none."""
+    try:
+        urls = metadata("pfpn").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return ""
+    pairs = (url.partition(", ") for url in urls)
+    return next((address for name, _, address in pairs if name == "Repository"), "")
+
+
+def with_address(notebook: Notebook, address: str) -> Notebook:
+    """Return a chapter whose first cell installs the package from an address, where it had none.
+
+    A student may take one file of the copy to Colab or Kaggle.
+    """
+    for cell in notebook["cells"]:
+        if address and "setup" in cell["metadata"].get("tags", []):
+            source = "".join(cell["source"]).replace('address = ""', f"address = {address!r}")
+            cell["source"] = source.splitlines(keepends=True)
+    return notebook
 
 
 def _sources() -> Iterator[tuple[str, Path]]:

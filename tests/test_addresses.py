@@ -75,6 +75,24 @@ def test_every_chapter_has_an_address_on_each_service():
     )
 
 
+def test_the_address_is_written_into_the_first_cell_and_nothing_else_changes(tmp_path):
+    write = NAMES["write_address"]
+    chapter = ROOT / NAMES["chapters"]()[3]
+    copy = tmp_path / chapter.name
+    text = re.sub(r'( address = \\")[^"\\]*', r"\1", chapter.read_text(encoding="utf-8"))
+    copy.write_text(text, encoding="utf-8")
+    for address in ("https://github.com/some/fork", "https://host/other"):
+        assert write(copy, address)
+        assert not write(copy, address)
+        setup = json.loads(copy.read_text(encoding="utf-8"))["cells"][1]
+        assert f'    address = "{address}"  # of the repository' in "".join(setup["source"])
+    assert write(copy, "")
+    assert copy.read_text(encoding="utf-8") == text
+    copy.write_text("{}")
+    with pytest.raises(ValueError, match="found 0 lines `address"):
+        write(copy, "https://host/other")
+
+
 def test_the_container_is_set_up_by_a_target_that_exists():
     content = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
     make, target = content["postCreateCommand"].split()

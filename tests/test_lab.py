@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,18 @@ def test_it_holds_the_chapters_without_outputs_and_no_helper_file(copy):
             assert not cell.get("outputs")
     names = {path.name for path in (copy / "notebooks").iterdir()}
     assert names == {"solutions", *(path.name for path in chapters)}
+
+
+def test_its_first_cells_know_the_repository_of_a_fork(monkeypatch):
+    message = Message()
+    message["Project-URL"] = "Documentation, https://host/fork/docs"
+    message["Project-URL"] = "Repository, https://host/fork"
+    monkeypatch.setattr("pfpn.lab.metadata", lambda name: message)
+    chapters = [c for name, c in contents() if re.fullmatch(r"notebooks/\d\d_.*", name)]
+    assert len(chapters) == 12
+    for content in chapters:
+        setup = json.loads(content)["cells"][1]
+        assert "    address = 'https://host/fork'  # of the repository" in "".join(setup["source"])
 
 
 def test_it_holds_what_the_chapters_read(copy):

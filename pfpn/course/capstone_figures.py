@@ -163,9 +163,9 @@ def _plot_boxes(difference: Difference, sample: Sample) -> Figure:
 
 
 def _plot_numbers(ours: Tensor, yours: Tensor) -> Figure:
-    """Draw expected against found numbers; equal ones lie on the diagonal."""
+    """Draw the learner's numbers over the package's; equal ones lie on the diagonal."""
     figure, axes = subplots(4.2, 3.4)
-    open_axes(axes).set(xlabel="expected", ylabel="found")
+    open_axes(axes).set(xlabel="ours", ylabel="yours")
     if ours.shape != yours.shape:
         axes.set_title(f"shapes {tuple(ours.shape)} and {tuple(yours.shape)}", fontsize=9)
         return figure
@@ -173,7 +173,7 @@ def _plot_numbers(ours: Tensor, yours: Tensor) -> Figure:
     chosen = torch.linspace(0, len(a) - 1, min(len(a), 1500)).long()
     axes.plot(a[chosen], b[chosen], ".", color=RED, markersize=3)
     ends = [float(a.min()), float(a.max())]
-    axes.plot(ends, ends, color=BLUE, linewidth=1, label="expected = found")
+    axes.plot(ends, ends, color=BLUE, linewidth=1, label="yours = ours")
     axes.legend(fontsize="small", frameon=False)
     draw_grid(axes)
     return figure

@@ -24,6 +24,8 @@ from pfpn.quality import PanopticQuality
 from pfpn.structures import Category, Panoptic, Sample, stuff, things
 
 BORDER_WIDTH = 0.8  # points
+EDGE = 0.05  # fraction of the image's width, where half a word does not fit
+TINY_AREA = 0.003  # fraction of the image; on a smaller segment a word hides it
 MIN_LABEL_AREA = 0.006  # fraction of the image; a smaller segment has no room for its name
 PLURALS = {"person": "people", "bus": "buses", "sheep": "sheep", "skis": "skis"}
 
@@ -252,9 +254,20 @@ def draw_outline(axes: Any, ids: np.ndarray, **options: Any) -> None:
 
 
 def write_inside(axes: Any, mask: np.ndarray, text: str, **options: Any) -> None:
-    """Write a text on a mask (h, w), centered at a pixel far from the mask's border."""
-    row, column = inner_point(mask)
-    center_text(axes, column + 0.5, row + 0.5, text, **options)
+    """Write a text on a mask (h, w), centered at a pixel far from the mask's border.
+
+    On a mask that is smaller than a word, the text stands above it. Near the left or the right edge
+    it begins or ends there, so that nothing of it leaves the picture.
+    """
+    (row, column), width = inner_point(mask), mask.shape[1]
+    place: dict[str, Any] = {}
+    if mask.sum() < TINY_AREA * mask.size:
+        row, place = np.nonzero(mask)[0].min() - 3, {"va": "bottom"}
+    if column < EDGE * width:
+        column, place = 0.005 * width, place | {"ha": "left"}
+    elif column > (1 - EDGE) * width:
+        column, place = 0.995 * width, place | {"ha": "right"}
+    center_text(axes, column + 0.5, row + 0.5, text, **place, **options)
 
 
 def inner_point(mask: np.ndarray) -> tuple[float, float]:

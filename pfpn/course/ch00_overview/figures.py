@@ -63,7 +63,7 @@ def plot_image(image: UInt8[Tensor, "3 h w"], width: float = 6.0) -> Figure:
 def plot_tasks(sample: Sample, categories: Sequence[Category]) -> Figure:
     """Draw one image as three tasks see it: class by pixel, object by object, and both at once."""
     height, width = sample.panoptic.id_map.shape
-    figure, grid = subplots(9, 9 * height / width + 0.9, 2, 2)
+    figure, grid = subplots(9, 9 * height / width + 1.1, 2, 2)
     show_pixels(grid[0, 0], rgb(sample.image), "image", fontsize=10)
     words = [
         f"{row.objects} {row.category.name}s, {row.regions} regions"
@@ -185,7 +185,7 @@ def plot_false_ids(
     categories: Sequence[Category],
 ) -> Figure:
     """Draw a resized id map in the colors of its ids, and its false ids in red over it."""
-    figure, (left, right) = subplots(9, 3.2, 1, 2)
+    figure, (left, right) = subplots(9, 3.5, 1, 2)
     id_map = torch.from_numpy(ids.astype(np.int64))
     painted = paint_ids(id_map, segment_colors(panoptic, categories))
     show_pixels(left, painted, "the shrunk map, each id in its color", fontsize=10)

@@ -168,6 +168,7 @@ def plot_maps(
     first = next(iter(maps.values()))
     num_rows = -(-len(maps) // num_columns)
     height = num_rows * (width / num_columns * first.shape[0] / first.shape[1] + title_height)
+    height += 0.1  # above the first row of titles
     figure, grid = subplots(width, height, num_rows, num_columns, squeeze=False)
     for axes in grid.flat[len(maps) :]:
         axes.axis("off")

@@ -267,7 +267,8 @@ def plot_cost(runs: Runs) -> Figure:
     for (network, cost), (name, color, marker) in zip(costs.items(), styles, strict=True):
         values = [run["pq"] for run in runs if run["network"] == network]
         mean = numbers.spread(runs, "pq", network=network).mean
-        axes.plot([cost] * len(values), values, marker, color=color, alpha=0.35)
+        beside = cost - 0.025 * costs["pair"]  # the mean would hide a seed that is close to it
+        axes.plot([beside] * len(values), values, marker, color=color, alpha=0.35)
         axes.plot([cost], [mean], marker, color=color, markersize=9, label=name)
     axes.set(xlabel="multiply-adds of one image (million)", ylabel="PQ (%)",
              xlim=(0, 1.25 * costs["pair"]))  # fmt: skip

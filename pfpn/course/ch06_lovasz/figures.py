@@ -305,10 +305,10 @@ def _draw_chain(axes: Any, chain: Chain) -> None:
         axes.bar(left, value, width, align="edge", color=RED, alpha=0.45, edgecolor="white")
         if width > 0.03:
             name = f"{{{chain.members(size)}}}" if size else "none"
-            inside = value > 0.3
+            inside, part = value > 0.3, "fraction " if width > 0.25 else ""
             axes.text(
                 left + width / 2, value + (-0.04 if inside else 0.03), ha="center", fontsize=9,
-                s=f"{name}\nfraction {width:.2f}\nF = {value:.2f}",
+                s=f"{name}\n{part}{width:.2f}\nF = {value:.2f}",
                 va="top" if inside else "bottom",
             )  # fmt: skip
         left += width

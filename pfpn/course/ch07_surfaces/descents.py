@@ -118,6 +118,31 @@ def descend(
     return Descents(path.numpy(), values.numpy(), loss_at("jaccard", path, truth).numpy())
 
 
+def race(
+    loss: Loss, start: Float[Tensor, "2"], steps: int, truth: Truth = (0, 1)
+) -> dict[str, Descents]:
+    """Return the descent of every optimizer from one start, all with the same number of steps.
+
+    The same as `descend` with each of them, in a fourth of the time: one gradient for all.
+    """
+    scores = {name: start.double().clone().requires_grad_() for name in OPTIMIZERS}
+    racers = [make([scores[name]]) for name, make in OPTIMIZERS.items()]
+    points = [torch.stack([*scores.values()]).detach()]
+    for _ in range(steps):
+        for racer in racers:
+            racer.zero_grad()
+        loss_at(loss, torch.stack([*scores.values()]), truth).sum().backward()
+        for racer in racers:
+            racer.step()
+        points.append(torch.stack([*scores.values()]).detach())
+    path = torch.stack(points)
+    values, jaccard = (loss_at(each, path, truth).numpy() for each in (loss, "jaccard"))
+    return {
+        name: Descents(path[:, i : i + 1].numpy(), values[:, i : i + 1], jaccard[:, i : i + 1])
+        for i, name in enumerate(OPTIMIZERS)
+    }
+
+
 def wrong_starts(
     distance: float, num: int, seed: int, truth: Truth = (0, 1)
 ) -> Float[Tensor, "n 2"]:

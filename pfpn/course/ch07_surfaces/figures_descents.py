@@ -1,6 +1,7 @@
 """Figures of descents on two scores: steps until both pixels are right, and races of optimizers."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from pfpn.course.ch07_surfaces.descents import (
     DESCENT_LOSSES,
     OPTIMIZERS,
     Descents,
-    descend,
+    race,
 )
 from pfpn.plot.style import (
     BLUE,
@@ -23,7 +24,15 @@ from pfpn.plot.style import (
     open_axes,
     subplots,
 )
-from pfpn.plot.surface import HALO, PALE_COLORS, UNBOUNDED, draw_contours, make_surface
+from pfpn.plot.surface import (
+    HALO,
+    PALE_COLORS,
+    UNBOUNDED,
+    Loss,
+    Surface,
+    draw_contours,
+    make_surface,
+)
 
 COLORS = dict(zip(OPTIMIZERS, (BLUE, GREEN, ORANGE, PLUM), strict=True))
 MARKERS = dict(zip(OPTIMIZERS, "os^D", strict=True))
@@ -79,13 +88,13 @@ def _range(row: Float[np.ndarray, " n"]) -> tuple[float, float]:
 
 def run_race(loss: str, start: tuple[float, float], steps: int) -> dict[str, Descents]:
     """Return the descent of every optimizer from one start, all with the same number of steps."""
-    point = torch.tensor([start], dtype=torch.float64)
-    return {
-        optimizer: descend(
-            DESCENT_LOSSES[loss], point, optimizer, max_steps=steps, patience=None
-        )
-        for optimizer in OPTIMIZERS
-    }  # fmt: skip
+    return race(DESCENT_LOSSES[loss], torch.tensor(start, dtype=torch.float64), steps)
+
+
+@cache
+def _ground(loss: Loss, grid: int) -> Surface:
+    """Return the surface that a race runs on; sliders that move the start leave it as it is."""
+    return make_surface(loss, (0, 1), low=-4, high=4, steps=grid)
 
 
 def plot_race(loss: str, x: float, y: float, steps: int, grid: int = 25) -> Figure:
@@ -102,7 +111,7 @@ def plot_race(loss: str, x: float, y: float, steps: int, grid: int = 25) -> Figu
     left, right = figure.add_axes((0.08, 0.28, 0.3, 0.62)), figure.add_axes((0.5, 0.28, 0.48, 0.62))
     drawn = DESCENT_LOSSES[loss]
     top = 4.0 if drawn in UNBOUNDED or "elu" in loss else 1.0
-    draw_contours(left, make_surface(drawn, (0, 1), low=-4, high=4, steps=grid), top, PALE_COLORS)
+    draw_contours(left, _ground(drawn, grid), top, PALE_COLORS)
     for optimizer, descents in run_race(loss, (x, y), steps).items():
         color, arrival = COLORS[optimizer], descents.arrivals[0]
         left.plot(*descents.points[:, 0].T, color=color, linewidth=1.6)
@@ -115,7 +124,7 @@ def plot_race(loss: str, x: float, y: float, steps: int, grid: int = 25) -> Figu
     left.plot(x, y, "o", color="black", markersize=7, markeredgecolor="white")
     left.axhline(0, color="0.5", linewidth=0.8, linestyle=":")
     left.axvline(0, color="0.5", linewidth=0.8, linestyle=":")
-    left.text(-3.8, 3.3, "right", fontsize=9, path_effects=HALO)
+    left.text(-3.8, 0.25, "both right", fontsize=8, path_effects=HALO)
     left.set(xlim=(-4, 4), ylim=(-4, 4), xlabel="score $d_1$", ylabel="score $d_2$")
     left.set_title("paths", fontsize=10)
     right.set_title(loss, fontsize=10)
@@ -131,8 +140,8 @@ def describe_race(frames: Sequence[Mapping[str, float | str]]) -> str:
     for frame in frames:
         start = float(frame["x"]), float(frame["y"])
         parts = []
-        for name, race in run_race(str(frame["loss"]), start, int(frame["steps"])).items():
-            arrival = race.arrivals[0]
+        for name, descents in run_race(str(frame["loss"]), start, int(frame["steps"])).items():
+            arrival = descents.arrivals[0]
             said = f"after {arrival:g} steps" if np.isfinite(arrival) else "not right"
             parts.append(f"{name} {said}")
         words.append(f"{frame['loss']} from ({start[0]:g}, {start[1]:g}): {', '.join(parts)}")

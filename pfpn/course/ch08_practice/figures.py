@@ -75,18 +75,18 @@ CONSTANT_STYLES = {
 }
 
 
-def plot_constant(share: float = 0.1, without: float = 0.0) -> Figure:
+def plot_constant(foreground: float = 0.1, batches_without: float = 0.0) -> Figure:
     """Draw the losses of one probability at every pixel, and where each is least.
 
     Args:
-        share: fraction of the pixels that are foreground; named as on the slider.
-        without: fraction of the batches without foreground.
+        foreground: fraction of the pixels; named as on the slider.
+        batches_without: fraction of the batches without foreground.
     """
     axis = torch.linspace(0.005, 0.995, 199)
     figure = Figure(figsize=(4.5, 3.5))
     figure.subplots_adjust(0.14, 0.14, 0.97, 0.73)
     axes = open_axes(figure.subplots())
-    for name, values in numbers.constant_losses(axis, share, without).items():
+    for name, values in numbers.constant_losses(axis, foreground, batches_without).items():
         color, style, label = CONSTANT_STYLES[name]
         axes.plot(axis, values, style, color=color, label=label, linewidth=2)
         best = int(values.argmin())
@@ -95,19 +95,20 @@ def plot_constant(share: float = 0.1, without: float = 0.0) -> Figure:
     axes.set(xlabel="foreground probability, the same at every pixel", ylabel="loss", ylim=(0, 1.7),
              xlim=(0, 1))  # fmt: skip
     figure.suptitle(
-        f"{100 * share:.0f}% foreground, {100 * without:.0f}% of batches without", fontsize=10
+        f"{100 * foreground:.0f}% foreground, {100 * batches_without:.0f}% of batches without",
+        fontsize=10,
     )
     # Above the axes: cross-entropy may run anywhere within them.
     add_legend(axes, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 0.99))
     return figure
 
 
-def describe_constant(share: float = 0.1, without: float = 0.0) -> str:
+def describe_constant(foreground: float = 0.1, batches_without: float = 0.0) -> str:
     """Return in words what `plot_constant` shows."""
-    best = numbers.best_constants(share, without)
+    best = numbers.best_constants(foreground, batches_without)
     return (
-        f"Losses of one constant probability for {100 * share:.0f}% foreground and "
-        f"{100 * without:.0f}% of the batches without any. Cross-entropy is least at "
+        f"Losses of one constant probability for {100 * foreground:.0f}% foreground and "
+        f"{100 * batches_without:.0f}% of the batches without any. Cross-entropy is least at "
         f"{best['cross_entropy']:.2f}, the Lovász loss of the foreground at {best['class']:.2f}, "
         f"the mean of both classes at {best['present']:.2f}."
     )
@@ -282,14 +283,15 @@ def describe_bound() -> str:
     )
 
 
-def plot_bins(bins: int, share: float) -> Figure:
+def plot_bins(bins: int, foreground: float) -> Figure:
     """Draw counts by bin, and the weights with and without bins: a frame of an explorer.
 
     Args:
         bins: their number.
-        share: fraction of the pixels that are foreground; named as on the slider.
+        foreground: fraction of the pixels; named as on the slider.
     """
-    errors, is_fg = numbers.make_errors("spread", share, torch.Generator().manual_seed(0), num=400)
+    rng = torch.Generator().manual_seed(0)
+    errors, is_fg = numbers.make_errors("spread", foreground, rng, num=400)
     exact, weights = extend_jaccard(errors, is_fg.int().tolist())
     binned, steps = numbers.binned_weights(errors, is_fg, bins)
     figure = Figure(figsize=(4.6, 3.5))

@@ -16,10 +16,12 @@ from pfpn.plot.panoptic import border_lines, draw_panoptic
 from pfpn.plot.style import (
     BLUE,
     GREEN,
+    INK,
     ORANGE,
     PINK,
     RED,
     add_legend,
+    legend_below,
     rgb,
     show_pixels,
     subplots,
@@ -33,7 +35,7 @@ KEPT, HIDDEN, LEFT_TO_STUFF = BLUE, ORANGE, PINK  # pixels of an instance: what 
 CHANGES = {  # pixels that the softer rule changes
     numbers.CORRECTED: ("softer rule right", BLUE),
     numbers.SPOILED: ("paper's rule right", RED),
-    numbers.STILL_WRONG: ("both wrong", "#b0b0b0"),
+    numbers.STILL_WRONG: ("both wrong", INK),
 }
 CONFLICTS = {
     numbers.AGREED: ("one answer", "#f2f2f2"),
@@ -316,7 +318,7 @@ def plot_softer(
     height, width = candidates.size
     image = candidates.sample.image
     kinds = numbers.compare_rules(candidates, config, categories).numpy()
-    figure, panels = subplots(7.2, 2 * 3.5 * height / width + 0.7, 2, 2)
+    figure, panels = subplots(7.2, 2 * 3.5 * height / width + 0.95, 2, 2)
     *maps, last = panels.ravel()
     for axes, title, panoptic in (
         (maps[0], "truth", candidates.sample.panoptic),
@@ -329,8 +331,7 @@ def plot_softer(
     for kind, (_, color) in CHANGES.items():
         pixels[kinds == kind] = to_rgb(color)
     show_pixels(last, pixels, "pixels that differ")
-    handles = swatches(dict(CHANGES.values()), edgecolor=None)
-    last.legend(handles=handles, fontsize=8, loc="lower right", framealpha=0.9)
+    legend_below(figure, swatches(dict(CHANGES.values())), ncols=3)
     return figure
 
 

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from pfpn.course.ch11_for_real.numbers import Rows, learning_rates, shared_stages
 from pfpn.engine.config import TrainConfig
 from pfpn.plot.style import BLUE, add_legend, open_axes, subplots
 
+DECADES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 RATES = (1e-6, 0.3)  # of the published recipes with 1 to 64 images a step
 
 
@@ -29,6 +31,8 @@ def plot_batch_schedules(config: TrainConfig, batch_size: int) -> Figure:
                   label=f"{batch_size} images a step")  # fmt: skip
         open_axes(axes).set(xlabel="step")
     whole.set(ylabel="learning rate (log)", title="the whole run", yscale="log", ylim=RATES)
+    whole.set_yticks(DECADES, labels=[f"{rate:g}" for rate in DECADES])
+    whole.yaxis.set_minor_locator(NullLocator())  # minor ticks take half of the drawing's time
     warmup.set(title="its beginning: warm-up", xticks=start[:: max(1, len(start) // 4)])
     add_legend(warmup, fontsize=9, loc="lower right")
     return figure

@@ -13,6 +13,16 @@ def start(x: float, y: float) -> torch.Tensor:
     return torch.tensor([[x, y]], dtype=torch.float64)
 
 
+@pytest.mark.parametrize("name", descents.OPTIMIZERS)
+@pytest.mark.parametrize("loss", ["Lovász hinge", "Dice"])
+def test_a_race_is_the_descent_of_each_optimizer(loss, name):
+    each = descents.DESCENT_LOSSES[loss]
+    alone = descents.descend(each, start(3, -2.5), name, max_steps=30, patience=None)
+    together = descents.race(each, start(3, -2.5)[0], 30)[name]
+    for field in ("points", "values", "jaccard"):
+        np.testing.assert_allclose(getattr(together, field), getattr(alone, field), atol=1e-12)
+
+
 @pytest.mark.parametrize("truth", TRUTHS)
 def test_the_loss_of_the_present_classes_is_the_default_that_trains(truth, rng):
     points = 2 * torch.randn(50, 2, generator=rng, dtype=torch.float64)
