@@ -26,12 +26,12 @@ from pfpn.course.capstone_report import (
     session,
     unanswered,
 )
+from pfpn.course.iou import mean_iou
 from pfpn.data.toy import ToyStreet
 from pfpn.data.transforms import to_label_map
 from pfpn.losses import lovasz_softmax
 from pfpn.plot.boxes import draw_image
 from pfpn.plot.style import subplots
-from pfpn.quality import SemanticQuality
 from pfpn.semantic import SemanticHead
 from pfpn.structures import IGNORE, things
 
@@ -119,20 +119,17 @@ def predict_labels(head: SemanticHead) -> list[Tensor]:
     return [head(pyramid).argmax(1)[0] for pyramid in data(evaluation=True).pyramids]
 
 
-def mean_iou(predicted: Sequence[Tensor]) -> float:
+def score_labels(predicted: Sequence[Tensor]) -> float:
     """Return the mean IoU over the classes, of label maps of all streets, in [0, 1]."""
-    quality = SemanticQuality([str(i) for i in range(NUM_CLASSES)])
-    for truth, found in zip(data(evaluation=True).labels, predicted, strict=True):
-        quality.update(truth[0], found)
-    value = quality.compute().miou
-    return 0.0 if value is None else float(value)
+    truth = torch.cat([labels.flatten() for labels in data(evaluation=True).labels])
+    return mean_iou(torch.cat([labels.flatten() for labels in predicted]), truth, NUM_CLASSES)
 
 
 @cache
 def package_result(loss: Loss) -> tuple[list[Tensor], float]:
     """Return the label maps and the mean IoU after a training with one of the losses here."""
     found = predict_labels(train_head(loss))
-    return found, mean_iou(found)
+    return found, score_labels(found)
 
 
 # Tests of a loss by its symptoms ----------------------------------------------------------------
@@ -236,7 +233,7 @@ def examine_rescue(capstone: Capstone, parts: Parts) -> CapstoneReport:
     except StageError as error:
         text = "\n".join([*lines, f"  x {error.stage}: {error}"])
         return CapstoneReport(text, stage=stage or error.stage)
-    score = mean_iou(yours)
+    score = score_labels(yours)
     ours, best = package_result(rescued_loss)
     _, ruined = package_result(ruined_loss)
     if score < best - MARGIN:

@@ -135,7 +135,8 @@ def plot_box_stages(
         title = f"{name} ({len(boxes)})"
         colors: Any = list(colormap(scores[order].cpu().numpy()))
         if is_narrow and len(boxes):
-            title += f", scores {float(scores.min()):.2f} to {float(scores.max()):.2f}"
+            low, high = f"{float(scores.min()):.2f}", f"{float(scores.max()):.2f}"
+            title += f", scores {low} to {high}" if low != high else f", each score {low}"
             colors = FIRST_COLOR
         draw_image(axes, image, title, fade=0.25)
         draw_boxes(axes, boxes[order], colors, width=1.2)

@@ -204,11 +204,14 @@ def describe_panoptic(panoptic: Panoptic, categories: Sequence[Category]) -> str
             name = stuff(categories)[segment.label - 1].name
             percent[name] = percent.get(name, 0.0) + 100 * area.get(segment.id, 0) / total
     listed = {segment.id for segment in panoptic.segments}
-    unlabelled = 100 * sum(n for i, n in area.items() if i not in listed) / total
+    unlabeled = 100 * sum(n for i, n in area.items() if i not in listed) / total
     order_of_stuff = sorted(percent, key=lambda name: -percent[name])
-    regions = [f"{name} {percent[name]:.0f} %" for name in order_of_stuff]
-    if unlabelled >= 0.5:
-        regions.append(f"unlabelled {unlabelled:.0f} %")
+    regions = [
+        f"{name} {percent[name]:.0f} %" if percent[name] >= 0.5 else f"{name} below 1 %"
+        for name in order_of_stuff
+    ]
+    if unlabeled >= 0.5:
+        regions.append(f"unlabeled {unlabeled:.0f} %")
     return f"{words}; {', '.join(regions)}" if regions else words
 
 
@@ -304,6 +307,6 @@ def _add_legend(figure: Figure, maps: Sequence[Panoptic], categories: Sequence[C
     """Draw a legend of the classes in any of the maps, below the figure."""
     handles = class_swatches(maps, categories)
     if any(bool((panoptic.id_map == 0).any()) for panoptic in maps):
-        handles += swatches({"unlabelled": to_hex(VOID_COLOR)}, linewidth=0.5)
+        handles += swatches({"unlabeled": to_hex(VOID_COLOR)}, linewidth=0.5)
     if handles:
         legend_below(figure, handles, ncols=min(8, len(handles)), fontsize="small")

@@ -138,7 +138,7 @@ def add_legend(
 
     Args:
         owner: axes, or a figure.
-        handles: what is named; all labelled artists unless given.
+        handles: what is named; all labeled artists unless given.
         fontsize: of the names.
         **options: passed on to matplotlib's legend, such as `loc` and `ncols`.
     """

@@ -79,7 +79,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "return len(wrong) / len(wrong | truth) if wrong | truth else 1.0": NOT_EMPTY,
     },
     "07.best_scores": {
-        "return _signs(labelling) if cost < 0.5 else (0.0, 0.0)": "a least cost of exactly 0.5 has "
+        "return _signs(labeling) if cost < 0.5 else (0.0, 0.0)": "a least cost of exactly 0.5 has "
         "more than one best pair of scores, and the task rules that out",
         "if costs[best] >= 0.5:": "a least cost of exactly 0.5 has more than one best pair of "
         "scores, and the task rules that out",

@@ -706,29 +706,29 @@ def one_point_too_many(values):
 
 
 @wrong("07.expected_jaccard", "divided by the size of the truth")
-def union_of_the_truth(labelling, beliefs):
+def union_of_the_truth(labeling, beliefs):
     total = 0.0
     for truth, weight in beliefs.items():
-        different = sum(a != b for a, b in zip(labelling, truth))
+        different = sum(a != b for a, b in zip(labeling, truth))
         total += weight * different / max(1, sum(truth))
     return total
 
 
 @wrong("07.expected_jaccard")
-def one_where_both_are_empty(labelling, beliefs):
+def one_where_both_are_empty(labeling, beliefs):
     total = 0.0
     for truth, weight in beliefs.items():
-        union = sum(a or b for a, b in zip(labelling, truth))
-        different = sum(a != b for a, b in zip(labelling, truth))
+        union = sum(a or b for a, b in zip(labeling, truth))
+        different = sum(a != b for a, b in zip(labeling, truth))
         total += weight * (different / union if union else 1.0)
     return total
 
 
 @wrong("07.expected_jaccard")
-def most_probable_truth(labelling, beliefs):
+def most_probable_truth(labeling, beliefs):
     truth = max(beliefs, key=beliefs.get)
-    union = sum(a or b for a, b in zip(labelling, truth))
-    return sum(a != b for a, b in zip(labelling, truth)) / union if union else 0.0
+    union = sum(a or b for a, b in zip(labeling, truth))
+    return sum(a != b for a, b in zip(labeling, truth)) / union if union else 0.0
 
 
 @wrong("07.normalize_filters")
@@ -745,13 +745,13 @@ def sum_of_sizes(direction, weight):
     return direction * two / one
 
 
-def jaccard(labelling, beliefs):
+def jaccard(labeling, beliefs):
     truths = [(0, 0), (0, 1), (1, 0), (1, 1)]
     return sum(
         w
         * (
-            sum(a != b for a, b in zip(labelling, t))
-            / max(1, sum(a or b for a, b in zip(labelling, t)))
+            sum(a != b for a, b in zip(labeling, t))
+            / max(1, sum(a or b for a, b in zip(labeling, t)))
         )
         for t, w in zip(truths, beliefs)
     )

@@ -16,6 +16,7 @@ from pfpn.plot.panoptic import (
     plot_comparison,
     plot_panoptic,
     segment_colors,
+    write_inside,
 )
 from pfpn.structures import Category, Panoptic, Sample, Segment
 from tests.factories import to_png
@@ -210,8 +211,8 @@ def test_one_pixel_can_be_plotted():
 def test_a_map_that_is_all_void_can_be_plotted():
     void = Panoptic(torch.zeros(3, 4, dtype=torch.int64), ())
     figure = plot_panoptic(GRAY, void, CATEGORIES)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["unlabelled"]
-    assert describe_panoptic(void, CATEGORIES) == "no things; unlabelled 100 %"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["unlabeled"]
+    assert describe_panoptic(void, CATEGORIES) == "no things; unlabeled 100 %"
 
 
 def test_image_quality_is_the_mean_over_the_classes_in_the_image():
@@ -227,7 +228,7 @@ def test_image_quality_is_the_mean_over_the_classes_in_the_image():
 
 def test_words_count_things_and_measure_stuff():
     assert (
-        describe_panoptic(PANOPTIC, CATEGORIES) == "2 cups; table 25 %, wall 25 %, unlabelled 17 %"
+        describe_panoptic(PANOPTIC, CATEGORIES) == "2 cups; table 25 %, wall 25 %, unlabeled 17 %"
     )
 
 
@@ -245,3 +246,18 @@ def test_words_put_what_is_more_first():
     segments = (Segment(1, 0, True), Segment(2, 1, True), Segment(3, 1, True))
     panoptic = Panoptic(torch.tensor([[1, 2, 3]]), segments)
     assert describe_panoptic(panoptic, categories) == "2 boxes and 1 cup"
+
+
+def test_words_stay_inside_the_picture_and_off_tiny_segments():
+    mask = np.zeros((100, 200), dtype=bool)
+    axes = Figure().subplots()
+    for rows, columns in (((40, 60), (0, 6)), ((40, 60), (194, 200)), ((50, 53), (100, 104))):
+        mask[:] = False
+        mask[slice(*rows), slice(*columns)] = True
+        write_inside(axes, mask, "sidewalk")
+    left, right, above = axes.texts
+    assert (left.get_ha(), right.get_ha(), above.get_ha()) == ("left", "right", "center")
+    assert left.get_position()[0] >= 0
+    assert right.get_position()[0] <= 200
+    assert above.get_position()[1] < 50
+    assert above.get_va() == "bottom"

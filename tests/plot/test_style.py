@@ -90,7 +90,7 @@ def test_a_legend_names_each_swatch(add):
     assert not legend.get_frame_on()
 
 
-def test_a_legend_without_handles_names_what_is_labelled():
+def test_a_legend_without_handles_names_what_is_labeled():
     _, axes = subplots(2, 2)
     axes.plot([0, 1], [0, 1], label="a line")
     add_legend(axes, loc="upper left")

@@ -95,7 +95,7 @@ def describe_match(gt: Panoptic, prediction: Panoptic, x: int, y: int) -> str:
     truth = next((s for s in gt.segments if s.id == gt.id_map[y, x]), None)
     other = next((s for s in prediction.segments if s.id == prediction.id_map[y, x]), None)
     if truth is None:
-        return "Void of the truth: nobody labelled this pixel, so it is not scored."
+        return "Void of the truth: nobody labeled this pixel, so it is not scored."
     if other is None:
         return "The prediction has no segment here."
     if (truth.is_thing, truth.label) != (other.is_thing, other.label):

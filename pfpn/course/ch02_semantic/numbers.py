@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -63,11 +62,6 @@ def class_scores(
     right, true, predicted = table.diag(), table.sum(1), table.sum(0)
     columns = (right / (true + predicted - right), right / true, right / predicted)
     return [ClassScore(*row) for row in torch.stack(columns, 1).tolist()]
-
-
-def mean_iou(prediction: Int[Tensor, "*n"], truth: Int[Tensor, "*n"], num_classes: int) -> float:
-    """Return the mean IoU of the classes that are in truth or prediction, in [0, 1]."""
-    return float(np.nanmean([s.iou for s in class_scores(prediction, truth, num_classes)]))
 
 
 def confusion(

@@ -1,6 +1,6 @@
 """Figures of chapter 04: the level of a box, its bins, its class, its mask, and all stages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -90,11 +90,27 @@ def describe_levels() -> str:
     )
 
 
-def plot_box_level(image: Image, side: float, canonical_size: float) -> Figure:
-    """Draw a square box of a given side over the cells of the level it is pooled from."""
+def plot_box_level(
+    image: Image,
+    side: float,
+    canonical_size: float,
+    level_of: Callable[[float, float], int] | None = None,
+) -> Figure:
+    """Draw a square box of a given side over the cells of the level it is pooled from.
+
+    Args:
+        image: under the box.
+        side: of the box, in pixels.
+        canonical_size: side of a box that goes to p4, in pixels.
+        level_of: another rule, by width and height, for a canonical size of 224 pixels.
+    """
     height, width = image.shape[1:]
     figure, axes = subplots(4.4, 4.4 * height / width + 0.35)
     level, cells = numbers.cells_spanned(torch.tensor([float(side)]), canonical_size)
+    if level_of is not None:
+        published = 224 * side / canonical_size
+        level = torch.tensor(level_of(published, published))
+        cells = side / 2.0**level
     stride = 2 ** int(level)
     draw_image(axes, image, fade=0.3)
     axes.vlines(range(0, width + 1, stride), 0, height, color="black", lw=0.5, alpha=0.4)

@@ -77,12 +77,12 @@ def _above_the_start(values: list) -> float:
 
 EXPECTED_JACCARD = Exercise(
     name="07.expected_jaccard",
-    task="Return the expected Jaccard loss of a labelling (a tuple of 0 and 1), given a dict with "
+    task="Return the expected Jaccard loss of a labeling (a tuple of 0 and 1), given a dict with "
     "the probability of each truth.",
     difficulty=2,
     minutes=12,
     hints=(
-        "Compute the loss of the labelling for each truth. Then take the mean with the "
+        "Compute the loss of the labeling for each truth. Then take the mean with the "
         "probabilities as weights.",
         "For one truth, divide the number of pixels that differ by the number of pixels that are"
         " foreground in at least one of the two. If there is none, the loss is 0.",
@@ -91,17 +91,17 @@ EXPECTED_JACCARD = Exercise(
 
 
 @EXPECTED_JACCARD.answer
-def _expected(labelling: tuple, beliefs: dict) -> float:
-    return sum(weight * _jaccard(labelling, truth) for truth, weight in beliefs.items())
+def _expected(labeling: tuple, beliefs: dict) -> float:
+    return sum(weight * _jaccard(labeling, truth) for truth, weight in beliefs.items())
 
 
-def _jaccard(labelling: tuple, truth: tuple) -> float:
-    union = sum(a or b for a, b in zip(labelling, truth, strict=True))
-    return _count_wrong(labelling, truth) / union if union else 0.0
+def _jaccard(labeling: tuple, truth: tuple) -> float:
+    union = sum(a or b for a, b in zip(labeling, truth, strict=True))
+    return _count_wrong(labeling, truth) / union if union else 0.0
 
 
-def _count_wrong(labelling: tuple, truth: tuple) -> int:
-    return sum(a != b for a, b in zip(labelling, truth, strict=True))
+def _count_wrong(labeling: tuple, truth: tuple) -> int:
+    return sum(a != b for a, b in zip(labeling, truth, strict=True))
 
 
 EXPECTED_JACCARD.case("one sure truth, one of its two pixels is missed", (1, 0), {(1, 1): 1.0})
@@ -120,48 +120,48 @@ EXPECTED_JACCARD.case("three pixels", (1, 1, 0), {(1, 0, 0): 0.5, (1, 1, 1): 0.3
 @EXPECTED_JACCARD.random
 def _random_beliefs(draw: Draw) -> tuple[tuple, dict]:
     pixels = draw.integer(1, 3)
-    labelling = tuple(draw.integer(0, 1) for _ in range(pixels))
+    labeling = tuple(draw.integer(0, 1) for _ in range(pixels))
     truths = {tuple(draw.integer(0, 1) for _ in range(pixels)) for _ in range(draw.integer(1, 4))}
     parts = [draw.integer(1, 8) for _ in truths]
     weights = [part / sum(parts) for part in parts]
-    return labelling, dict(zip(sorted(truths), weights, strict=True))
+    return labeling, dict(zip(sorted(truths), weights, strict=True))
 
 
 @EXPECTED_JACCARD.mistake("This is the expected Jaccard index. The loss is 1 minus it.")
-def _expected_index(labelling: tuple, beliefs: dict) -> float:
-    return 1 - _expected(labelling, beliefs)
+def _expected_index(labeling: tuple, beliefs: dict) -> float:
+    return 1 - _expected(labeling, beliefs)
 
 
 @EXPECTED_JACCARD.mistake(
     "You compared with one mean truth, in which each pixel has its more probable label. The loss"
     " with a mean truth is not the mean of the losses."
 )
-def _of_the_mean_truth(labelling: tuple, beliefs: dict) -> float:
-    probs = [sum(w for truth, w in beliefs.items() if truth[i]) for i in range(len(labelling))]
-    return _jaccard(labelling, tuple(int(prob > 0.5) for prob in probs))
+def _of_the_mean_truth(labeling: tuple, beliefs: dict) -> float:
+    probs = [sum(w for truth, w in beliefs.items() if truth[i]) for i in range(len(labeling))]
+    return _jaccard(labeling, tuple(int(prob > 0.5) for prob in probs))
 
 
 @EXPECTED_JACCARD.mistake(
     "You divided by the number of pixels: that is the fraction of wrong pixels. The Jaccard loss"
     " divides by the pixels that are foreground in at least one of the two."
 )
-def _wrong_fraction(labelling: tuple, beliefs: dict) -> float:
-    return sum(w * _count_wrong(labelling, truth) / len(truth) for truth, w in beliefs.items())
+def _wrong_fraction(labeling: tuple, beliefs: dict) -> float:
+    return sum(w * _count_wrong(labeling, truth) / len(truth) for truth, w in beliefs.items())
 
 
 @EXPECTED_JACCARD.mistake(
     "Every truth has the same weight in your mean. The weights are their probabilities."
 )
-def _unweighted(labelling: tuple, beliefs: dict) -> float:
-    return sum(_jaccard(labelling, truth) for truth in beliefs) / len(beliefs)
+def _unweighted(labeling: tuple, beliefs: dict) -> float:
+    return sum(_jaccard(labeling, truth) for truth in beliefs) / len(beliefs)
 
 
 @EXPECTED_JACCARD.mistake(
-    "You divided by the size of the truth. The union also contains the foreground of the labelling."
+    "You divided by the size of the truth. The union also contains the foreground of the labeling."
 )
-def _by_truth(labelling: tuple, beliefs: dict) -> float:
+def _by_truth(labeling: tuple, beliefs: dict) -> float:
     return sum(
-        weight * _count_wrong(labelling, truth) / max(1, sum(truth))
+        weight * _count_wrong(labeling, truth) / max(1, sum(truth))
         for truth, weight in beliefs.items()
     )
 
@@ -246,7 +246,7 @@ BEST_SCORES = Exercise(
     hints=(
         "The minimum is at one of five points: the corners (-1, -1), (-1, 1), (1, -1), (1, 1), or "
         "the origin. At the origin the value is the same for every truth. Which one is it?",
-        "At a corner the value is twice the expected Jaccard loss of its labelling. At the origin"
+        "At a corner the value is twice the expected Jaccard loss of its labeling. At the origin"
         " it is 1. So compare the smallest expected Jaccard loss with one half.",
     ),
 )
@@ -254,26 +254,26 @@ BEST_SCORES = Exercise(
 
 @BEST_SCORES.answer
 def _best_scores(beliefs: tuple) -> tuple:
-    labelling, cost = _best_labelling(beliefs)
-    return _signs(labelling) if cost <= 0.5 else (0.0, 0.0)
+    labeling, cost = _best_labeling(beliefs)
+    return _signs(labeling) if cost <= 0.5 else (0.0, 0.0)
 
 
-def _best_labelling(beliefs: tuple) -> tuple[Truth, float]:
-    """Return the labelling with the smallest expected Jaccard loss, and this loss."""
+def _best_labeling(beliefs: tuple) -> tuple[Truth, float]:
+    """Return the labeling with the smallest expected Jaccard loss, and this loss."""
     weights = dict(zip(TRUTHS, beliefs, strict=True))
-    costs = {labelling: _expected(labelling, weights) for labelling in TRUTHS}
+    costs = {labeling: _expected(labeling, weights) for labeling in TRUTHS}
     best = min(costs, key=costs.__getitem__)
     return best, costs[best]
 
 
-def _signs(labelling: Truth) -> tuple:
-    return tuple(2.0 * label - 1 for label in labelling)
+def _signs(labeling: Truth) -> tuple:
+    return tuple(2.0 * label - 1 for label in labeling)
 
 
 BEST_SCORES.case("most probably there is no foreground", (0.7, 0.1, 0.1, 0.1))
 BEST_SCORES.case("both pixels, although no truth reaches one half", (0.1, 0.33, 0.42, 0.15))
-BEST_SCORES.case("no labelling is good", MOSTLY_EMPTY)
-BEST_SCORES.case("no labelling is good, and another one is best", MOSTLY_FULL)
+BEST_SCORES.case("no labeling is good", MOSTLY_EMPTY)
+BEST_SCORES.case("no labeling is good, and another one is best", MOSTLY_FULL)
 BEST_SCORES.case("the first pixel alone", (0.1, 0.1, 0.7, 0.1))
 
 
@@ -283,7 +283,7 @@ def _random_probabilities(draw: Draw) -> tuple[tuple]:
     draw.require(sum(parts))
     beliefs = tuple(part / sum(parts) for part in parts)
     weights = dict(zip(TRUTHS, beliefs, strict=True))
-    values = [0.5, *(_expected(labelling, weights) for labelling in TRUTHS)]
+    values = [0.5, *(_expected(labeling, weights) for labeling in TRUTHS)]
     first, second = sorted(values)[:2]
     draw.require(second - first > 1e-3)  # only one pair of scores is best
     return (beliefs,)
@@ -316,11 +316,11 @@ def _scores_of_likeliest(beliefs: tuple) -> tuple:
 
 
 @BEST_SCORES.mistake(
-    "These are the scores of the best labelling. Compute the expected hinge at (0, 0), too: it may"
+    "These are the scores of the best labeling. Compute the expected hinge at (0, 0), too: it may"
     " be smaller there."
 )
 def _scores_of_best(beliefs: tuple) -> tuple:
-    return _signs(_best_labelling(beliefs)[0])
+    return _signs(_best_labeling(beliefs)[0])
 
 
 EXERCISES = (CHORD_EXCESS, EXPECTED_JACCARD, NORMALIZE_FILTERS, BEST_SCORES)

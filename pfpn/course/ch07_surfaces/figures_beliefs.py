@@ -19,20 +19,20 @@ from pfpn.course.ch07_surfaces.numbers import (
     Beliefs,
     HingeMinimum,
     expected_loss,
-    labelling_costs,
+    labeling_costs,
     minimize_expected_hinge,
 )
 from pfpn.plot.style import GREEN, PALE_GRAY
 from pfpn.plot.surface import CONTOUR_COLOR, DOT_COLOR, HALO, PALE_COLORS, TRUTHS, Truth
 
-EMPTY_COLOR, FULL_COLOR = "#bcd9ee", "#f6d6a5"  # of beliefs, by the best labelling
+EMPTY_COLOR, FULL_COLOR = "#bcd9ee", "#f6d6a5"  # of beliefs, by the best labeling
 HATCH = "\\\\\\\\"
 
 
 def plot_abstaining(
     beliefs: tuple[Beliefs, Beliefs] = (MOSTLY_EMPTY, MOSTLY_FULL), steps: int = 81
 ) -> Figure:
-    """Draw the expected hinge of two beliefs, what each labelling costs, and all such beliefs."""
+    """Draw the expected hinge of two beliefs, what each labeling costs, and all such beliefs."""
     figure = Figure(figsize=(8.4, 6.2), layout="constrained")
     grid = figure.add_gridspec(2, 3, width_ratios=(1, 0.72, 1.15))
     for row, (name, belief) in enumerate(zip("AB", beliefs, strict=True)):
@@ -71,22 +71,22 @@ def _draw_expected(figure: Figure, axes: Any, least: HingeMinimum, name: str, st
 
 
 def _draw_costs(axes: Any, least: HingeMinimum, name: str) -> None:
-    names = [_labelling_name(truth) for truth in TRUTHS]
+    names = [_labeling_name(truth) for truth in TRUTHS]
     colors = [GREEN if truth == least.best else PALE_GRAY for truth in TRUTHS]
     bars = axes.barh(names, least.expected, color=colors)
     axes.bar_label(bars, [f" {cost:.3g}" for cost in least.expected], fontsize=8)
     axes.axvline(0.5, color="0.3", linestyle="--", linewidth=1)
     axes.invert_yaxis()
     axes.set_title(f"{name}: P = {_listed(least.beliefs)}", fontsize=9)
-    axes.set(xlim=(0, 1), xticks=[0, 0.5, 1], xlabel="expected Jaccard loss", ylabel="labelling")
+    axes.set(xlim=(0, 1), xticks=[0, 0.5, 1], xlabel="expected Jaccard loss", ylabel="labeling")
 
 
 def _draw_beliefs(axes: Any, beliefs: Sequence[Beliefs]) -> None:
-    """Color every belief with P(10) = P(01) by its best labelling, hatched where 0 is best."""
+    """Color every belief with P(10) = P(01) by its best labeling, hatched where 0 is best."""
     axis = np.linspace(0, 1, 241)
     empty, full = np.meshgrid(axis, axis)
     mixed = (1 - empty - full) / 2
-    costs = labelling_costs(np.stack([empty, mixed, mixed, full], -1))
+    costs = labeling_costs(np.stack([empty, mixed, mixed, full], -1))
     outside = mixed < -1e-12
     best = np.where(costs[..., 0] <= costs[..., 3], 0.0, 1.0)
     best[outside] = np.nan
@@ -103,7 +103,7 @@ def _draw_beliefs(axes: Any, beliefs: Sequence[Beliefs]) -> None:
             path_effects=HALO,
         )  # fmt: skip
     axes.set(
-        title="which labelling is best", xlabel="P(no foreground)", ylabel="P(both foreground)",
+        title="which labeling is best", xlabel="P(no foreground)", ylabel="P(both foreground)",
         xlim=(0, 1), ylim=(0, 1), aspect="equal",
     )  # fmt: skip
     axes.legend(
@@ -122,21 +122,21 @@ def describe_abstaining(beliefs: tuple[Beliefs, Beliefs] = (MOSTLY_EMPTY, MOSTLY
     for name, belief in zip("AB", beliefs, strict=True):
         least = minimize_expected_hinge(belief)
         costs = ", ".join(
-            f"{_labelling_name(truth)} {cost:.3g}"
+            f"{_labeling_name(truth)} {cost:.3g}"
             for truth, cost in zip(TRUTHS, least.expected, strict=True)
         )
         words.append(
             f"{name}, probabilities {_listed(least.beliefs)}: the expected "
             f"Lovász hinge is least at scores ({least.scores[0]:g}, {least.scores[1]:g}), "
             f"{least.hinge:.2f}; expected Jaccard losses: {costs}; best is "
-            f"{_labelling_name(least.best)}."
+            f"{_labeling_name(least.best)}."
         )
     return (
         "Two beliefs about the truth of two pixels, given as the probabilities of 00, 01, 10, 11 "
         "with 1 for foreground. " + " ".join(words) + " On the right all beliefs with P(01) = "
         "P(10): the hatched ones, where the hinge is least at 0 for both pixels, lie on both sides "
-        "of the line between the best labellings, so no rule that reads the scores can tell them "
-        "apart. They are the beliefs for which every labelling costs more than 0.5."
+        "of the line between the best labelings, so no rule that reads the scores can tell them "
+        "apart. They are the beliefs for which every labeling costs more than 0.5."
     )
 
 
@@ -144,5 +144,5 @@ def _listed(beliefs: Beliefs) -> str:
     return ", ".join(f"{belief:g}" for belief in beliefs)
 
 
-def _labelling_name(truth: Truth) -> str:
+def _labeling_name(truth: Truth) -> str:
     return "".join(map(str, truth))

@@ -356,35 +356,35 @@ def largest_error(piece: Slice, loss: str) -> float:
 # Beliefs: the expected loss where the truth is uncertain ----------------------------------------
 # A training set holds pictures that look alike and have different truths. A network can learn one
 # pair of scores for them: the pair with the least expected loss. For many beliefs about the truth
-# the Lovász hinge is then least at 0 for both pixels, whichever labelling has the least expected
+# the Lovász hinge is then least at 0 for both pixels, whichever labeling has the least expected
 # Jaccard loss: it abstains, so it is not consistent for the Jaccard loss.
 
 Beliefs = Sequence[float]  # the probability of each truth of TRUTHS
 
-# Two beliefs for which both pixels' best score is 0, though different labellings are best.
+# Two beliefs for which both pixels' best score is 0, though different labelings are best.
 MOSTLY_EMPTY: tuple[float, ...] = (0.40, 0.25, 0.25, 0.10)
 MOSTLY_FULL: tuple[float, ...] = (0.30, 0.30, 0.30, 0.10)
 
 
 @dataclass(frozen=True, slots=True)
 class HingeMinimum:
-    """Where the expected Lovász hinge of a belief is least, and which labellings are best."""
+    """Where the expected Lovász hinge of a belief is least, and which labelings are best."""
 
     beliefs: tuple[float, ...]
     scores: tuple[float, float]  # (0, 0): the hinge abstains
     hinge: float  # its least expected value
-    expected: tuple[float, ...]  # Jaccard loss of each labelling of TRUTHS
-    best: Truth  # the labelling with the least expected Jaccard loss
+    expected: tuple[float, ...]  # Jaccard loss of each labeling of TRUTHS
+    best: Truth  # the labeling with the least expected Jaccard loss
     pixelwise: Truth  # the likelier label of each pixel by itself, which cross-entropy learns
 
-    def regret(self, labelling: Truth) -> float:
-        """Return by how much the expected Jaccard loss of a labelling exceeds the least."""
-        return self.expected[TRUTHS.index(labelling)] - min(self.expected)
+    def regret(self, labeling: Truth) -> float:
+        """Return by how much the expected Jaccard loss of a labeling exceeds the least."""
+        return self.expected[TRUTHS.index(labeling)] - min(self.expected)
 
 
 def expected_jaccard(beliefs: Beliefs) -> Float[np.ndarray, " 4"]:
-    """Return the expected Jaccard loss of each labelling of TRUTHS."""
-    return labelling_costs(np.array(_checked(beliefs)))
+    """Return the expected Jaccard loss of each labeling of TRUTHS."""
+    return labeling_costs(np.array(_checked(beliefs)))
 
 
 def expected_loss(
@@ -399,14 +399,14 @@ def expected_loss(
 
 
 def minimize_expected_hinge(beliefs: Beliefs) -> HingeMinimum:
-    """Return the scores with the least expected Lovász hinge, exactly, beside the best labellings.
+    """Return the scores with the least expected Lovász hinge, exactly, beside the best labelings.
 
     Five candidates are enough. The expected hinge is convex, and linear between the lines d_i = 1,
     d_i = -1 (an error leaves 0), d_1 = d_2 and d_1 = -d_2 (two errors are equal). Outside of the
     square [-1, 1]^2 it does not fall any more, so its minimum lies on a crossing of these lines:
     one of the four corners or the origin. At a corner the wrong pixels have a hinge error of 2 and
-    the right ones 0, so its value is twice the expected Jaccard loss of the labelling; at the
-    origin every error is 1 and the value is 1. So the hinge abstains just where no labelling has
+    the right ones 0, so its value is twice the expected Jaccard loss of the labeling; at the
+    origin every error is 1 and the value is 1. So the hinge abstains just where no labeling has
     an expected Jaccard loss below 1/2. (The foreground's Lovász-Softmax, over probabilities: the
     same with errors 1, 0 and 1/2.)
 
@@ -440,14 +440,14 @@ def abstaining_fraction(rng: torch.Generator, num: int = 10000) -> float:
     """Return the fraction of beliefs, drawn evenly from all there are, where the hinge abstains."""
     draws = -torch.rand(num, 4, generator=rng, dtype=torch.float64).log()
     beliefs = (draws / draws.sum(1, keepdim=True)).numpy()
-    return float((labelling_costs(beliefs).min(1) > 0.5).mean())
+    return float((labeling_costs(beliefs).min(1) > 0.5).mean())
 
 
-def labelling_costs(beliefs: Float[np.ndarray, "*n 4"]) -> Float[np.ndarray, "*n 4"]:
-    """Return the expected Jaccard loss of each labelling of TRUTHS, for many beliefs."""
+def labeling_costs(beliefs: Float[np.ndarray, "*n 4"]) -> Float[np.ndarray, "*n 4"]:
+    """Return the expected Jaccard loss of each labeling of TRUTHS, for many beliefs."""
     labels = torch.tensor(TRUTHS, dtype=torch.bool)
     truths = labels.expand(4, 4, 2)
-    table = jaccard_loss(labels[:, None] != truths, truths)  # labelling by truth
+    table = jaccard_loss(labels[:, None] != truths, truths)  # labeling by truth
     return beliefs @ table.numpy().T
 
 

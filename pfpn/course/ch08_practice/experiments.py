@@ -20,6 +20,7 @@ from pfpn.course.ch08_practice.losses import (
     one_hot,
     tversky_loss,
 )
+from pfpn.course.iou import mean_iou
 from pfpn.data.loader import ShareSampler
 from pfpn.losses import jaccard_loss, lovasz_softmax
 from pfpn.losses.segmentation import dice_loss, pixel_cross_entropy
@@ -262,7 +263,7 @@ def expected_thresholds(probs: Float[Tensor, "b c h w"]) -> Float[Tensor, " c"]:
 def moved_thresholds(
     probs: Float[Tensor, "b c h w"], labels: Int[Tensor, "b h w"]
 ) -> Float[Tensor, " c"]:
-    """Return thresholds for the best mean IoU on labelled cells: two rounds, class by class."""
+    """Return thresholds for the best mean IoU on labeled cells: two rounds, class by class."""
     thresholds = torch.full((probs.shape[1],), 0.5)
     for _ in range(2):
         for c in range(len(thresholds)):
@@ -270,18 +271,9 @@ def moved_thresholds(
             for value in (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6):
                 moved = thresholds.clone()
                 moved[c] = value
-                candidates.append((mean_iou_of(decide(probs, moved), labels, len(moved)), value))
+                candidates.append((mean_iou(decide(probs, moved), labels, len(moved)), value))
             thresholds[c] = max(candidates)[1]
     return thresholds
-
-
-def mean_iou_of(predicted: Int[Tensor, "*n"], labels: Int[Tensor, "*n"], num_classes: int) -> float:
-    """Return the mean IoU of the classes that truth or prediction has, over all images together."""
-    known = labels != IGNORE
-    pairs = num_classes * labels[known] + predicted[known]
-    table = torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes).double()
-    union = table.sum(0) + table.sum(1) - table.diag()
-    return float((table.diag() / union)[union > 0].mean())
 
 
 def predict_streets(

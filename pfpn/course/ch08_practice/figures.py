@@ -283,17 +283,18 @@ def describe_bound() -> str:
     )
 
 
-def plot_bins(bins: int, foreground: float) -> Figure:
+def plot_bins(bins: int, foreground: float, of_bin: numbers.BinWeights | None = None) -> Figure:
     """Draw counts by bin, and the weights with and without bins: a frame of an explorer.
 
     Args:
         bins: their number.
         foreground: fraction of the pixels; named as on the slider.
+        of_bin: the reader's weights of a bin, in place of the package's.
     """
     rng = torch.Generator().manual_seed(0)
     errors, is_fg = numbers.make_errors("spread", foreground, rng, num=400)
     exact, weights = extend_jaccard(errors, is_fg.int().tolist())
-    binned, steps = numbers.binned_weights(errors, is_fg, bins)
+    binned, steps = numbers.binned_weights(errors, is_fg, bins, of_bin)
     figure = Figure(figsize=(4.6, 3.5))
     figure.subplots_adjust(0.15, 0.13, 0.97, 0.89, hspace=0.12)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))

@@ -19,7 +19,7 @@ def tversky_loss(
 ) -> Float[Tensor, ""]:
     """Return 1 - the Tversky index with sums of probabilities for sets, in [0, 1].
 
-    With weights of 0.5 and 0.5 it is Dice, with 1 and 1 soft Jaccard. Pixels labelled IGNORE are
+    With weights of 0.5 and 0.5 it is Dice, with 1 and 1 soft Jaccard. Pixels labeled IGNORE are
     left out.
 
     Args:

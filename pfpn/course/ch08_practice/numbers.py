@@ -3,7 +3,7 @@
 Source: [LS] 3 and 4, and what they leave out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from pfpn.losses.lovasz import binned_gradient
 from pfpn.plot.surface import extend_jaccard
 
 NUM, NUM_FG = 100, 10  # pixels, and how many of them are foreground, around the one that moves
+BinWeights = Callable[[int, int, int, int], tuple[float, float]]
 Gains = Sequence[Mapping[str, Any]]  # "table" of benchmarks/results/lovasz_training.json
 
 
@@ -124,16 +125,34 @@ def logit_pulls(logits: Float[np.ndarray, " k"]) -> dict[str, Float[np.ndarray, 
 
 
 def binned_weights(
-    errors: Float[Tensor, " p"], is_fg: Bool[Tensor, " p"], bins: int
+    errors: Float[Tensor, " p"],
+    is_fg: Bool[Tensor, " p"],
+    bins: int,
+    of_bin: BinWeights | None = None,
 ) -> tuple[float, Float[Tensor, " p"]]:
     """Return the binned loss and each pixel's weight; bin k holds errors in ((k-1)/K, k/K].
+
+    Args:
+        errors: in [0, 1].
+        is_fg: their truth.
+        bins: their number.
+        of_bin: weights of a foreground and of a background pixel in place of the package's, by
+            their numbers in the bin, the intersection and the union before it.
 
     Source: derived here; [LS] stops at sorting.
     """
     bin_of = (errors.double() * bins).ceil().clamp(0, bins).long()
     fg = bin_of[is_fg].bincount(minlength=bins + 1).flip(0)  # the largest errors first
     bg = bin_of[~is_fg].bincount(minlength=bins + 1).flip(0)
-    of_fg, of_bg = (table.flip(0) for table in binned_gradient(fg.double(), bg.double()))
+    if of_bin is None:
+        tables = binned_gradient(fg.double(), bg.double())
+    else:
+        left, union, rows = int(fg.sum()), int(fg.sum()), []
+        for num_fg, num_bg in zip(fg.tolist(), bg.tolist(), strict=True):
+            rows.append(of_bin(num_fg, num_bg, left, union))
+            left, union = left - num_fg, union + num_bg
+        tables = tuple(torch.tensor(column).double() for column in zip(*rows, strict=True))
+    of_fg, of_bg = (table.flip(0) for table in tables)
     weights = torch.where(is_fg, of_fg[bin_of], of_bg[bin_of])
     return float((weights * errors.double()).sum()), weights
 

@@ -28,7 +28,7 @@ from pfpn.plot.style import (
     swatches,
 )
 from pfpn.predict import PredictConfig
-from pfpn.quality import PanopticResult
+from pfpn.quality import PanopticQuality, PanopticResult
 from pfpn.structures import VOID, Category, Panoptic, things
 
 KEPT, HIDDEN, LEFT_TO_STUFF = BLUE, ORANGE, PINK  # pixels of an instance: what becomes of them
@@ -219,11 +219,21 @@ def describe_claims(claims: Sequence[Claim], categories: Sequence[Category]) -> 
 
 
 def plot_fate(
-    candidates: Candidates, config: PredictConfig, categories: Sequence[Category]
+    candidates: Candidates,
+    config: PredictConfig,
+    categories: Sequence[Category],
+    paste: numbers.Paste | None = None,
 ) -> Figure:
-    """Draw the merged map above what became of the 12 best instances; small, for an explorer."""
+    """Draw the merged map above what became of the 12 best instances; small, for an explorer.
+
+    With `paste`, a reader's function, the map and its quality are made with it, the bars are not.
+    """
     merged = candidates.merge(config)
-    result = numbers.quality_of([candidates], categories, config).all
+    if paste is not None:
+        merged = numbers.merge_with(candidates, paste, config)
+    quality = PanopticQuality(categories)
+    quality.update(candidates.sample.panoptic, merged)
+    result = quality.compute().all
     figure, (top, bottom) = subplots(4.3, 3.8, 2, 1, height_ratios=[1.25, 1])
     draw_panoptic(top, candidates.sample.image, merged, categories, alpha=ALPHA)
     if result is not None:

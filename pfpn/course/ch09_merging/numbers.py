@@ -1,6 +1,6 @@
 """Numbers of chapter 09: what merging does to each instance and pixel, and its quality."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from pfpn.structures import (
 )
 
 AGREED, TWICE, AGAINST_STUFF, UNCLAIMED = range(4)  # values of a conflict map
+Paste = Callable[[Tensor, Tensor, float, float], Tensor]  # a reader's rules 1 and 2
 SAME, CORRECTED, SPOILED, STILL_WRONG = range(4)  # values of a map of changed pixels
 
 
@@ -168,6 +169,25 @@ def quality_of(
     for candidates in street:
         quality.update(candidates.sample.panoptic, candidates.merge(config))
     return quality.compute()
+
+
+def merge_with(candidates: Candidates, paste: Paste, config: PredictConfig) -> Panoptic:
+    """Merge with a reader's function in place of rules 1 and 2; stuff fills the rest as always.
+
+    Args:
+        candidates: of one image.
+        paste: gives the map of the ids 1, 2, ... by masks, scores, `min_score`, `max_overlap`.
+        config: thresholds; `softer` has no effect.
+    """
+    masks = candidates.masks()
+    id_map = paste(masks, candidates.scores, config.min_score, config.max_overlap).long()
+    segments = []
+    for number in sorted(set(id_map.unique().tolist()) - {VOID}):
+        mask = id_map == number  # the instance that fits best is the one that got this id
+        ious = (masks & mask).sum((1, 2)) / (masks | mask).sum((1, 2)).clamp(min=1)
+        label = int(candidates.labels[int(ious.argmax())])
+        segments.append(Segment(number, label, is_thing=True))
+    return fill_stuff(id_map, candidates.label_map, segments, min_area=config.min_stuff_area)
 
 
 def sweep(

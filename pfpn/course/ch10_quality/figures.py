@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 
 from pfpn.course.ch10_quality.numbers import (
     ERRORS,
+    MaskIoU,
     Scores,
     TrueSegment,
     disc_iou,
@@ -158,15 +159,22 @@ def _draw_table(
 
 
 def plot_moved(
-    sample: Sample, segment_id: int, categories: Sequence[Category], dx: int = 0, dy: int = 0
+    sample: Sample,
+    segment_id: int,
+    categories: Sequence[Category],
+    dx: int = 0,
+    dy: int = 0,
+    iou_of: MaskIoU | None = None,
 ) -> Figure:
     """Draw the truth with one segment moved, and its IoU and its part in PQ on the way.
+
+    `iou_of` is a reader's function of truth, prediction and void that computes the IoU.
 
     Left, the prediction with the true outline of the moved segment. Right, both numbers over all
     steps to the side at this `dy`, in pixels, with a dot at `dx`.
     """
     moved = move_segment(sample.panoptic, segment_id, dx, dy)
-    iou = moved_iou(sample.panoptic, segment_id, dx, dy)
+    iou = moved_iou(sample.panoptic, segment_id, dx, dy, iou_of)
     of_gt, of_moved = statuses(sample.panoptic, moved)
     color = STATUS_COLORS[of_gt[segment_id]]
     figure = Figure(figsize=(9, 3.3))  # a fixed layout is quicker than a fitted one
@@ -188,7 +196,9 @@ def plot_moved(
     left.legend(fontsize=8, loc="upper right", facecolor="0.75", framealpha=0.9)
 
     steps = np.arange(-REACH, REACH + 1)
-    ious = np.array([moved_iou(sample.panoptic, segment_id, int(step), dy) for step in steps])
+    ious = np.array(
+        [moved_iou(sample.panoptic, segment_id, int(step), dy, iou_of) for step in steps]
+    )
     added = np.where(ious > MATCH_IOU, ious, 0.0)
     right.plot(steps, ious, color="0.55", linewidth=1.2, linestyle="--", label="IoU")
     right.step(steps, added, where="mid", color=INK, linewidth=2, label="what PQ adds up")

@@ -23,6 +23,7 @@ from pfpn.quality import (
 from pfpn.structures import VOID, Category, Detections, Panoptic, Sample, Segment, stuff, things
 
 SHIFT = 3  # pixels that "shifted" moves a thing
+MaskIoU = Callable[[Tensor, Tensor, Tensor], float]  # of truth, prediction and void, all (h, w)
 RIM = 2  # pixels: the width of the second detection that "doubled" adds around a thing
 
 
@@ -90,10 +91,17 @@ def move_segment(panoptic: Panoptic, segment_id: int, dx: int, dy: int) -> Panop
     return _listed(id_map.masked_fill(_shifted(mask, dx, dy), segment_id), panoptic.segments)
 
 
-def moved_iou(panoptic: Panoptic, segment_id: int, dx: int, dy: int) -> float:
-    """Return the IoU of a segment with itself moved; the truth's void leaves the union."""
-    mask = panoptic.id_map == segment_id
-    moved = _shifted(mask, dx, dy) & (panoptic.id_map != VOID)
+def moved_iou(
+    panoptic: Panoptic, segment_id: int, dx: int, dy: int, iou: MaskIoU | None = None
+) -> float:
+    """Return the IoU of a segment with itself moved; the truth's void leaves the union.
+
+    `iou` is a reader's function of truth, prediction and void that computes it.
+    """
+    mask, void = panoptic.id_map == segment_id, panoptic.id_map == VOID
+    if iou is not None:
+        return float(iou(mask, _shifted(mask, dx, dy), void))
+    moved = _shifted(mask, dx, dy) & ~void
     return float((mask & moved).sum() / (mask | moved).sum())
 
 
@@ -201,7 +209,7 @@ def _double_things(truth: Panoptic, _categories: Sequence[Category]) -> Panoptic
 @_error("renamed", "every third thing has a wrong class")
 def _rename_things(truth: Panoptic, categories: Sequence[Category]) -> Panoptic:
     num = len(things(categories))
-    return _relabelled(truth, {s.id: (s.label + 1) % num for s, _ in _things(truth)[::3]})
+    return _relabeled(truth, {s.id: (s.label + 1) % num for s, _ in _things(truth)[::3]})
 
 
 @_error("stuff swapped", "the two largest regions swap names")
@@ -209,14 +217,14 @@ def _rename_stuff(truth: Panoptic, _categories: Sequence[Category]) -> Panoptic:
     areas = count_overlaps(truth.id_map, truth.id_map).gt_areas
     regions = sorted((s for s in truth.segments if not s.is_thing), key=lambda s: -areas[s.id])[:2]
     swapped = zip(regions, reversed(regions), strict=True)
-    return _relabelled(truth, {segment.id: other.label for segment, other in swapped})
+    return _relabeled(truth, {segment.id: other.label for segment, other in swapped})
 
 
 def _things(panoptic: Panoptic) -> list[tuple[Segment, Bool[Tensor, "h w"]]]:
     return [(s, panoptic.id_map == s.id) for s in panoptic.segments if s.is_thing]
 
 
-def _relabelled(panoptic: Panoptic, labels: dict[int, int]) -> Panoptic:
+def _relabeled(panoptic: Panoptic, labels: dict[int, int]) -> Panoptic:
     segments = (replace(s, label=labels.get(s.id, s.label)) for s in panoptic.segments)
     return Panoptic(panoptic.id_map, tuple(segments))
 

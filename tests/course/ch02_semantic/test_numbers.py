@@ -15,10 +15,10 @@ from pfpn.course.ch02_semantic.numbers import (
     confusion,
     entropy,
     label_names,
-    mean_iou,
     near_border,
     sample_positions,
 )
+from pfpn.course.iou import mean_iou
 from pfpn.data.toy import TOY_CATEGORIES
 from pfpn.semantic import SemanticHead
 from pfpn.structures import IGNORE

@@ -8,6 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from pfpn.boxes import area
+from pfpn.course import find
 from pfpn.course.ch04_boxes_masks import figures
 from pfpn.course.ch04_boxes_masks.numbers import MaskPair, reading_errors
 from pfpn.data.toy import ToyStreet
@@ -142,3 +143,15 @@ def test_every_figure_can_be_drawn(street):
         figures.plot_mask_pairs([MaskPair(sample.image, truth.masks[0], truth.masks[1], "car")]),
     ):
         assert save(figure).std() > 5
+
+
+def test_a_readers_level_is_drawn_in_place_of_the_package_s():
+    image = torch.zeros(3, 128, 192, dtype=torch.uint8)
+    mine = find("04.level_of_box").reference
+    for side in (20, 55, 57, 110):
+        titles = [
+            figures.plot_box_level(image, side, 112, level_of).axes[0].get_title()
+            for level_of in (None, mine, lambda width, height: 5)
+        ]
+        assert titles[0] == titles[1]
+        assert "p5, stride 32" in titles[2]

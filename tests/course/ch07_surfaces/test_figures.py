@@ -17,7 +17,7 @@ FIGURES = {
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_panel_has_a_title_and_labelled_axes(name):
+def test_every_panel_has_a_title_and_labeled_axes(name):
     plot, _, num = FIGURES[name]
     figure = plot()
     assert isinstance(figure, Figure)

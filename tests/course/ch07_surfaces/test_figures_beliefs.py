@@ -1,7 +1,7 @@
 from pfpn.course.ch07_surfaces import figures_beliefs as figures
 
 
-def test_every_panel_is_labelled_and_the_words_hold_the_numbers():
+def test_every_panel_is_labeled_and_the_words_hold_the_numbers():
     figure = figures.plot_abstaining(steps=9)
     panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     assert len(panels) == 5

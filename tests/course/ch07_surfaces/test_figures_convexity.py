@@ -4,7 +4,7 @@ from pfpn.course.ch07_surfaces import figures_convexity as figures
 from pfpn.course.ch07_surfaces import numbers
 
 
-def test_every_panel_has_a_title_and_labelled_axes_and_is_described_with_numbers():
+def test_every_panel_has_a_title_and_labeled_axes_and_is_described_with_numbers():
     panels = [axes for axes in figures.plot_convexity().axes if axes.get_label() != "<colorbar>"]
     assert len(panels) == 6
     assert all(axes.get_title() and axes.get_xlabel() and axes.get_ylabel() for axes in panels)

@@ -265,13 +265,13 @@ def least_by_linear_programming(beliefs: tuple[float, ...]) -> tuple[float, np.n
 
 
 def test_the_expected_jaccard_loss_by_hand():
-    # Truths 00, 01, 10, 11. Labelling 00 costs 1 for each truth that has foreground.
-    # Labelling 11: truth 00 costs 1, one of two costs 1/2, 11 costs 0.
+    # Truths 00, 01, 10, 11. Labeling 00 costs 1 for each truth that has foreground.
+    # Labeling 11: truth 00 costs 1, one of two costs 1/2, 11 costs 0.
     costs = numbers.expected_jaccard((0.4, 0.25, 0.25, 0.1))
     np.testing.assert_allclose(costs, [0.6, 0.4 + 0.25 + 0.05, 0.4 + 0.25 + 0.05, 0.65])
 
 
-def test_the_hinge_abstains_where_no_labelling_costs_less_than_half():
+def test_the_hinge_abstains_where_no_labeling_costs_less_than_half():
     empty, full = (
         numbers.minimize_expected_hinge(numbers.MOSTLY_EMPTY),
         numbers.minimize_expected_hinge(numbers.MOSTLY_FULL),
@@ -280,7 +280,7 @@ def test_the_hinge_abstains_where_no_labelling_costs_less_than_half():
         assert least.scores == (0.0, 0.0)
         assert least.hinge == pytest.approx(1)
         assert min(least.expected) == pytest.approx(0.6)
-    # the same scores, and different labellings are best: whatever label (0, 0) gets, one is wrong
+    # the same scores, and different labelings are best: whatever label (0, 0) gets, one is wrong
     assert empty.best == (0, 0)
     assert full.best == (1, 1)
     assert empty.regret((1, 1)) == pytest.approx(0.05)
@@ -349,7 +349,7 @@ def test_probabilities_that_are_none_are_refused():
             numbers.minimize_expected_hinge(beliefs)
 
 
-def test_the_hinge_abstains_on_both_sides_of_the_line_between_the_best_labellings():
+def test_the_hinge_abstains_on_both_sides_of_the_line_between_the_best_labelings():
     # on the beliefs with P(01) = P(10): abstained from where P(11) < P(00) < 1/2
     for empty, full in itertools.product((0.05, 0.2, 0.35, 0.45, 0.6), (0.02, 0.1, 0.3)):
         mixed = (1 - empty - full) / 2

@@ -13,7 +13,7 @@ def streets() -> training.SmallStreets:
     return training.draw_small_streets(1)
 
 
-def test_streets_are_small_and_labelled(streets):
+def test_streets_are_small_and_labeled(streets):
     assert streets.images.shape[2:] == streets.labels.shape[1:]
     assert set(streets.labels.unique().tolist()) <= {*range(training.NUM_CLASSES), 255}
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from pfpn.course import find
 from pfpn.course.ch08_practice import numbers
 from pfpn.losses.lovasz import lovasz_hinge, lovasz_softmax, lovasz_softmax_from_logits
 from pfpn.plot.surface import extend_jaccard
@@ -121,3 +122,13 @@ def test_stored_runs_are_selected_in_the_order_of_their_seeds():
     assert numbers.format_range([1.0, 3.0]) == "2.00 (1.00 to 3.00)"
     with pytest.raises(ValueError, match="no run with"):
         numbers.select_seeds(rows, "miou", arm="z")
+
+
+@pytest.mark.parametrize("bins", [1, 4, 50])
+def test_a_readers_weights_of_a_bin_take_the_place_of_the_package_s(bins, rng):
+    errors, is_fg = numbers.make_errors("spread", 0.3, rng, num=200)
+    loss, weights = numbers.binned_weights(errors, is_fg, bins)
+    mine, own = numbers.binned_weights(errors, is_fg, bins, find("08.bin_weights").reference)
+    assert mine == pytest.approx(loss)
+    torch.testing.assert_close(own, weights)
+    assert numbers.binned_weights(errors, is_fg, bins, lambda *_: (0.0, 1.0))[0] != loss

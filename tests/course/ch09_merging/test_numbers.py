@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from pfpn.course import find
 from pfpn.course.ch09_merging import numbers
 from pfpn.data.toy import TOY_CATEGORIES, ToyStreet
 from pfpn.data.transforms import to_label_map
@@ -151,3 +152,15 @@ def test_iou_of_masks():
     b = torch.tensor([[False, True, True]])
     assert numbers.iou_of_masks(a, b) == 1 / 3
     assert numbers.iou_of_masks(a & ~a, b & ~b) == 0
+
+
+def test_a_readers_function_merges_in_place_of_the_first_two_rules(street):
+    mine = find("09.paste_by_score").reference
+    for one in street:
+        for rules in (PredictConfig(), PredictConfig(max_overlap=0.2, min_score=0.1)):
+            expected = one.merge(rules)
+            merged = numbers.merge_with(one, mine, rules)
+            assert torch.equal(merged.id_map, expected.id_map)
+            assert [(s.id, s.label, s.is_thing) for s in merged.segments] == [
+                (s.id, s.label, s.is_thing) for s in expected.segments
+            ]

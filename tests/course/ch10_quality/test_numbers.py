@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from pfpn.course import find
 from pfpn.course.ch10_quality.numbers import (
     ERRORS,
     as_prediction,
@@ -173,3 +174,12 @@ def test_true_segments_have_the_iou_of_the_best_prediction():
         ("car", 4, 0.75, True),
         ("dog", 2, 0.0, False),
     ]
+
+
+@pytest.mark.parametrize("dx", [0, 5, 30])
+def test_a_readers_iou_takes_the_place_of_the_package_s(streets, dx):
+    panoptic = streets[0].panoptic
+    number = next(s.id for s in panoptic.segments if s.is_thing)
+    expected = moved_iou(panoptic, number, dx, 1)
+    mine = find("10.iou_with_void").reference
+    assert moved_iou(panoptic, number, dx, 1, mine) == pytest.approx(expected)
