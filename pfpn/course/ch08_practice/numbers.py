@@ -144,6 +144,7 @@ def binned_weights(
     bin_of = (errors.double() * bins).ceil().clamp(0, bins).long()
     fg = bin_of[is_fg].bincount(minlength=bins + 1).flip(0)  # the largest errors first
     bg = bin_of[~is_fg].bincount(minlength=bins + 1).flip(0)
+    tables: tuple[Tensor, ...]
     if of_bin is None:
         tables = binned_gradient(fg.double(), bg.double())
     else:
