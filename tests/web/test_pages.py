@@ -170,6 +170,7 @@ def test_a_mask_follows_the_mouse_and_a_touch(opened, browser):
     context = browser.new_context(viewport=PHONE, has_touch=True)
     phone = context.new_page()
     phone.goto(stored("merging").as_uri())
+    phone.locator("#merged").scroll_into_view_if_needed()
     box = phone.locator("#merged").bounding_box()
     phone.touchscreen.tap(box["x"] + 3, box["y"] + 3)
     settle(phone)

@@ -12,7 +12,7 @@ export const TOUR = [
     title: "A mask that is mostly hidden goes",
     text:
       "C is a second detection of the car A. Most of its mask is taken already, so it is dropped. " +
-      "Raise the most that a mask may lose to 95 %: a rest of C comes back, and PQ falls.",
+      "Raise what a mask may lose to 95 %: a rest of C comes back, and PQ falls.",
     address: "#chosen=C&pixel=1127&steps=3",
   },
   {

@@ -54,7 +54,7 @@ export function writeControls({ prediction }) {
   $("label").value = state.segments[state.chosen]?.name ?? CATEGORIES[0].name;
   $("score").value = state.segments[state.chosen]?.score ?? 1;
   $("score-out").textContent = has ? fixed(state.segments[state.chosen].score) : "-";
-  for (const control of document.querySelectorAll(".edit [data-move], .edit [data-grow], #delete, #label, #score")) {
+  for (const control of document.querySelectorAll("[data-move], [data-grow], #delete, #label, #score")) {
     control.disabled = !has;
   }
   $("split").disabled = !canSplit();
@@ -95,7 +95,7 @@ function truthRow(segment, { candidates }, { ofTruth }) {
   const best = rivals[0];
   const result = { matched: "true positive", wrong: "false negative", ignored: "crowd: ignored" }[kind];
   return `<tr class="${kind}"><th scope="row">${cell(segment, trueName(segment.id))}</th>
-<td>${best ? predictedName(best.predicted.id) : "none of its class"}</td>${iouBar(best ? best.iou : null)}<td>${result}</td></tr>`;
+<td>${best ? predictedName(best.predicted.id) : segment.isCrowd ? "" : "none of its class"}</td>${iouBar(best ? best.iou : null)}<td>${result}</td></tr>`;
 }
 
 function predictionRow(segment, { overlaps, truth }, { ofPrediction }) {
