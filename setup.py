@@ -46,7 +46,7 @@ class BuildWithFiles(build_py):
             start = root / folder
             for path in sorted(start.rglob("*")) if start.is_dir() else [start]:
                 hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-                if path.suffix in ENDINGS and not hidden:
+                if path.is_file() and path.suffix in ENDINGS and not hidden:
                     copy = target / path.relative_to(root)
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(path, copy)

@@ -38,7 +38,7 @@ class Slide:
     ask: str = ""  # name of a prediction
     answer: View = field(default_factory=View)
     note: str = ""
-    page: str = ""  # a browser page with its state: "surfaces.html#truth=01"
+    page: str = ""  # a browser page with its state: "surfaces.html#truth=01", "network#part=p2"
     minutes: int = 2  # of each slide that it makes
 
 

@@ -165,7 +165,11 @@ def _alone(words: str) -> str:
 
 
 def _link(page: str, pages: tuple[str, ...]) -> str:
-    name = page.partition("#")[0]
+    """Return the link to a browser page, or the command for the one that needs a server."""
+    name, _, state = page.partition("#")
+    if name == "network":
+        command = f"pfpn pages network --state '{state}'"
+        return f'<p class="page">In a terminal: <code>{html.escape(command)}</code></p>'
     if name not in pages:
         return ""
     words = name.partition("/")[0].removesuffix(".html")

@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -143,6 +144,25 @@ def test_notes_stand_before_what_they_are_about(number):
     assert len(solved) == len(run)
     read = sum(section_minutes(chapter).values())
     assert abs(read - chapter.minutes[0]) <= 8
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_an_instructors_notebook_runs(tmp_path):
+    """Solutions in place of stubs run as they stand, with the imports that are added."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    for number in ("00", "03"):
+        notebook = nbformat.from_dict(instructor_notebook(load_chapter(number)))
+        client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": tmp_path}})
+        client.execute(env={**os.environ, "PFPN_STATIC": "1", "PYTHONPATH": str(ROOT)})
+        printed = "".join(
+            output.get("text", "")
+            for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+        )  # fmt: skip
+        for exercise in load_chapter(number).exercises:
+            assert re.search(rf"{re.escape(exercise.name)}: all \d+ cases", printed)
 
 
 def test_names_of_the_guide_are_those_of_the_chapters():

@@ -116,6 +116,22 @@ def _own_part(deck: str) -> str:
     return deck[deck.index("<main") : deck.index("</main>")]
 
 
+def test_pages_that_slides_open_have_the_settings_in_their_addresses():
+    root = Path(__file__).resolve().parents[2]
+    opened = {s.page for n in chapter_numbers() for s in read_plan(load_chapter(n)).slides} - {""}
+    assert {page.partition("#")[0] for page in opened} == {
+        "surfaces.html", "merging.html", "quality.html", "network",
+    }  # fmt: skip
+    for page in opened:
+        name, _, state = page.partition("#")
+        folder = root / "web" / name.removesuffix(".html")
+        code = "".join(p.read_text("utf-8") for p in folder.glob("*.js"))
+        if name != "network":
+            assert (root / "docs" / name).is_file()
+        for setting in state.split("&") if code else ():
+            assert re.search(rf"\b{setting.partition('=')[0]}\b", code), (page, setting)
+
+
 def test_a_page_is_linked_only_where_it_is_in_the_kit():
     assert "../pages/surfaces.html#loss=" in build_deck("07", ("surfaces.html",))
     assert "../pages/" not in build_deck("07", ())
