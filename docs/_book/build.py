@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
@@ -62,25 +62,19 @@ def main(arguments: list[str] | None = None) -> int:
     """Build the site; 0 if it is there as a whole."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "site", help="folder of the site (site)")
+    parser.add_argument(
+        "--without", nargs="+", choices=PAGES, default=[], help="pages that compute to leave out"
+    )
     options = parser.parse_args(arguments)
     out: Path = options.out.resolve()
     if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
         parser.error(f"{out}: found a folder with other files, expected a book or none")
     begin = time.monotonic()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".book-", dir=out.parent) as folder:
-        source, site = Path(folder) / "source", Path(folder) / "site"
-        site.mkdir()
-        built = build_pages(site / "pages")
-        lay_out(source, built)
-        if not run_sphinx(source, site):
-            return 1
-        copy_mathjax(site)
-        finish(source, site)
-        (site / MARK).write_text("made by docs/_book/build.py\n", encoding="utf-8")
-        if out.is_dir():
-            out.rename(Path(folder) / "old")
-        site.rename(out)
+    try:
+        build(out, [name for name in PAGES if name not in options.without])
+    except (RuntimeError, ValueError) as error:
+        print(f"make book: {error}", file=sys.stderr)
+        return 1
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     num = sum(1 for _ in out.rglob("*.html"))
     seconds = time.monotonic() - begin
@@ -88,16 +82,47 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def build_pages(folder: Path) -> list[str]:
-    """Build the pages that compute into `folder`; return the names of those that are there."""
+def build(out: Path, names: Iterable[str]) -> None:
+    """Build the site in a folder beside `out`, and put it there once it is whole.
+
+    Args:
+        out: free, or a site that this function made.
+        names: of the pages that compute.
+
+    Raises:
+        RuntimeError: Sphinx or the builder of a page failed.
+        ValueError: a document is not as the book expects it.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".book-", dir=out.parent) as folder:
+        source, site = Path(folder) / "source", Path(folder) / "site"
+        site.mkdir()
+        built = build_pages(site / "pages", names)
+        lay_out(source, built)
+        run_sphinx(source, site)
+        copy_mathjax(site)
+        finish(source, site)
+        (site / MARK).write_text("made by docs/_book/build.py\n", encoding="utf-8")
+        if out.is_dir():
+            out.rename(Path(folder) / "old")
+        site.rename(out)
+
+
+def build_pages(folder: Path, names: Iterable[str] = PAGES) -> list[str]:
+    """Build the pages that compute into `folder`; return the names of those that are there.
+
+    A builder that lacks something (node, for one) ends with 3 and a line about it, which is passed
+    on.
+
+    Raises:
+        RuntimeError: a builder failed.
+    """
     built = []
-    for name in PAGES:
-        builder = ROOT / "web" / name / "build.py"
-        whole = [ROOT / place / f"{name}.html" for place in ("docs", "pfpn/pages")]
-        whole = [path for path in whole if path.is_file()]
-        if whole:
+    for name in names:
+        whole, builder = ROOT / "docs" / f"{name}.html", ROOT / "web" / name / "build.py"
+        if whole.is_file():
             (folder / name).mkdir(parents=True)
-            shutil.copyfile(whole[0], folder / name / "index.html")
+            shutil.copyfile(whole, folder / name / "index.html")
             built.append(name)
         elif builder.is_file():
             folder.mkdir(parents=True, exist_ok=True)
@@ -211,9 +236,9 @@ def frame(page: str, title: str) -> str:
     """Return the HTML that opens a page that computes within a chapter; it loads when opened."""
     address = f"../pages/{page}/index.html"
     return (
-        f'<details class="computing"><summary>Try it here: {title}, in this page</summary>\n'
+        f'<details class="computing"><summary>Try it here: {title}</summary>\n'
         f'<iframe src="{address}" title="{title}" loading="lazy"></iframe></details>\n'
-        f'<p class="computing"><a href="{address}">Open it by itself</a></p>'
+        f'<p class="computing"><a href="{address}">Open this page by itself</a></p>'
     )
 
 
@@ -340,14 +365,19 @@ def api_index(names: list[str]) -> str:
     return "\n".join(lines)
 
 
-def run_sphinx(source: Path, site: Path) -> bool:
-    """Make HTML of `source`; every warning is an error."""
+def run_sphinx(source: Path, site: Path) -> None:
+    """Make HTML of `source`; every warning is an error.
+
+    Raises:
+        RuntimeError: there was one; Sphinx has printed it.
+    """
     command = [
         sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going", "-j", "2",
         "-c", str(BOOK), "-d", str(source.parent / "doctrees"), str(source), str(site),
     ]  # fmt: skip
     environment = os.environ | {"PFPN_BOOK_REPOSITORY": ADDRESSES["repository"](ROOT)}
-    return subprocess.run(command, env=environment, check=False).returncode == 0
+    if subprocess.run(command, env=environment, check=False).returncode:
+        raise RuntimeError("Sphinx found what it names above, expected no warning")
 
 
 def copy_mathjax(site: Path) -> None:

@@ -108,7 +108,7 @@ def test_the_search_knows_words_of_chapters_and_of_the_reference(site):
     assert "api/pfpn.merge" in {names[v[0]] for v in found["objects"]["pfpn.merge"]}
 
 
-@pytest.mark.parametrize("name", ["surfaces"])
+@pytest.mark.parametrize("name", ["surfaces", "merging", "quality"])
 def test_a_page_that_computes_is_opened_from_its_chapter(site, pages, name):
     assert (site / "pages" / name / "index.html").is_file()
     frames = [p for p in pages.values() if f"../pages/{name}/index.html" in p.loads]
