@@ -161,6 +161,7 @@ def _inline(text: str) -> str:
     for i, part in enumerate(parts):
         if i % 2 == 0:
             part = re.sub(r"([*|\\])", r"\\\1", part)
+            part = part.replace("file://", "``file://``")  # else a link
             parts[i] = re.sub(r"(?<=\w)_(?=[\s.,;:)\]]|$)", r"\\_", part)
         elif not part.startswith("``"):
             code = " ".join(part[1:-1].split())

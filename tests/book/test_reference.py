@@ -53,6 +53,7 @@ def test_the_first_sentence_is_the_modules_own(name):
         ("Keys:\n    a: one\n    b: two", "::\n\n    Keys:\n        a: one\n        b: two"),
         ("Args:\n    a: `x` * 2\n        more.", "Args:\n    a: :py:obj:`x` \\* 2\n        more."),
         ("Rules:\n- one\n- two\n  more", "Rules:\n\n- one\n- two\n  more"),
+        ("not from file://.", "not from ``file://``."),
         ("a_b and _c stay.", "a_b and _c stay."),
         ("====  ==\na     b_\n====  ==", "====  ==\na     b_\n====  ==",),
     ],
