@@ -98,7 +98,8 @@ def test_a_crop_that_no_longer_fits_is_left_out():
 @pytest.mark.parametrize("with_reveal", [True, False])
 def test_a_deck_is_one_file_with_or_without_reveal(with_reveal, monkeypatch):
     if with_reveal and not slides.find_reveal():
-        files = {name: f"/* {name} </script> */" for name in slides.REVEAL}
+        scripts = {name: f"/* {name} </script> */" for name in slides.REVEAL[2:]}
+        files = dict.fromkeys(slides.REVEAL[:2], "body { margin: 0 }") | scripts
         monkeypatch.setattr(slides, "find_reveal", lambda: files)
     elif not with_reveal:
         monkeypatch.setattr(slides, "find_reveal", dict)
