@@ -78,15 +78,18 @@ def test_axe_finds_nothing_serious(opened, name, scheme):
     assert axe_findings(page) == []
 
 
+@pytest.mark.parametrize("width", [360, 390])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_page_fits_a_phone(opened, name):
-    page = opened(name, size=PHONE)
+def test_a_page_fits_a_phone(opened, name, width):
+    page = opened(name, size={"width": width, "height": 800})
     assert axe_findings(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     for canvas in page.locator("canvas:visible").all():
         box = canvas.bounding_box()
         assert box["x"] >= 0
-        assert box["x"] + box["width"] <= PHONE["width"]
+        assert box["x"] + box["width"] <= width
+    for table in page.locator(".wide").all():
+        assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
 @pytest.mark.parametrize("name", ["merging", "quality"])

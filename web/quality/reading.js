@@ -79,7 +79,7 @@ export function writePairs(shown, fates) {
   }
   $("pairs").className = "classes";
   $("pairs").innerHTML = `<thead><tr><th scope="col">true</th><th scope="col">predicted</th>
-<th scope="col">IoU, limit at the tick</th><th scope="col">result</th></tr></thead><tbody>${rows.join("")}</tbody>`;
+<th scope="col">IoU<span class="tick">, limit at the tick</span></th><th scope="col">result</th></tr></thead><tbody>${rows.join("")}</tbody>`;
 }
 
 const cell = (segment, name) => `${chip(categoryOf(segment).color)} ${name}`;
