@@ -45,7 +45,7 @@ class BuildWithFiles(build_py):
         for folder in SHIPPED:
             start = root / folder
             for path in sorted(start.rglob("*")) if start.is_dir() else [start]:
-                hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+                hidden = any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
                 if path.is_file() and path.suffix in ENDINGS and not hidden:
                     copy = target / path.relative_to(root)
                     copy.parent.mkdir(parents=True, exist_ok=True)

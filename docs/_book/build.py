@@ -129,7 +129,7 @@ def build_pages(folder: Path, names: Iterable[str] = PAGES) -> list[str]:
             command = [sys.executable, str(builder), str(folder / name)]
             done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
             if done.returncode == 3:
-                print(f"The page {name} is left out. {done.stderr.strip()}", file=sys.stderr)
+                print(done.stderr.strip(), file=sys.stderr)
                 shutil.rmtree(folder / name, ignore_errors=True)
                 continue
             if done.returncode:
@@ -154,7 +154,8 @@ def lay_out(source: Path, pages: list[str]) -> None:
                 partial(links.map, name),
                 _added(name, pages),
             )
-            target.write_text(json.dumps(page, ensure_ascii=False), encoding="utf-8")
+            content = lead_to_pages(json.dumps(page, ensure_ascii=False), pages)
+            target.write_text(content, encoding="utf-8")
         else:
             text = path.read_text(encoding="utf-8")
             if name == "docs/paper-map.md":
@@ -185,6 +186,14 @@ def _documents() -> Iterator[tuple[str, Path]]:
         yield path.relative_to(ROOT).as_posix(), path
 
 
+def lead_to_pages(content: str, pages: list[str]) -> str:
+    """Let links in stored outputs lead to the site's copies of the pages that compute."""
+    for name in pages:
+        for place in (f"docs/{name}.html", f"web/{name}/built/index.html"):
+            content = content.replace(f"../{place}", f"../pages/{name}/index.html")
+    return content
+
+
 class Links:
     """Where a link of the repository leads in the book."""
 
@@ -213,7 +222,7 @@ class Links:
                 return f"[{words}]({os.path.relpath(inside, folder)}{anchor})"
         if there.suffix == ".html" and there.stem in self.pages:
             start = os.path.relpath(".", folder)
-            return f'<a href="{start}/pages/{there.stem}/index.html">{words}</a>'
+            return f'<a href="{start}/pages/{there.stem}/index.html{anchor}">{words}</a>'
         if self.repository and there.exists():
             address = quote(there.relative_to(ROOT).as_posix())
             return f"[{words}]({self.repository}/blob/HEAD/{address}{anchor})"

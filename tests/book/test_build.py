@@ -69,9 +69,9 @@ def test_a_build_that_fails_leaves_the_old_site(quick, tmp_path, monkeypatch, ca
 def test_a_page_whose_tools_are_missing_is_left_out_and_the_command_says_so(
     quick, capsys, tmp_path
 ):
-    builder(quick, "print('node was not found', file=sys.stderr); sys.exit(3)")
+    builder(quick, "print('network: left out, no node', file=sys.stderr); sys.exit(3)")
     assert build.build_pages(tmp_path / "pages") == ["merging"]
-    assert capsys.readouterr().err == "The page network is left out. node was not found\n"
+    assert capsys.readouterr().err == "network: left out, no node\n"
     assert [path.name for path in (tmp_path / "pages").iterdir()] == ["merging"]
 
 
@@ -109,6 +109,10 @@ def links(monkeypatch):
         ("index.md", "../../losses.md", "[x](docs/losses.md)"),
         ("docs/teaching.md", "../notebooks/solutions", "[x](../notebooks/solutions/index.md)"),
         ("docs/teaching.md", "merging.html", '<a href="../pages/merging/index.html">x</a>'),
+        (
+            "docs/teaching.md", "merging.html#steps=0",
+            '<a href="../pages/merging/index.html#steps=0">x</a>',
+        ),
         ("docs/teaching.md", "https://arxiv.org", "[x](https://arxiv.org)"),
         ("docs/teaching.md", "#plans", "[x](#plans)"),
         (
@@ -126,6 +130,14 @@ def test_without_an_address_what_the_book_lacks_is_not_linked(links, monkeypatch
     monkeypatch.setattr(found, "repository", "")
     assert found.map("docs/paper-map.md", False, "x", "../tests/test_paper_map.py") == "x"
     assert found.map("index.md", True, "x", "../../images/a.png") == "![x](docs/images/a.png)"
+
+
+def test_stored_links_lead_to_the_pages_of_the_site():
+    stored = '<a href=\\"../docs/merging.html#steps=0\\"> ../web/network/built/index.html'
+    assert build.lead_to_pages(stored, ["network", "merging"]) == (
+        '<a href=\\"../pages/merging/index.html#steps=0\\"> ../pages/network/index.html'
+    )
+    assert build.lead_to_pages(stored, ["quality"]) == stored
 
 
 def test_the_paper_map_leads_to_names_and_headings():
