@@ -30,7 +30,7 @@ class Guess:
         self.truth: Answer | None = None
         self.right: bool | None = None  # None: no prediction before the result was shown
         self.control: Any = None  # the live widget
-        self.afterwards: list[Callable[[], None]] = []  # called once the result is revealed
+        self._afterwards: list[Callable[[], None]] = []  # called once there is a prediction
         self._waiting: list[str] = []  # display ids of the outputs that the result goes to
 
     @property
@@ -42,6 +42,21 @@ class Guess:
     def is_due(self) -> bool:
         """Whether a cell has come to the result."""
         return bool(self._waiting)
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call a function as soon as there is a prediction, or as the reader goes without one."""
+        if not self._afterwards:
+            self.control.observe(self._predicted, names="value")
+        self._afterwards.append(call)
+
+    def _predicted(self, _change: Any = None) -> None:
+        if self.waits:
+            return
+        calls, self._afterwards = self._afterwards, []
+        if calls:
+            self.control.disabled = True  # the reader sees now what was to be predicted
+        for call in calls:
+            call()
 
     def reveal(self, truth: Answer, because: str = "", tolerance: float = 0.0) -> None:
         """Show the prediction beside the result and its reason; the prediction is final then.
@@ -104,8 +119,7 @@ class Guess:
                 self._close(truth, tolerance)
                 for spot in self._waiting:
                     _write(self._sentence(because), spot, update=True)
-                for call in self.afterwards:
-                    call()
+                self._predicted()
             if self.truth is not None:
                 without.layout.display = "none"
 
@@ -149,7 +163,7 @@ def ask(
         in_units = f" (a number of {unit})" if unit else ""
         _write(f"**Your prediction?** {question}{'' if options else in_units}\n{choices}".rstrip())
         return guess
-    hold.watch()
+    hold.watch(guess)
     if options:
         guess.control = ipywidgets.RadioButtons(
             options=list(options), value=None, layout={"width": "max-content"}

@@ -1,8 +1,8 @@
 """Hold back what a cell shows until the prediction is made that the cell gives the result of.
 
-A cell that calls `guess.reveal(...)` often prints numbers or draws a picture first, and these are
-the result too. In a live notebook without a prediction everything that such a cell shows is kept.
-It appears in the same output, in the same order, as soon as the reader has predicted.
+A cell that calls `guess.reveal(...)`, and the cells before it, often print numbers or draw a
+picture that are the result too. In a live notebook without a prediction everything that these cells
+show is kept. It appears in the same outputs, in the same order, once the reader has predicted.
 """
 
 import ast
@@ -25,6 +25,7 @@ class Recorder(io.TextIOBase):
     def __init__(self, shell: Any):
         self.shell = shell
         self.outputs: list[Output | dict[str, Any]] = []  # a dict: arguments, published at once
+        self._notice = ""  # the display id of the words that say why nothing is seen
 
     def start(self) -> None:
         """Record from here on."""
@@ -66,6 +67,15 @@ class Recorder(io.TextIOBase):
     def __getattr__(self, name: str) -> Any:
         return getattr(self._publisher, name)
 
+    def notice(self) -> dict[str, Any]:
+        """Return the call that says why nothing is seen; what fills the outputs removes it."""
+        self._notice = uuid.uuid4().hex
+        words = "**No prediction yet.** What this cell shows appears after your prediction above."
+        return {
+            "data": {"text/markdown": words, "text/plain": words.replace("**", "")},
+            "transient": {"display_id": self._notice},
+        }
+
     def lay_out(self) -> Callable[[], None]:
         """Show an empty output for each that was kept; return what fills them."""
         spots: list[tuple[str, Output]] = []
@@ -76,6 +86,9 @@ class Recorder(io.TextIOBase):
             spot = uuid.uuid4().hex
             spots.append((spot, output))
             self._publisher.publish({"text/plain": ""}, transient={"display_id": spot})
+
+        if self._notice:
+            spots.append((self._notice, ({"text/plain": ""}, {})))
 
         def fill() -> None:
             for spot, (data, metadata) in spots:
@@ -93,35 +106,49 @@ class Recorder(io.TextIOBase):
 
 
 class Curtain:
-    """Watches the cells of a shell, and holds back those that give a result too early."""
+    """Watches the cells of a shell, and holds back those that give a result too early.
+
+    These are the cells from a question to the one that reveals its result, that one included. Cells
+    that ask or that check an exercise are left alone.
+    """
 
     def __init__(self, shell: Any):
         self.shell = shell
+        self.asked: list[Any] = []
         self.recorder: Recorder | None = None
-        self.guesses: list[Any] = []
+        self.guesses: list[Any] = []  # those that the running cell has to wait for
         shell.events.register("pre_run_cell", self.before)
         shell.events.register("post_run_cell", self.after)
 
     def before(self, info: Any) -> None:
-        """Record if the cell reveals the result of a question that waits for a prediction."""
-        names = dict.fromkeys(revealed(info.raw_cell or ""))
-        found = (self.shell.user_ns.get(name) for name in names)
-        self.guesses = [guess for guess in found if getattr(guess, "waits", False)]
+        """Record if a question waits for a prediction, and this cell may give its result."""
+        source = info.raw_cell or ""
+        if speaks(source):
+            return
+        named = [self.shell.user_ns.get(name) for name in dict.fromkeys(revealed(source))]
+        # A question whose cell is run again is a new one; the old one has no name any more.
+        bound = {id(value) for value in self.shell.user_ns.values()}
+        pending = [guess for guess in self.asked if id(guess) in bound and not guess.is_due]
+        found = {id(guess): guess for guess in (*named, *pending)}
+        self.guesses = [guess for guess in found.values() if getattr(guess, "waits", False)]
         if self.guesses:
             self.recorder = Recorder(self.shell)
             self.recorder.start()
 
-    def after(self, _result: Any) -> None:
+    def after(self, result: Any) -> None:
         """Show what was kept, or an empty output for it."""
         recorder, self.recorder = self.recorder, None
         if recorder is None:
             return
         recorder.stop()
-        # A cell that raised an error before it came to the result has none to hold back.
-        waiting = [guess for guess in self.guesses if guess.waits and guess.is_due]
-        if not waiting:
+        waiting = [guess for guess in self.guesses if guess.waits]
+        if not waiting or not getattr(result, "success", True):
             recorder.publish_all()
             return
+        if not recorder.outputs:
+            return
+        if not any(guess.is_due for guess in waiting):  # else "No prediction yet" stands there
+            recorder.outputs.insert(0, recorder.notice())
         fill = recorder.lay_out()
 
         def release() -> None:
@@ -129,26 +156,43 @@ class Curtain:
                 fill()
 
         for guess in waiting:
-            guess.afterwards.append(release)
+            guess.then(release)
 
 
 _curtains: dict[int, Curtain] = {}
 
 
-def watch() -> None:
-    """Hold back results in this notebook from now on; a second call changes nothing."""
+def watch(guess: Any) -> None:
+    """Hold back what this notebook shows from here to a question's result, until it is answered."""
     shell = get_ipython()
-    if shell is not None and id(shell) not in _curtains:
+    if shell is None:
+        return
+    if id(shell) not in _curtains:
         _curtains[id(shell)] = Curtain(shell)
+    _curtains[id(shell)].asked.append(guess)
+
+
+SPEAKING = {"ask", "check", "run_capstone", "hint", "case", "tally"}
+
+
+def speaks(source: str) -> bool:
+    """Return whether a cell talks with the reader, by a question or about an exercise."""
+    return any(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in SPEAKING
+        for node in _walk(source)
+    )
 
 
 def revealed(source: str) -> Iterator[str]:
     """Yield the names of the questions whose results a cell reveals."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:  # a cell with a magic command, such as %timeit
-        return
-    for node in ast.walk(tree):
+    for node in _walk(source):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="reveal")):
                 yield name
+
+
+def _walk(source: str) -> Iterator[ast.AST]:
+    try:
+        yield from ast.walk(ast.parse(source))
+    except SyntaxError:  # a cell with a magic command, such as %timeit
+        return

@@ -14,6 +14,7 @@ from pfpn.course import ask
 guess = ask("How much?", ["much", "little"])
 other = ask("How many?")
 """
+ONE = ASK.replace('other = ask("How many?")', "")
 REVEAL = """
 print("the numbers"); print("tell it")
 display(HTML("<b>so does the picture</b>"))
@@ -65,7 +66,7 @@ def run(shell, source) -> list[str]:
 
 
 def test_all_that_the_cell_shows_waits_for_the_prediction(shell, capsys):
-    run(shell, ASK)
+    run(shell, ONE)
     before = run(shell, REVEAL)
     assert [text for text in before if text and "Button" not in text] == [
         "No prediction yet. Choose at the question above: the result appears here."
@@ -88,7 +89,7 @@ def test_the_button_shows_it_without_a_prediction(shell, monkeypatch):
     monkeypatch.setattr(
         module, "display", lambda shown, **which: (buttons.append(shown), display(shown, **which))
     )
-    run(shell, ASK)
+    run(shell, ONE)
     run(shell, REVEAL)
     assert shell.page.texts()[0] == ""
     buttons[-1].click()
@@ -96,7 +97,7 @@ def test_the_button_shows_it_without_a_prediction(shell, monkeypatch):
 
 
 def test_with_a_prediction_nothing_is_held_back(shell, capsys):
-    run(shell, ASK)
+    run(shell, ONE)
     shell.user_ns["guess"].control.value = "much"
     texts = run(shell, REVEAL)
     assert texts[-1] == "You said: much. It is: much. Right. It is so."
@@ -112,17 +113,56 @@ def test_two_questions_of_a_cell_are_waited_for(shell):
     assert shell.page.texts()[0] == "both\n"
 
 
-def test_a_cell_that_fails_before_its_result_shows_what_it_printed(shell, capsys):
+def test_cells_between_a_question_and_its_result_wait_too(shell, capsys):
+    run(shell, 'from pfpn.course import ask\nguess = ask("How much?", ["much", "little"])')
+    notice = "No prediction yet. What this cell shows appears after your prediction above."
+    assert run(shell, "number = 3\nprint('it is', number)") == [notice, ""]
+    assert shell.user_ns["number"] == 3
+    assert run(shell, "number = 4") == []  # a cell that shows nothing needs no words
+    run(shell, "print('it is', number)")
+    assert capsys.readouterr().out == ""
+    shell.user_ns["guess"].control.value = "much"
+    assert shell.page.texts() == ["", "it is 4\n"]
+    assert shell.user_ns["guess"].control.disabled
+    assert run(shell, "guess.reveal('much')")[-1].startswith("You said: much. It is: much. Right.")
+
+
+def test_questions_and_exercises_are_never_held_back(shell, capsys):
+    run(shell, ASK)
+    assert hold.speaks("_ = check('00.id_to_color', mine)")
+    assert not hold.speaks("print(1)")
+    run(shell, "def check(*_):\n    print('not answered yet')")
+    run(shell, "check('an exercise', None)")
+    assert capsys.readouterr().out == "not answered yet\n"
+
+
+def test_after_the_result_cells_are_shown_though_nobody_predicted(shell, capsys):
+    run(shell, ONE)
+    run(shell, "guess.reveal('much')")
+    run(shell, "print('the rest of the chapter')")
+    assert capsys.readouterr().out == "the rest of the chapter\n"
+
+
+def test_a_question_that_is_asked_anew_leaves_no_old_one_behind(shell, capsys):
+    one = ONE
+    run(shell, one)
+    run(shell, one)
+    shell.user_ns["guess"].control.value = "much"
+    run(shell, "print('shown')")
+    assert capsys.readouterr().out == "shown\n"
+
+
+def test_a_cell_that_fails_before_its_result_shows_what_it_printed(shell):
     run(shell, ASK)
     (shown,) = run(shell, "print('so far')\n1 / 0\nguess.reveal('much')")
     assert shown.startswith("so far\n")
     assert "ZeroDivisionError" in shown
-    assert run(shell, "print('other cells')") == []
-    assert "other cells" in capsys.readouterr().out
 
 
 def test_only_cells_that_reveal_are_held_back(shell, capsys):
     run(shell, ASK)
+    shell.user_ns["guess"].control.value = "much"
+    shell.user_ns["other"].control.value = "4"
     assert list(hold.revealed("a.reveal(1)\nif x:\n    b.reveal(2)")) == ["a", "b"]
     assert list(hold.revealed("%timeit a.reveal(1)")) == []
     run(shell, "print(guess.reveal)")
