@@ -1,6 +1,11 @@
 """Panoptic quality, from id maps in memory and from files: ours against the reference's loop.
 
     python benchmarks/scoring.py [--images 200] [--rounds 5]
+    python benchmarks/scoring.py --large [--images 5000]
+
+With --large a set of COCO's size is drawn, 133 classes at 480 x 640, and scored once by the command
+`pfpn score` on two threads: seconds from start to end, and its peak of memory for a tenth and for
+all of the images.
 
 The peer is the algorithm of the reference implementation (panopticapi), written anew: sort all
 pixels of each map and of the pair of maps, then plain loops. hotcoco (Rust) runs too if it is
@@ -15,6 +20,8 @@ import multiprocessing
 import os
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -26,8 +33,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pfpn.data.categories import LabelMap, parse_categories
-from pfpn.data.coco import parse_segments, read_id_map
+from pfpn.compiled import load_loops
+from pfpn.data.categories import LabelMap, categories_to_json, coco_categories, parse_categories
+from pfpn.data.coco import parse_segments, read_id_map, write_id_map
 from pfpn.data.score import score_files
 from pfpn.quality import PanopticQuality
 from pfpn.structures import Panoptic
@@ -194,6 +202,72 @@ def report(title: str, jobs: dict[str, Callable[[], float]], images: int, rounds
         print(line)
 
 
+def draw_large_set(folder: Path, images: int, distinct: int = 100) -> None:
+    """Draw ellipses and bands of 133 classes; after `distinct` pairs of maps the PNGs repeat."""
+    rng = np.random.default_rng(0)
+    categories = categories_to_json(coco_categories())
+    contents = {name: {"images": [], "annotations": []} for name in ("gt", "pred")}
+    labels = [category["id"] for category in categories]
+    y, x = np.mgrid[:480, :640]
+    pairs = []
+    for number in range(distinct):
+        segments = rng.integers(10, 26)
+        ids = rng.choice(2**24 - 1, segments, replace=False) + 1
+        classes = rng.choice(labels, segments)
+        gt_map = np.zeros((480, 640), dtype=np.int64)
+        for i, (cy, cx, ry, rx) in enumerate(
+            rng.uniform((0, 0, 20, 20), (480, 640, 160, 200), (segments, 4))
+        ):
+            band = (x * 0 + y >= cy) if i < 3 else ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
+            gt_map[band] = ids[i]
+        moved = np.roll(gt_map, rng.integers(-9, 10, 2), axis=(0, 1))
+        pair = []
+        for name, id_map in (("gt", gt_map), ("pred", moved)):
+            (folder / name).mkdir(exist_ok=True)
+            write_id_map(folder / name / f"{number}.png", torch.from_numpy(id_map))
+            areas = dict(
+                zip(*(a.tolist() for a in np.unique(id_map, return_counts=True)), strict=True)
+            )
+            pair.append(
+                [
+                    {"id": int(i), "category_id": int(c), "area": areas[int(i)], "iscrowd": 0}
+                    for i, c in zip(ids, classes, strict=True)
+                    if int(i) in areas
+                ]
+            )
+        pairs.append(pair)
+    for i in range(images):
+        for name, segments in zip(contents, pairs[i % distinct], strict=True):
+            entry = {"image_id": i, "file_name": f"{i % distinct}.png", "segments_info": segments}
+            contents[name]["annotations"].append(entry)
+            image = {"id": i, "file_name": f"{i}.jpg", "height": 480, "width": 640}
+            contents[name]["images"].append(image)
+    for name, content in contents.items():
+        text = json.dumps(content | {"categories": categories})
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def score_large(images: int) -> None:
+    """Print seconds and memory of the command on drawn sets of a tenth and of all images."""
+    for number in (images // 10, images):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            draw_large_set(folder, number)
+            command = [sys.executable, "-m", "pfpn", "score", "--workers", "2"]
+            command += ["--gt", str(folder / "gt.json"), "--pred", str(folder / "pred.json")]
+            began = time.perf_counter()
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            assert status == 0
+            wall, cpu = time.perf_counter() - began, usage.ru_utime + usage.ru_stime
+            size = (folder / "gt.json").stat().st_size + (folder / "pred.json").stat().st_size
+        print(
+            f"{number} images: {wall:.1f} s by the clock, {cpu:.1f} s of processor time, peak "
+            f"{usage.ru_maxrss / 1024:.0f} MiB; JSON files of {size / 2**20:.0f} MiB",
+            flush=True,
+        )
+
+
 def memory_jobs() -> dict[str, Callable[[], float]]:
     """Score the 16 images from id maps (int64) and segments in memory."""
     contents = {n: json.loads((DATA / f"{n}.json").read_bytes()) for n in ("gt", "pred")}
@@ -267,16 +341,22 @@ def file_jobs(folder: Path) -> dict[str, Callable[[], float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--images", type=int)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--large", action="store_true")
     arguments = parser.parse_args()
+    images = arguments.images or (5000 if arguments.large else 200)
+    if arguments.large:
+        score_large(images)
+        return
     torch.set_num_threads(1)
+    load_loops()  # as a peer's libraries are: what is measured begins after start-up
     print("640x480 pixels, 10 to 25 segments; x: how often faster than the first line")
     with tempfile.TemporaryDirectory() as folder:
-        repeat_set(Path(folder), arguments.images)
-        title = f"from files, {arguments.images} images, decoding included"
+        repeat_set(Path(folder), images)
+        title = f"from files, {images} images, decoding included"
         jobs = {name: partial(isolated, job) for name, job in file_jobs(Path(folder)).items()}
-        report(title, jobs, arguments.images, arguments.rounds)
+        report(title, jobs, images, arguments.rounds)
     # After the files: what is left in this process's memory would be there in its children too.
     report("in memory", memory_jobs(), 16, 3 * arguments.rounds)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numba import types
 
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True)
-_FLAT = types.Array(types.int32, 1, "C", readonly=True)
+_FLAT = [types.Array(kind, 1, "C", readonly=True) for kind in (types.int32, types.int64)]
 _ROWS = types.int32[:, ::1]
 _compiled = {"nogil": True, "cache": True}  # compiled once for each machine, not for each process
 
@@ -93,7 +93,7 @@ def unfilter(raw, ids):
 
 
 @no_type_check
-@numba.njit(types.int64(_FLAT, _FLAT, types.uint64[::1]), **_compiled)
+@numba.njit([types.int64(flat, flat, types.uint64[::1]) for flat in _FLAT], **_compiled)
 def collect_runs(gt, pred, runs):
     """Write each run of equal pixels of two maps as true id << 40 | predicted id << 16 | length.
 

@@ -26,7 +26,13 @@ def count_pairs(
     if gt.size == 0:
         return {}
     loops = loaded_loops()
-    if loops is not None and all(a.dtype == np.int32 and a.flags.c_contiguous for a in (gt, pred)):
+    if (
+        loops is not None
+        and gt.dtype == pred.dtype
+        and gt.dtype in (np.int32, np.int64)
+        and gt.flags.c_contiguous
+        and pred.flags.c_contiguous
+    ):
         runs = np.empty(gt.size, dtype=np.uint64)
         number = loops.collect_runs(gt, pred, runs)
         if number >= 0:

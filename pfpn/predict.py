@@ -107,11 +107,14 @@ def predict(
     require_images(images, "predict")
     config = config or PredictConfig()
     was_training = model.training
-    model.eval()
+    is_changed = any(module.training for module in model.modules())
+    if is_changed:  # which sets an attribute of every module
+        model.eval()
     try:
         return [_predict_one(model, image, config, all_detections) for image in images]
     finally:
-        model.train(was_training)
+        if is_changed:
+            model.train(was_training)
 
 
 def _predict_one(

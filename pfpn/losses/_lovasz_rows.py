@@ -26,8 +26,8 @@ class Row:
 
     images: range
     channel: int
-    num_fg: int
-    weight: float
+    num_fg: int  # -1 where it was not counted
+    weight: Any  # a float; where nothing is read back from the device, a tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,4 +159,35 @@ def list_rows(
         averaged = [c for c in chosen if class_weights[c] and (counts[c] or not present)]
         total = len(groups) * sum(class_weights[c] for c in averaged)
         rows += [Row(group, c, counts[c], class_weights[c] / total) for c in averaged]
+    return rows
+
+
+def list_all_rows(
+    codes: Tensor,
+    num_classes: int,
+    chosen: Sequence[int],
+    present: bool,
+    class_weights: Tensor | None,
+    per_image: bool,
+) -> list[Row]:
+    """List a row for every chosen class, with weights that are tensors: 0 for an absent class.
+
+    So nothing is read back from the device, and a CUDA graph can be captured. The price is that
+    absent classes are computed too.
+    """
+    images = range(len(codes))
+    groups = [images[i : i + 1] for i in images] if per_image else [images]
+    rows: list[Row] = []
+    for group in groups if codes.numel() and chosen else []:
+        flat = codes[group.start : group.stop]
+        weights = torch.ones(num_classes, device=codes.device)
+        if class_weights is not None:
+            weights = class_weights.to(weights)
+        weights = torch.stack([weights[c] for c in chosen])
+        if present:
+            weights = weights * torch.stack([(flat == c).any() for c in chosen])
+        # Without any class that counts the loss is 0.
+        total = len(groups) * weights.sum()
+        weights = torch.where(total > 0, weights / total, 0)
+        rows += [Row(group, c, -1, w) for c, w in zip(chosen, weights.unbind(), strict=True)]
     return rows

@@ -27,6 +27,7 @@ from pfpn.losses._lovasz_rows import (
     Work,
     chosen_classes,
     encode_labels,
+    list_all_rows,
     list_rows,
     require_probs,
 )
@@ -141,7 +142,9 @@ def lovasz_softmax(
         bins: None sorts the errors, which is exact. K counts them in K bins: faster, linear in the
             number of pixels, and below the exact loss by at most 1 / K.
         class_weights: turns the mean over classes into a weighted one.
-        validate: refuse probabilities and labels that are out of range; takes one more pass.
+        validate: refuse probabilities and labels that are out of range; takes one more pass. With
+            False nothing is read back from a GPU, so a CUDA graph can be captured, and absent
+            classes are computed there too.
 
     Convention: the mean over images counts all of them, and one without a pixel that counts has
     loss 0 and gradient 0; float16 and bfloat16 are computed in float32, the loss stays float32 (a
@@ -239,7 +242,6 @@ torch.library.define(
 )
 
 
-@torch.library.impl("pfpn::lovasz", "CompositeExplicitAutograd")
 def _loss_and_gradient(
     values: Tensor, labels: Tensor, kind: str, *options: Any
 ) -> tuple[Tensor, Tensor]:
@@ -247,8 +249,11 @@ def _loss_and_gradient(
     shape = values.shape
     values = values.flatten(2).contiguous()
     codes = encode_labels(labels.flatten(1), shape[1], kind, ignored, validate)
-    weights = [1.0] * shape[1] if class_weights is None else class_weights.tolist()
-    rows = list_rows(codes, shape[1], chosen, present, weights, per_image)
+    if validate or _is_for_cpu(values):
+        weights = [1.0] * shape[1] if class_weights is None else class_weights.tolist()
+        rows = list_rows(codes, shape[1], chosen, present, weights, per_image)
+    else:
+        rows = list_all_rows(codes, shape[1], chosen, present, class_weights, per_image)
     if kind == "logits":
         values = values.softmax(1)
     if kind == "probs" and validate:
@@ -267,6 +272,9 @@ def _loss_and_gradient(
     if kind == "logits":  # in place: the operator reads each entry before it writes it
         torch.ops.aten._softmax_backward_data.out(grad, values, 1, values.dtype, grad_input=grad)
     return loss, grad.view(shape)
+
+
+torch.library.impl("pfpn::lovasz", "CompositeExplicitAutograd", _loss_and_gradient)
 
 
 @torch.library.register_fake("pfpn::lovasz")
@@ -311,13 +319,15 @@ def _weigh(
     errors: Float[Tensor, " p"], is_fg: Bool[Tensor, " p"], bins: int | None, offset: float
 ) -> Float[Tensor, " p"]:
     if bins is None:
-        order = errors.argsort(descending=True)
+        order = errors.argsort(descending=True, stable=True)
         weights = lovasz_gradient(is_fg[order].to(errors.dtype))
         return torch.empty_like(errors).scatter(0, order, weights)
     top = errors.max().clamp(min=TINY) if offset else 1
     index = (errors * (bins / top)).ceil().nan_to_num(bins).clamp(0, bins).long()
-    fg = index[is_fg].bincount(minlength=bins + 1)
-    bg = index[~is_fg].bincount(minlength=bins + 1)
+    # Counts are added up as integers, so in any order; bincount would ask the device for a length.
+    counts = index.new_zeros(2 * (bins + 1))
+    counts.scatter_add_(0, index + (bins + 1) * is_fg, torch.ones_like(index))
+    bg, fg = counts.view(2, bins + 1)
     fg_weights, bg_weights = (weights.to(errors) for weights in _weigh_bins(fg, bg))
     return torch.where(is_fg, fg_weights[index], bg_weights[index])
 

@@ -1049,9 +1049,13 @@ class Apple(TorchDispatchMode):
             self.bringing = False
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.pfpn.lovasz.default:
+            with self:  # a mode does not see what an operator does inside
+                return lovasz._loss_and_gradient(*args, **(kwargs or {}))
         result = function(*args, **(kwargs or {}))
         flat = tree_leaves((args, kwargs or {}))
-        used = {x.dtype == torch.float64 for x in flat if isinstance(x, Tensor) and x.ndim}
+        tensors = [x for x in flat if isinstance(x, Tensor) and x.ndim and x.dtype != torch.bool]
+        used = {x.dtype == torch.float64 for x in tensors}
         made = {x.dtype == torch.float64 for x in tree_leaves(result) if isinstance(x, Tensor)}
         if len(used) > 1:
             raise RuntimeError(f"{function} mixes tensors of the GPU and of the CPU")
@@ -1085,6 +1089,86 @@ def test_a_device_without_float64_gives_the_same(bins, rng, monkeypatch):
             errors.double()  # the stand-in does refuse float64
         with pytest.raises(RuntimeError, match="mixes"):
             errors * device.as_float64(errors)
+
+
+class NothingIsReadBack(TorchDispatchMode):
+    """Refuses what makes a CPU wait for a GPU: reading a number, or a shape that data decide."""
+
+    REFUSED = ("_local_scalar_dense", "nonzero", "masked_select", "bincount", "equal", "_unique2")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.pfpn.lovasz.default:
+            with self:  # a mode does not see what an operator does inside
+                return lovasz._loss_and_gradient(*args, **(kwargs or {}))
+        name = func._schema.name.split("::")[1]
+        has_mask = name.startswith("index") and any(
+            isinstance(x, Tensor) and x.dtype in (torch.bool, torch.uint8)
+            for x in tree_leaves(args[1:2])
+        )
+        if name in self.REFUSED or has_mask:
+            raise RuntimeError(f"{name} waits for the device")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("bins", [None, 16])
+@pytest.mark.parametrize("per_image", [False, True])
+@pytest.mark.parametrize("classes", ["present", "all", [3, 1]])
+def test_without_validation_nothing_is_read_back_from_a_device(
+    classes, per_image, bins, rng, monkeypatch
+):
+    """The lines that a GPU runs, here on a CPU; the figures are those of the fast file."""
+    logits = torch.randn(2, 5, 6, 7, generator=rng)
+    _, labels = random_case(rng, (2, 5, 6, 7))
+    labels[1] = torch.where(labels[1] == 1, 0, labels[1])  # a class that only one image has
+    options = {"per_image": per_image, "bins": bins, "ignore": IGNORE}
+    truth = torch.where(labels == IGNORE, IGNORE, (labels == 1).long())
+    cases = [
+        (lovasz_softmax, logits.softmax(1), labels, {"classes": classes}),
+        (lovasz_softmax_from_logits, logits, labels, {"classes": classes}),
+        (lovasz_hinge, logits[:, 0], truth, {}),
+    ]
+    expected = [value_and_gradient(f, x, y, **o, **options) for f, x, y, o in cases]
+    monkeypatch.setattr(lovasz, "_is_for_cpu", lambda values: False)
+    with NothingIsReadBack():
+        found = [
+            value_and_gradient(f, x, y, **o, **options, validate=False) for f, x, y, o in cases
+        ]
+        with pytest.raises(RuntimeError, match="waits"):
+            value_and_gradient(lovasz_softmax, logits.softmax(1), labels, **options)
+    for there, here in zip(found, expected, strict=True):
+        assert_close(there, here, rtol=1e-5, atol=1e-7)
+
+
+def test_weights_of_classes_need_no_counts(rng, monkeypatch):
+    probs, labels = random_case(rng)
+    weights = torch.tensor([1.0, 0.0, 2.5, 3.0])
+    options = {"class_weights": weights, "ignore": IGNORE}
+    expected = value_and_gradient(lovasz_softmax, probs, labels, **options)
+    monkeypatch.setattr(lovasz, "_is_for_cpu", lambda values: False)
+    found = value_and_gradient(lovasz_softmax, probs, labels, **options, validate=False)
+    assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    nothing = torch.full_like(labels, IGNORE)
+    loss, gradient = value_and_gradient(lovasz_softmax, probs, nothing, **options, validate=False)
+    assert loss == 0
+    assert not gradient.any()
+
+
+def test_a_cuda_graph_can_be_captured(rng):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    logits = torch.randn(2, 5, 32, 32, generator=rng).cuda()
+    labels = random_case(rng, (2, 5, 32, 32))[1].cuda()
+    for bins in (None, 64):
+        options = {"ignore": IGNORE, "bins": bins, "validate": False}
+        stream = torch.cuda.Stream()
+        with torch.cuda.stream(stream):  # what is loaded at the first call must not be captured
+            expected = value_and_gradient(lovasz_softmax_from_logits, logits, labels, **options)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            found = value_and_gradient(lovasz_softmax_from_logits, logits, labels, **options)
+        graph.replay()
+        assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_cuda_gives_what_the_cpu_gives(rng):

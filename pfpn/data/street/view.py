@@ -163,14 +163,15 @@ class Canvas:
         below = (np.arange(rows) + 0.5) / self._factor - scene.horizon
         depth = FOCAL * scene.camera / np.maximum(below, FOCAL * scene.camera / FARTHEST)
         keep = np.round(256 * scene.mood.haze / (scene.mood.haze + depth)).astype(np.int32)
-        light = np.where(
-            (np.asarray(self.shadows) > 0) & is_ground, round(256 * (1 - scene.mood.shadow)), 256
-        )
-        keep_ground = np.where(is_ground, keep[:, None], 256)
+        # In 32 bits: a plain 256 would make whole pictures of 64.
+        bright, dark = np.int32(256), np.int32(round(256 * (1 - scene.mood.shadow)))
+        light = np.where((np.asarray(self.shadows) > 0) & is_ground, dark, bright)
+        keep_ground = np.where(is_ground, keep[:, None], bright)
         haze = np.asarray(scene.mood.horizon, np.int32)
         mixed = pixels * ((keep_ground * light) >> 8)[:, :, None]
         mixed += (256 - keep_ground)[:, :, None] * haze
-        self.image = Image.fromarray(np.clip(mixed >> 8, 0, 255).astype(np.uint8))
+        mixed >>= 8
+        self.image = Image.fromarray(mixed.clip(0, 255, out=mixed).astype(np.uint8))
         self._draw = ImageDraw.Draw(self.image)
 
     def finish(self, scene: "View", noise: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
