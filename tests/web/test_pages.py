@@ -241,6 +241,21 @@ def test_segments_are_moved_grown_split_and_relabeled_by_the_mouse(opened):
     assert "ignored" in page.inner_text("#pairs")
 
 
+def test_a_true_segment_is_chosen_by_a_click_even_where_it_is_void(opened):
+    page = opened("quality")
+    box = page.locator("#truth").bounding_box()
+    side = box["width"] / 48
+    page.mouse.click(box["x"] + 42.5 * side, box["y"] + 6.5 * side)
+    settle(page)
+    assert page.input_value("#status") == "void"
+    page.select_option("#status", "normal")
+    settle(page)
+    assert "sign" in page.inner_text("#pairs")
+    page.focus("#truth")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("quality.state.trueChosen") == 5
+
+
 def test_the_scores_shown_are_those_computed(opened):
     page = opened("quality")
     shown = page.evaluate(AP)

@@ -33,3 +33,12 @@ export function classTable(perClass) {
   return `<thead><tr>${head.map((name) => `<th scope="col">${name}</th>`).join("")}</tr></thead>
 <tbody>${rows.join("")}</tbody>`;
 }
+
+const shown = new WeakMap();
+
+// Write HTML into an element, if it is not there already: what is read aloud is then read once.
+export function fill(element, html) {
+  if (shown.get(element) === html) return;
+  shown.set(element, html);
+  element.innerHTML = html;
+}

@@ -2,7 +2,7 @@
 
 import { OTHER } from "../lib/merge.js";
 import { categoryOf, css, inkOn } from "../lib/palette.js";
-import { barsOf, chip, classTable } from "../lib/score.js";
+import { barsOf, chip, classTable, fill } from "../lib/score.js";
 import { SIZE } from "../lib/scene.js";
 import { shadesOf } from "./draw.js";
 import { ALL_STEPS, LETTERS, masks, state } from "./state.js";
@@ -31,11 +31,10 @@ function stepsText(order) {
 }
 
 export function writeScores({ quality }, start) {
-  $("bars").innerHTML = barsOf(
-    ["pq", "sq", "rq"].map((name) => [name.toUpperCase(), quality.all[name], start.all[name]]),
-  );
+  const rows = ["pq", "sq", "rq"].map((name) => [name.toUpperCase(), quality.all[name], start.all[name]]);
+  fill($("bars"), barsOf(rows));
   $("classes").className = "classes";
-  $("classes").innerHTML = classTable(quality.perClass);
+  fill($("classes"), classTable(quality.perClass));
 }
 
 // Fill the rows of the list of masks, which main.js made, in the order of their scores.
@@ -53,7 +52,7 @@ export function writeList({ order, merged, matches }) {
     $(`score-${letter}`).value = masks[letter].score;
     $(`score-${letter}-out`).textContent = fixed(masks[letter].score);
     const step = merged.steps.find((each) => each.letter === letter);
-    $(`fate-${letter}`).innerHTML = step ? fateOf(step, matches) : "not tried yet";
+    fill($(`fate-${letter}`), step ? fateOf(step, matches) : "not tried yet");
     row.classList.toggle("dropped", step !== undefined && step.fate !== "kept");
   });
 }
@@ -91,9 +90,8 @@ export function writeRegions({ merged, hasStuff }) {
     const fate = kept ? "kept" : `too small (limit ${state.area}): void`;
     return `<li>${chip(color)} ${name}: ${area} free pixels, ${fate}</li>`;
   });
-  $("regions").innerHTML = hasStuff
-    ? rows.join("") || "<li>no stuff is predicted on a free pixel</li>"
-    : "<li>not yet: this is the last step</li>";
+  const list = rows.join("") || "<li>no stuff is predicted on a free pixel</li>";
+  fill($("regions"), hasStuff ? list : "<li>not yet: this is the last step</li>");
 }
 
 const BECAUSE = {
@@ -126,6 +124,6 @@ export function writeWhy({ merged, claims }) {
         : `${chip(categoryOf({ label, isThing: false }).color)} stuff: ${categoryOf({ label, isThing: false }).name}`;
     return `<li class="${fate}">${name}: ${BECAUSE[fate]}.</li>`;
   });
-  $("why").innerHTML = `<p><b>Column ${column + 1}, row ${row + 1}: ${result}.</b></p>
-<ol>${rows.join("") || "<li>no mask covers it</li>"}</ol>`;
+  fill($("why"), `<p><b>Column ${column + 1}, row ${row + 1}: ${result}.</b></p>
+<ol>${rows.join("") || "<li>no mask covers it</li>"}</ol>`);
 }

@@ -5,7 +5,7 @@ import { fillMap, label, middleOf, openGrid, outline } from "../lib/grid.js";
 import { DOT, css, segmentColors } from "../lib/palette.js";
 import { SIZE } from "../lib/scene.js";
 import { BOARD, TRUE_BOX, boxesOf } from "./proof.js";
-import { maskOf, predictedName, state, trueName } from "./state.js";
+import { predictedName, state, trueName } from "./state.js";
 
 const DASHES = { matched: [], wrong: [6, 4], ignored: [2, 4] };
 export const A_COLOR = [240, 200, 30];
@@ -63,9 +63,6 @@ export function drawTruth(canvas, shown, fates) {
   }
   canvas.setAttribute("aria-label", `The true segments: ${said}.`);
 }
-
-// Whether a predicted segment has pixels there before others cover it: what a pointer may take.
-export const covers = (index, pixel) => Boolean(maskOf(state.segments[index])[pixel]);
 
 export function drawProof(canvas, { ious, limit }) {
   const grid = openGrid(canvas, BOARD);

@@ -6,7 +6,7 @@ import { pixelAt } from "../lib/grid.js";
 import { CATEGORIES } from "../lib/palette.js";
 import { SIZE } from "../lib/scene.js";
 import { installTour } from "../lib/tour.js";
-import { covers, drawPrediction, drawProof, drawTruth, fatesOf } from "./draw.js";
+import { drawPrediction, drawProof, drawTruth, fatesOf } from "./draw.js";
 import { BOARD, boxesOf, change, judge, search } from "./proof.js";
 import { scoresOf, writeControls, writePairs, writeProof, writeScores } from "./reading.js";
 import * as view from "./state.js";
@@ -98,12 +98,8 @@ function onPixels(canvas, size, press, act) {
 const pick = changed(({ x, y }) => {
   drags += 1;
   const id = shown.prediction.idMap[y * SIZE.width + x];
-  if (id && !covers(state.chosen, y * SIZE.width + x)) view.choose(id - 1);
-  else if (id && !isThingChosen()) view.choose(id - 1);
+  if (id) view.choose(id - 1);
 });
-// A large region below the pointer does not keep the choice from a thing in front of it.
-const isThingChosen = () =>
-  CATEGORIES.find(({ name }) => name === state.segments[state.chosen].name).isThing;
 onPixels($("prediction"), SIZE, pick, (dx, dy) => move(dx, dy));
 onKeys($("prediction"), (dx, dy) => step(dx, -dy), changed(() => view.readState("")));
 $("prediction").addEventListener("keydown", (event) => {
@@ -117,10 +113,7 @@ $("prediction").addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-const pickTrue = changed(({ x, y }) => {
-  const id = shown.truth.idMap[y * SIZE.width + x];
-  if (id) state.trueChosen = id - 1;
-});
+const pickTrue = changed(({ x, y }) => view.chooseTrue(view.trueAt(y * SIZE.width + x)));
 onPixels($("truth"), SIZE, pickTrue, () => {});
 onKeys(
   $("truth"),

@@ -3,7 +3,7 @@
 import { VOID } from "../lib/merge.js";
 import { CATEGORIES, categoryOf } from "../lib/palette.js";
 import { MATCH_IOU } from "../lib/quality.js";
-import { barsOf, chip, classTable, percent } from "../lib/score.js";
+import { barsOf, chip, classTable, fill, percent } from "../lib/score.js";
 import { judge } from "./proof.js";
 import { STATUSES, canSplit, canUndo, predictedName, state, trueKind, trueName } from "./state.js";
 
@@ -20,10 +20,10 @@ export const scoresOf = ({ quality, semantic, ap }) => ({
 
 export function writeScores(shown, start) {
   const scores = scoresOf(shown);
-  $("bars").innerHTML = barsOf(Object.keys(scores).map((name) => [name, scores[name], start[name]]));
+  fill($("bars"), barsOf(Object.keys(scores).map((name) => [name, scores[name], start[name]])));
   $("classes").className = "classes";
-  $("classes").innerHTML = classTable(shown.quality.perClass);
-  $("formula").innerHTML = formulaOf(shown);
+  fill($("classes"), classTable(shown.quality.perClass));
+  fill($("formula"), formulaOf(shown));
 }
 
 // The score of the chosen segment's class, with its numbers.
@@ -78,8 +78,8 @@ export function writePairs(shown, fates) {
     if (!matched.has(segment.id)) rows.push(predictionRow(segment, shown, fates));
   }
   $("pairs").className = "classes";
-  $("pairs").innerHTML = `<thead><tr><th scope="col">true</th><th scope="col">predicted</th>
-<th scope="col">IoU<span class="tick">, limit at the tick</span></th><th scope="col">result</th></tr></thead><tbody>${rows.join("")}</tbody>`;
+  fill($("pairs"), `<thead><tr><th scope="col">true</th><th scope="col">predicted</th>
+<th scope="col">IoU<span class="tick">, limit at the tick</span></th><th scope="col">result</th></tr></thead><tbody>${rows.join("")}</tbody>`);
 }
 
 const cell = (segment, name) => `${chip(categoryOf(segment).color)} ${name}`;
@@ -129,8 +129,8 @@ export function writeProof(boxes) {
 <b style="width:${100 * ious[i]}%"></b>${limit}</span><output>${fixed(ious[i])}</output></div>`;
   });
   const parts = ["A", "B"].map((name, i) => `${name} covers ${covered[i]}`).join(", ");
-  $("proof-words").innerHTML = `${bars.join("")}<p>T has ${total} pixels: ${parts}, together
-${covered[0] + covered[1]}.</p><p class="${both ? "broken" : "holds"}">${both ? broken(mayOverlap) : holds(mayOverlap)}</p>`;
+  fill($("proof-words"), `${bars.join("")}<p>T has ${total} pixels: ${parts}, together
+${covered[0] + covered[1]}.</p><p class="${both ? "broken" : "holds"}">${both ? broken(mayOverlap) : holds(mayOverlap)}</p>`);
 }
 
 function holds(mayOverlap) {

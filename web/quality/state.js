@@ -235,6 +235,11 @@ export function truthOf() {
   return listed(paintLayers(layers), segments);
 }
 
+// The true segment at a pixel, whether it is void or not; they cover the whole image.
+export function trueAt(pixel) {
+  return TRUTH.findLastIndex(([, , shape]) => pixelsOf(shape)[pixel]);
+}
+
 export function predictionOf() {
   const layers = state.segments.map((segment, i) => ({ mask: maskOf(segment), value: i + 1 }));
   const segments = state.segments.map(({ name, score }, i) => ({
