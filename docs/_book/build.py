@@ -291,10 +291,11 @@ def list_of_chapters(pages: list[str]) -> str:
     for name in ADDRESSES["chapters"]():
         notebook = json.loads((ROOT / name).read_text(encoding="utf-8"))
         first = "".join(notebook["cells"][0]["source"])
-        question = re.search(r"\*\*Question\.\*\* (.+)", first)
+        question = re.search(r"\*\*Question\.\*\* (.+?)(?:\n\n|$)", first, flags=re.DOTALL)
         if question is None:
             raise ValueError(f"{name}: found no **Question.** in the first cell")
-        lines.append(f"- [{chapters.headings(notebook)[0]}]({name}): {question[1]}")
+        words = " ".join(question[1].split())
+        lines.append(f"- [{chapters.headings(notebook)[0]}]({name}): {words}")
     return "\n".join(lines)
 
 

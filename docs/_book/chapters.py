@@ -31,12 +31,14 @@ TAGS = {
     "question": "remove-input question",  # its output says the same
     "reveal": "hide-cell",
     "between": "hide-output",
+    "picture": "hide-cell",
     "answer": "hide-input",
     "plot": "hide-input",
 }
 PROMPTS = {
     "reveal": "Decide first, then open the answer",
     "between": "Decide first, then open what comes out",
+    "picture": "Decide first, then open the picture",
     "answer": "Open the code that an exercise asks for",
     "plot": "Code of the pictures",
 }
@@ -86,8 +88,8 @@ def book_notebook(
 def book_kinds(cells: Sequence[Cell]) -> list[str]:
     """Return for each cell what the book does with it: a key of TAGS, or "" if nothing.
 
-    Between a question and its answer, the output of every cell is folded ("between"): it may
-    already show the answer.
+    Between a question and its answer, the output of every cell is folded ("between", "picture"):
+    it may already show the answer.
     """
     kinds = folded_kinds(cells)
     waiting = False
@@ -103,7 +105,7 @@ def book_kinds(cells: Sequence[Cell]) -> list[str]:
             kinds[i] = "question" if is_alone else kinds[i]
             waiting = any(kind == "reveal" for kind in kinds[i:])
         elif waiting and cell["outputs"]:
-            kinds[i] = "reveal" if kinds[i] == "plot" else "between"
+            kinds[i] = "picture" if kinds[i] == "plot" else "between"
     return kinds
 
 

@@ -30,7 +30,6 @@ def site(tmp_path_factory, request) -> Path:
             command += ["--without", "network"]
             done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
             assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
-            assert done.stderr == ""
     return out
 
 

@@ -76,7 +76,7 @@ def test_code_beside_a_question_stays_to_be_read():
 
 def test_a_picture_between_question_and_answer_is_folded_whole():
     cells = [code("g = ask('?', [])"), code("show(f(), alt='')", printed("x")), code("g.reveal(1)")]
-    assert chapters.book_kinds(cells) == ["question", "reveal", "reveal"]
+    assert chapters.book_kinds(cells) == ["question", "picture", "reveal"]
 
 
 def test_the_first_cell_and_the_count_of_predictions_are_left_out():

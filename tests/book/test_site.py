@@ -82,6 +82,14 @@ def test_the_book_has_every_chapter_and_every_page_that_people_look_for(pages):
         assert name in front
 
 
+def test_the_front_page_has_the_whole_question_of_each_chapter(pages):
+    html = pages["index.html"].path.read_text(encoding="utf-8")
+    items = re.findall(r'<li><p>(<a [^>]*href="notebooks/\d\d_.*?)</p>', html, flags=re.DOTALL)
+    cards = [re.sub(r"<[^>]+>", "", item).strip() for item in items]
+    assert len(cards) == 12
+    assert [card for card in cards if not card.endswith("?")] == []
+
+
 def test_no_answer_is_seen_before_it_is_opened(pages):
     """Neither the code of a `reveal` nor what it prints stands outside of a fold."""
     num = 0
