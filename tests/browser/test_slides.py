@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from pfpn.course.check import examine, find
+from pfpn.course.grade import Grades, feedback
 from pfpn.kit import slides
+from pfpn.kit.quiz import answer_key, answer_sheet, load_part, paper
+from pfpn.kit.schedule import schedule_page
 from pfpn.kit.slides import build_deck
+from tests.browsing import axe_findings
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
@@ -90,3 +95,22 @@ def test_a_deck_prints_one_slide_a_page(browser, tmp_path):
     pdf = page.pdf(prefer_css_page_size=True, print_background=True)
     page.close()
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 16
+
+
+def test_decks_sheets_and_feedback_are_accessible(browser, tmp_path):
+    exercise = find("00.id_to_color")
+    row = Grades("ann", {exercise.name: examine(exercise, lambda i: (i, 0, 0))}, ["a remark"])
+    part = load_part("network", ["00"])
+    pages = {
+        "deck": build_deck("11"), "paper": paper(part), "sheet": answer_sheet(part),
+        "key": answer_key(part), "schedule": schedule_page(), "feedback": feedback(row),
+        "contents": slides.contents_page(["00"]),
+    }  # fmt: skip
+    found = {}
+    for name, text in pages.items():
+        (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")
+        page = browser.new_page(viewport={"width": 1280, "height": 720})
+        page.goto((tmp_path / f"{name}.html").as_uri())
+        found[name] = axe_findings(page)
+        page.close()
+    assert {name: faults for name, faults in found.items() if faults} == {}

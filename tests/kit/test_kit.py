@@ -154,7 +154,8 @@ def test_an_instructors_notebook_runs(tmp_path):
     from nbclient import NotebookClient
 
     for number in ("00", "03"):
-        notebook = nbformat.from_dict(instructor_notebook(load_chapter(number)))
+        text = json.dumps(instructor_notebook(load_chapter(number)))
+        notebook = nbformat.reads(text, as_version=4)
         client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": tmp_path}})
         client.execute(env={**os.environ, "PFPN_STATIC": "1", "PYTHONPATH": str(ROOT)})
         printed = "".join(
