@@ -8,6 +8,7 @@ import base64
 import html
 import io
 import json
+import re
 import textwrap
 from dataclasses import dataclass, replace
 from functools import cache
@@ -244,6 +245,7 @@ def cropped(picture: Picture, view: View) -> Picture:
 
 def _printed(lines: list[str], most: int) -> str:
     """Return printed text as large as it fits into `most` pixels, with long lines folded."""
+    lines = _tightened(lines)
     lines = [part for line in lines for part in textwrap.wrap(
         line, 86, drop_whitespace=False, break_long_words=True, subsequent_indent="  "
     ) or [""]]  # fmt: skip
@@ -251,6 +253,21 @@ def _printed(lines: list[str], most: int) -> str:
     size = min(40, int(1150 / (0.61 * max(longest, 1))), int(most / (1.25 * len(lines))))
     text = html.escape("\n".join(lines))
     return f'<pre class="printed" tabindex="0" style="font-size:{size}px">{text}</pre>'
+
+
+def _tightened(lines: list[str]) -> list[str]:
+    """Return a table with two blanks between its columns; other text as it is."""
+    rows = [re.split(r"  +", line) for line in lines]
+    if len(rows) < 2 or len({len(row) for row in rows}) > 1 or len(rows[0]) < 3:
+        return lines
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    first, *others = widths
+    return [
+        "  ".join(
+            [row[0].ljust(first), *(cell.rjust(w) for cell, w in zip(row[1:], others, strict=True))]
+        )
+        for row in rows
+    ]
 
 
 def contents_page(numbers: list[str]) -> str:

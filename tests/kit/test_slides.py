@@ -84,6 +84,13 @@ def test_a_tall_figure_stands_beside_its_claim():
     assert fitting(replace(picture, width=800, height=700)) == (BESIDE[1] / 700, True)
 
 
+def test_a_table_is_tightened_and_other_text_is_not():
+    table = ["        first    b", "x           1    2", "long       10    3"]
+    assert slides._tightened(table) == ["      first  b", "x         1  2", "long     10  3"]
+    letters = [". . A", ". B ."]
+    assert slides._tightened(letters) == letters
+
+
 def test_a_crop_that_no_longer_fits_is_left_out():
     chapter = load_chapter("00")
     view = next(s.view for s in read_plan(chapter).slides if s.view.crop != WHOLE)
