@@ -23,6 +23,7 @@ from pfpn.webpages import (
     find_page,
     make_server,
 )
+from tests.browsing import axe_findings
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ("merging", "quality", "surfaces")
@@ -201,3 +202,17 @@ def test_a_link_to_a_page_that_was_not_built_says_so(no_network):
     link = PageLink("network")
     assert "was not built here" in repr(link)
     assert "href" not in link._repr_html_()
+
+
+def test_a_browser_goes_from_the_list_to_a_page(browser, serve, no_network):
+    page = browser.new_page()
+    faults = []
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(address_of(serve()))
+    assert axe_findings(page) == []
+    page.click("text=merging")
+    page.wait_for_function("globalThis.merging !== undefined")
+    assert page.title() == "Merging"
+    assert faults == []
+    page.close()
