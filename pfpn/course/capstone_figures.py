@@ -111,11 +111,11 @@ def draw_labels(axes: Any, labels: Tensor, categories: Sequence[Category], title
     show_pixels(axes, paint_ids(labels, known), title)
 
 
-def plot_map_pair(sample: Sample, found: Panoptic, categories: Sequence[Category]) -> Figure:
+def plot_map_pair(sample: Sample, prediction: Panoptic, categories: Sequence[Category]) -> Figure:
     """Draw an image, its truth and a predicted panoptic map."""
     figure, panels = _panels(sample, 3)
     draw_panoptic(panels[1], sample.image, sample.panoptic, categories, title="truth")
-    draw_panoptic(panels[2], sample.image, found, categories, title="prediction")
+    draw_panoptic(panels[2], sample.image, prediction, categories, title="prediction")
     return figure
 
 
