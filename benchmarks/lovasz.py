@@ -33,6 +33,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pfpn.compiled import load_loops
 from pfpn.losses.lovasz import lovasz_hinge, lovasz_softmax, lovasz_softmax_from_logits
 
 # name: (b, c, h, w), classes present; the last is the hinge, whose logits have no class axis
@@ -334,6 +335,7 @@ def main() -> None:
         "load": os.getloadavg(),
     }
     print(report)
+    load_loops()  # the package would, after some hundred losses of one process
     if args.only in (None, "speed"):
         report["speed"] = speed(args.repeats)
     if args.only in (None, "memory"):

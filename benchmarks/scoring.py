@@ -37,7 +37,8 @@ from pfpn.compiled import load_loops
 from pfpn.data.categories import LabelMap, categories_to_json, coco_categories, parse_categories
 from pfpn.data.coco import parse_segments, read_id_map, write_id_map
 from pfpn.data.score import score_files
-from pfpn.quality import PanopticQuality
+from pfpn.files import write_atomically
+from pfpn.quality import PanopticQuality, count_overlaps
 from pfpn.structures import Panoptic
 
 DATA = Path(__file__).resolve().parents[1] / "tests/data_files/pq/normal"
@@ -185,21 +186,24 @@ def cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
-def report(title: str, jobs: dict[str, Callable[[], float]], images: int, rounds: int) -> None:
-    """Print milliseconds per image, and how often faster than the first job."""
+def report(title: str, jobs: dict[str, Callable[[], float]], images: int, rounds: int) -> dict:
+    """Print and return milliseconds per image, and how often faster than the first job."""
     times, answers = in_turns(jobs, rounds)
     expected = next(iter(answers.values()))
     for name, answer in answers.items():
         assert abs(answer - expected) < 1e-12, (name, answer, expected)
     base = next(iter(times.values()))
     print(f"{title}; PQ {100 * expected:.4f} in all\n{'':34s}wall ms      x    CPU ms      x")
+    found = {}
     for name, rows in times.items():
-        line = f"  {name:30s}"
-        for clock in range(2):
+        line, found[name] = f"  {name:30s}", {}
+        for clock, label in enumerate(("wall", "cpu")):
             middle = 1000 * statistics.median(row[clock] for row in rows) / images
             ratio = statistics.median(b[clock] / r[clock] for b, r in zip(base, rows, strict=True))
             line += f"{middle:9.2f} {ratio:6.2f} "
+            found[name] |= {f"{label}_ms": round(middle, 3), f"{label}_ratio": round(ratio, 3)}
         print(line)
+    return found
 
 
 def draw_large_set(folder: Path, images: int, distinct: int = 100) -> None:
@@ -344,21 +348,28 @@ def main() -> None:
     parser.add_argument("--images", type=int)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--large", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="folder")
     arguments = parser.parse_args()
     images = arguments.images or (5000 if arguments.large else 200)
     if arguments.large:
         score_large(images)
         return
     torch.set_num_threads(1)
-    load_loops()  # as a peer's libraries are: what is measured begins after start-up
+    load_loops()  # as the peers' libraries are: what is measured begins after start-up,
+    ids = read_id_map(next((DATA / "gt").glob("*.png")))  # and numba's ends with the first call
+    count_overlaps(ids, ids)
     print("640x480 pixels, 10 to 25 segments; x: how often faster than the first line")
     with tempfile.TemporaryDirectory() as folder:
         repeat_set(Path(folder), images)
         title = f"from files, {images} images, decoding included"
         jobs = {name: partial(isolated, job) for name, job in file_jobs(Path(folder)).items()}
-        report(title, jobs, images, arguments.rounds)
+        files = report(title, jobs, images, arguments.rounds)
     # After the files: what is left in this process's memory would be there in its children too.
-    report("in memory", memory_jobs(), 16, 3 * arguments.rounds)
+    memory = report("in memory", memory_jobs(), 16, 3 * arguments.rounds)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    facts = {"numpy": np.__version__, "images": images, "rounds": arguments.rounds}
+    text = json.dumps(facts | {"files": files, "memory": memory}, indent=1) + "\n"
+    write_atomically(arguments.out / "scoring.json", text.encode())
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Loops over the pixels of id maps that numba compiles. See `compiled.py`, which loads them.
+"""Loops over pixels that numba compiles. See `compiled.py`, which loads them.
 
 They hold no Python lock while they run, so several threads do.
 """
 
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import numba
 import numpy as np
@@ -115,3 +115,43 @@ def collect_runs(gt, pred, runs):
         number += 1
         start = i
     return number if bits >> 24 == 0 and longest >> 16 == 0 else -1
+
+
+def _bins_signature(codes: Any) -> Any:
+    floats = types.Array(types.float32, 1, "C", readonly=True)
+    numbers = (types.int64, types.int64, types.int64, types.float32)
+    codes = types.Array(codes, 1, "C", readonly=True)
+    return types.void(floats, codes, *numbers, types.int32[::1], types.int64[::1])
+
+
+@no_type_check
+@numba.njit([_bins_signature(codes) for codes in (types.uint8, types.int16)], **_compiled)
+def count_bins(values, codes, channel, ignored, bins, step, index, counts):
+    """Write the number of each pixel's bin to `index`, and count it there in `counts`.
+
+    As `_count` in losses/_lovasz_fast.py does for probabilities, in the same float32 operations;
+    that file says what lanes are.
+
+    Args:
+        values: probabilities.
+        codes: the channel whose foreground a pixel is.
+        channel: that is counted.
+        ignored: the code of pixels whose error is 0.
+        bins: without bin 0.
+        step: bins per unit of error.
+        index: filled, as long as the values.
+        counts: of lanes, of background and foreground, of bins; added to.
+    """
+    width = 2 * (bins + 1)
+    last_lane = counts.size // width - 1  # their number is a power of 2
+    top = np.float32(bins)
+    for i in range(values.size):  # without a branch, so that several pixels are computed at once
+        is_fg = codes[i] == channel
+        error = abs(values[i] - np.float32(is_fg))
+        error = np.float32(0) if codes[i] == ignored else error
+        scaled = error * step
+        scaled = scaled if scaled <= top else top  # nan too
+        number = np.int32(np.ceil(scaled)) + np.int32(width) * np.int32(i & last_lane)
+        index[i] = number + (np.int32(bins + 1) if is_fg else np.int32(0))
+    for i in range(values.size):
+        counts[index[i]] += 1

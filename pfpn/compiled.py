@@ -1,13 +1,13 @@
 """Loops over pixels as compiled code: those of `_loops.py`, where numba is installed.
 
-That is the extra `fast`. Loading them takes half a second, two the very first time on a machine, so
-a process that reads few images does without.
+That is the extra `fast`. Loading them takes half a second, some more the very first time on a
+machine, so a process that has little to do does without. Results are the same to the bit.
 """
 
 import itertools
 from types import ModuleType
 
-PATIENCE = 300  # id PNGs of one process; reading so many by Pillow takes as long as loading
+PATIENCE = 300  # id PNGs, or binned losses, of one process; so many take as long as loading
 
 _requests = itertools.count(1)
 _loaded: list[ModuleType | None] = []  # the loops, or None where they cannot be had

@@ -39,6 +39,7 @@ CORE = [
     "version",
     "structures",
     "inputs",
+    "_loops", "compiled",
     "boxes",
     "losses.segmentation", "losses._lovasz_rows", "losses._lovasz_fast",
     "losses._lovasz_autograd", "losses._arguments", "losses.lovasz", "losses.modules", "losses",
@@ -49,7 +50,7 @@ CORE = [
     "roi_align", "roi", "box_head", "mask_head", "roi_heads",
     "model",
     "paste", "merge", "predict",
-    "_loops", "compiled", "pairs", "quality", "metric",
+    "pairs", "quality", "metric",
 ]
 AROUND = [
     "torchmetric", "export",

@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pfpn.compiled import loaded_loops, request_loops
 from pfpn.losses._lovasz_rows import Row, Work
 
 Array = NDArray[Any]
@@ -316,9 +318,9 @@ def binned_loss(work: Work, bins: int, weigh: Weigh, num_threads: int) -> float:
             tops = np.max(list(spread(lambda part: _find_tops(work, part), parts)), axis=0)
         steps = np.float32(bins) / np.maximum(tops, np.float32(TINY))  # bins per unit of error
         lanes = LANES if bins <= MANY_BINS else 1
-        counts = np.sum(
-            list(spread(lambda part: _count(work, part, bins, lanes, steps), parts)), axis=0
-        )
+        loops = request_loops() if work.codes.size * len(work.rows) > SMALL else loaded_loops()
+        count = functools.partial(_count, work, bins=bins, lanes=lanes, steps=steps, loops=loops)
+        counts = np.sum(list(spread(count, parts)), axis=0)
         # Bin 0 holds the errors of 0, which come last. Of these only the foreground counts.
         num_fg = np.array([row.num_fg for row in work.rows], np.int64)
         counts[:, 1, 0] = num_fg - counts[:, 1, 1:].sum(-1)
@@ -347,12 +349,21 @@ def _find_tops(work: Work, blocks: Iterable[Block]) -> Array:
 
 
 @np.errstate(all="ignore")
-def _count(work: Work, blocks: Iterable[Block], bins: int, lanes: int, steps: Array) -> Array:
+def _count(
+    work: Work,
+    blocks: Iterable[Block],
+    *,
+    bins: int,
+    lanes: int,
+    steps: Array,
+    loops: ModuleType | None,
+) -> Array:
     """Return (rows, 2, bins + 1): the background and foreground pixels in each bin of each row.
 
     Bin i holds the errors in ((i - 1) / bins, i / bins] of the row's largest possible error.
     Neighbors are often in one bin, and a processor waits until it has written a number before it
     can add to it again. So a pixel is counted in the table of its lane, its number modulo `lanes`.
+    The compiled loop, where there is one, does the same in one pass for probabilities.
     """
     width = 2 * (bins + 1)
     counts = np.zeros((len(work.rows), lanes * width), np.int64)
@@ -364,6 +375,11 @@ def _count(work: Work, blocks: Iterable[Block], bins: int, lanes: int, steps: Ar
         scaled, fg = np.empty(codes.shape, np.float32), np.empty(codes.shape, np.float32)
         for r in block.rows:
             here = block.image, work.rows[r].channel, block.pixels
+            index = work.grad[here].view(np.int32)
+            if loops is not None and not work.offset:
+                numbers = work.rows[r].channel, work.ignored, bins, steps[r]
+                loops.count_bins(work.values[here], codes, *numbers, index, counts[r])
+                continue
             np.copyto(fg, codes == work.rows[r].channel)
             errors = work.grad[here]  # the hinge's, as _find_tops left them
             if not work.offset:
@@ -377,7 +393,6 @@ def _count(work: Work, blocks: Iterable[Block], bins: int, lanes: int, steps: Ar
             fg *= bins + 1
             scaled += fg
             scaled += lane[: len(scaled)]
-            index = work.grad[here].view(np.int32)
             np.copyto(index, scaled, casting="unsafe")
             counts[r] += _bincount(index, counts.shape[1])
     return counts.reshape(len(counts), lanes, 2, bins + 1).sum(1)

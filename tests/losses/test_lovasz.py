@@ -19,6 +19,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from pfpn import compiled
 from pfpn.losses import _lovasz_fast as fast
 from pfpn.losses import lovasz
 from pfpn.losses.lovasz import (
@@ -1089,6 +1090,33 @@ def test_a_device_without_float64_gives_the_same(bins, rng, monkeypatch):
             errors.double()  # the stand-in does refuse float64
         with pytest.raises(RuntimeError, match="mixes"):
             errors * device.as_float64(errors)
+
+
+LOOPS = compiled.load_loops()
+
+
+@pytest.mark.skipif(LOOPS is None, reason="numba (the extra `fast`) is not installed")
+@pytest.mark.parametrize("num_classes", [2, 5, 260])  # codes of 8 and of 16 bits
+@pytest.mark.parametrize("bins", [1, 16, 1024, 5000])
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_the_compiled_count_gives_the_same_to_the_bit(num_classes, bins, spoiled, rng, monkeypatch):
+    shape = (2, num_classes, 9, 11)
+    logits, labels = 3 * torch.randn(shape, generator=rng), random_case(rng, shape, present=2)[1]
+    probs = logits.softmax(1)
+    probs[0, :, 0, :4] = torch.nn.functional.one_hot(labels[0, 0, :4] % 2, num_classes).T.float()
+    if spoiled:
+        probs[0, 1, 2, 3], probs[1, 0, 5, 5] = math.nan, math.inf
+    results = []
+    for loops in (None, LOOPS):
+        monkeypatch.setattr(fast, "loaded_loops", lambda loops=loops: loops)
+        monkeypatch.setattr(fast, "request_loops", lambda loops=loops: loops)
+        for per_image in (False, True):
+            options = {"bins": bins, "ignore": IGNORE, "per_image": per_image, "validate": False}
+            results.append(value_and_gradient(lovasz_softmax, probs, labels, **options))
+            results.append(value_and_gradient(lovasz_softmax, probs, labels % 2, **options))
+    half = len(results) // 2
+    for plain, quick in zip(results[:half], results[half:], strict=True):
+        assert_close(quick, plain, rtol=0, atol=0, equal_nan=True)
 
 
 class NothingIsReadBack(TorchDispatchMode):
