@@ -44,8 +44,8 @@ class Prediction:
     truth: str  # one of the options, or a number
     because: str
     tolerance: float  # of the number
-    asked: str  # id of the cell that asks
-    revealed: str  # id of the cell that shows the result
+    asks: str  # id of the cell that asks
+    reveals: str  # id of the cell that shows the result
 
 
 @dataclass(frozen=True)
@@ -166,11 +166,11 @@ class Chapter:
     @cached_property
     def predictions(self) -> dict[str, Prediction]:
         """Return the chapter's questions with their results, by their names."""
-        asked = {name: cell for cell in self.cells for name in _names(self.cells[cell], "ask")}
+        cells = {name: cell for cell in self.cells for name in _names(self.cells[cell], "ask")}
         results: dict[str, tuple[str, str, float]] = {}
         for cell in self.cells.values():
             results |= dict(self._results(cell))
-        return {name: self._prediction(name, asked[name], *results[name]) for name in asked}
+        return {name: self._prediction(name, cells[name], *results[name]) for name in cells}
 
     def _results(self, cell: Cell) -> Iterator[tuple[str, tuple[str, str, float]]]:
         """Yield for each result that a cell shows the question's name, its text, its tolerance."""

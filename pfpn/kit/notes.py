@@ -1,4 +1,4 @@
-"""The instructor's notebooks: solved, with the stored results, and with notes in their places.
+"""The instructor's notebooks: solved, with stored results and with notes for teaching.
 
 A note says how long a section takes, what to ask and what wrong answers reveal, which mistakes an
 exercise's check knows, and from where on to cut when time is short.
@@ -29,12 +29,12 @@ def instructor_notebook(chapter: Chapter) -> Notebook:
 
 
 def _with_notes(chapter: Chapter, plan: Plan, cells: list[Cell]) -> Iterator[Cell]:
-    asked = {p.asked: p for p in chapter.predictions.values()}
+    questions = {p.asks: p for p in chapter.predictions.values()}
     minutes = section_minutes(chapter)
     for number, cell in enumerate(cells):
         name = cell["id"]
-        if name in asked:
-            yield _note(f"ask-{name}", _on_prediction(asked[name], plan))
+        if name in questions:
+            yield _note(f"ask-{name}", _on_prediction(questions[name], plan))
         texts = []
         if name in minutes:
             texts.append(f"Minutes: about {minutes[name]} to read and predict.")
@@ -66,11 +66,11 @@ def _on_chapter(chapter: Chapter) -> str:
     )
 
 
-def _on_prediction(asked: Prediction, plan: Plan) -> str:
-    answer = f"{asked.truth} {asked.unit}".strip()
+def _on_prediction(prediction: Prediction, plan: Plan) -> str:
+    answer = f"{prediction.truth} {prediction.unit}".strip()
     return (
         f"Two minutes. Ask before the cell runs, and count the hands. **Answer:** {answer}. "
-        f"{asked.because}\n\n**What wrong answers reveal:** {plan.wrong[asked.name]}"
+        f"{prediction.because}\n\n**What wrong answers reveal:** {plan.wrong[prediction.name]}"
     )
 
 

@@ -89,9 +89,9 @@ def _require_names(chapter: Chapter, plan: Plan) -> None:
                 chapter.picture(view.show, view.number)
             if view.print and not chapter.printed(view.print):
                 raise ValueError(f"{chapter.path.name}, cell {view.print}: found no printed text")
-    asked = [slide.ask for slide in plan.slides if slide.ask]
+    names = [slide.ask for slide in plan.slides if slide.ask]
     known = set(chapter.predictions)
-    for name in (*asked, *plan.wrong):
+    for name in (*names, *plan.wrong):
         if name not in known:
             raise ValueError(f"{chapter.path.name}: found no prediction {name!r}")
     missing = known - set(plan.wrong)

@@ -75,18 +75,22 @@ def load_part(name: str, numbers: Sequence[str] = ()) -> Part:
     return Part(name, content["title"], tuple(questions))
 
 
-def _of_prediction(asked: Prediction) -> Question:
-    name = f"{asked.chapter} {asked.name.removeprefix('guess_')}"
-    if asked.options:
-        right = asked.options.index(asked.truth)
-        return Question(name, asked.question, asked.options, right, 0, 0, "", asked.because)
-    tolerance = max(asked.tolerance, _half_digit(asked.truth))
-    value = float(asked.truth)
-    return Question(name, asked.question, (), 0, value, tolerance, asked.unit, asked.because)
+def _of_prediction(prediction: Prediction) -> Question:
+    name = f"{prediction.chapter} {prediction.name.removeprefix('guess_')}"
+    if prediction.options:
+        right = prediction.options.index(prediction.truth)
+        return Question(
+            name, prediction.question, prediction.options, right, 0, 0, "", prediction.because
+        )
+    tolerance = max(prediction.tolerance, _half_digit(prediction.truth))
+    value = float(prediction.truth)
+    return Question(
+        name, prediction.question, (), 0, value, tolerance, prediction.unit, prediction.because
+    )
 
 
 def _of_entry(name: str, entry: dict[str, Any], chapter: Chapter) -> Question:
-    given = {k: f"{chapter.value(*place):g}" for k, place in entry.get("given", {}).items()}
+    given = {k: f"{chapter.value(*where):g}" for k, where in entry.get("given", {}).items()}
     text = entry["text"]
     for key, number in given.items():
         text = text.replace(f"{{{key}}}", number)

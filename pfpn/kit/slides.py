@@ -112,29 +112,30 @@ def _pages(chapter: Chapter, plan: Plan, slide: Slide, pages: tuple[str, ...]) -
         words = f"<h2>{to_html(slide.claim)}</h2>{link}"
         body, scale = _laid_out(chapter, slide.view, words)
         return [Page("claim", body, slide.note, slide.minutes, scale)]
-    asked = chapter.predictions[slide.ask]
-    body, scale = _laid_out(chapter, slide.view, _question(asked), is_question=True)
+    prediction = chapter.predictions[slide.ask]
+    body, scale = _laid_out(chapter, slide.view, _question(prediction), is_question=True)
     note = f"Ask, count the hands for each answer, and write the counts on the board. {slide.note}"
     question = Page("question", body, note.strip(), slide.minutes, scale)
-    body, scale = _laid_out(chapter, slide.answer, _answer(asked) + link)
-    told = f"Answer: {_truth(asked)}. {to_plain(asked.because)}\n{plan.wrong[slide.ask]}"
-    return [question, Page("answer", body, told, slide.minutes, scale)]
+    body, scale = _laid_out(chapter, slide.answer, _answer(prediction) + link)
+    note = f"Answer: {_truth(prediction)}. {to_plain(prediction.because)}\n{plan.wrong[slide.ask]}"
+    return [question, Page("answer", body, note, slide.minutes, scale)]
 
 
-def _question(asked: Prediction) -> str:
-    many = " many" if len(asked.options) > 5 else ""
-    options = "".join(f"<li>{to_html(option)}</li>" for option in asked.options)
+def _question(prediction: Prediction) -> str:
+    many = " many" if len(prediction.options) > 5 else ""
+    options = "".join(f"<li>{to_html(option)}</li>" for option in prediction.options)
     choices = f'<ol class="options{many}">{options}</ol>' if options else ""
-    number = "" if options else f'<p class="options">A number{_in(asked.unit)}.</p>'
-    return f'<p class="tag">Your prediction?</p><h2>{to_html(asked.question)}</h2>{choices}{number}'
+    number = "" if options else f'<p class="options">A number{_in(prediction.unit)}.</p>'
+    question = to_html(prediction.question)
+    return f'<p class="tag">Your prediction?</p><h2>{question}</h2>{choices}{number}'
 
 
-def _answer(asked: Prediction) -> str:
-    return f"<h2>{html.escape(_truth(asked))}</h2><p>{to_html(asked.because)}</p>"
+def _answer(prediction: Prediction) -> str:
+    return f"<h2>{html.escape(_truth(prediction))}</h2><p>{to_html(prediction.because)}</p>"
 
 
-def _truth(asked: Prediction) -> str:
-    return f"{to_plain(asked.truth)} {asked.unit}".strip()
+def _truth(prediction: Prediction) -> str:
+    return f"{to_plain(prediction.truth)} {prediction.unit}".strip()
 
 
 def _in(unit: str) -> str:

@@ -21,11 +21,15 @@ def test_every_prediction_has_a_result(number):
     chapter = load_chapter(number)
     code = "\n".join("".join(c["source"]) for c in chapter.cells.values())
     assert len(chapter.predictions) == code.count(" = ask(") >= 4
-    for asked in chapter.predictions.values():
-        assert len(asked.question) > 20
-        assert "\n" not in asked.question
-        assert asked.truth in asked.options if asked.options else float(asked.truth) >= 0
-        assert asked.because.endswith((".", "?"))
+    for prediction in chapter.predictions.values():
+        assert len(prediction.question) > 20
+        assert "\n" not in prediction.question
+        assert (
+            prediction.truth in prediction.options
+            if prediction.options
+            else float(prediction.truth) >= 0
+        )
+        assert prediction.because.endswith((".", "?"))
 
 
 def test_a_number_is_found_by_its_pattern():

@@ -129,9 +129,9 @@ def test_notes_stand_before_what_they_are_about(number):
     cells = instructor_notebook(chapter)["cells"]
     texts = {cell["id"]: source(cell) for cell in cells}
     names = [cell["id"] for cell in cells]
-    for asked in chapter.predictions.values():
-        assert names[names.index(asked.asked) - 1].startswith(("note-ask-", "note-time-"))
-        assert asked.because in texts[f"note-ask-{asked.asked}"]
+    for prediction in chapter.predictions.values():
+        assert names[names.index(prediction.asks) - 1].startswith(("note-ask-", "note-time-"))
+        assert prediction.because in texts[f"note-ask-{prediction.asks}"]
     for exercise in chapter.exercises:
         note = f"note-task-{exercise.name.replace('.', '-')}"
         after = cells[names.index(note) + 1]

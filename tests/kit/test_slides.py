@@ -34,10 +34,10 @@ def test_a_question_does_not_give_its_answer_away(number):
     plan = read_plan(chapter)
     for slide in plan.slides:
         if slide.ask:
-            asked = chapter.predictions[slide.ask]
-            assert asked.because not in slide.note
-            assert slide.view.show != asked.revealed or slide.view.crop != WHOLE
-            assert slide.view.print != asked.revealed
+            prediction = chapter.predictions[slide.ask]
+            assert prediction.because not in slide.note
+            assert slide.view.show != prediction.reveals or slide.view.crop != WHOLE
+            assert slide.view.print != prediction.reveals
 
 
 @pytest.mark.parametrize("number", chapter_numbers())
