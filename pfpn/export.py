@@ -297,7 +297,7 @@ def export_graphs(
             compute what PyTorch does.
     """
     require_packages()
-    protos = _export_pieces(model)
+    protos = _export_pieces(model, fold=not half)
     _require_agreement(check_pieces(model, protos, _example_image()))
     if stages:
         names = [piece.name for piece in network_pieces(model) if piece.has_weights]
@@ -406,7 +406,7 @@ def _some_boxes(config: ModelConfig, piece: str) -> dict[str, Tensor]:
     return {"boxes": boxes, "labels": labels, "scores": torch.ones(len(boxes))}
 
 
-def _export_pieces(model: PanopticFPN) -> dict[str, "ModelProto"]:
+def _export_pieces(model: PanopticFPN, *, fold: bool = True) -> dict[str, "ModelProto"]:
     with _evaluating(model) as ready:
         values = _example_values(ready)
         return {
@@ -415,6 +415,7 @@ def _export_pieces(model: PanopticFPN) -> dict[str, "ModelProto"]:
                 {name: values[name] for name in piece.inputs},
                 piece.outputs,
                 _free_sides(piece),
+                fold=fold,
             )
             for piece in network_pieces(ready)
         }
@@ -450,6 +451,8 @@ def export_module(
     inputs: dict[str, Tensor],
     outputs: Sequence[str],
     free: Sequence[dict[int, Any]],
+    *,
+    fold: bool = True,
 ) -> "ModelProto":
     """Return a module as an ONNX graph; nothing is printed.
 
@@ -458,11 +461,16 @@ def export_module(
         inputs: an example of each, by name.
         outputs: names of what it returns.
         free: of each input, the axes that may have any length.
+        fold: compute beforehand what is constant: batch norm becomes a part of its convolution, as
+            ONNX Runtime does when it loads a graph. Without it the weights stay those of the model,
+            which may be float16 already, as those that come with pfpn are.
     """
     takes_any_number = any(
         kind.kind is kind.VAR_POSITIONAL
         for kind in inspect.signature(module.forward).parameters.values()
     )
+    from onnxscript import optimizer
+
     axes: Any = tuple(free)
     try:
         with _quiet():
@@ -474,6 +482,7 @@ def export_module(
                 dynamic_shapes=(axes,) if takes_any_number else axes,
                 opset_version=OPSET,
                 dynamo=True,
+                optimize=fold,
                 external_data=False,
                 verbose=False,
             )
@@ -485,7 +494,9 @@ def export_module(
             "versions of torch and onnxscript"
         ) from error
     assert program is not None
-    return program.model_proto
+    if fold:
+        return program.model_proto
+    return optimizer.optimize(program.model_proto)  # all but joining weights
 
 
 @contextmanager

@@ -25,7 +25,11 @@ def test_the_tests_in_javascript_pass(node):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_package_needs_nothing_from_elsewhere():
+def test_the_package_needs_onnx_runtime_alone_and_its_lock_names_no_address():
     package = json.loads((ROOT / "web" / "package.json").read_text(encoding="utf-8"))
     assert package["type"] == "module"
-    assert not any("ependencies" in key for key in package)
+    assert [key for key in package if "ependencies" in key] == ["dependencies"]
+    assert list(package["dependencies"]) == ["onnxruntime-web"]
+    lock = (ROOT / "web" / "package-lock.json").read_text(encoding="utf-8")
+    assert "resolved" not in lock
+    assert "://" not in lock
