@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 OPSET = 18  # of ONNX; from 16 on, RoiAlign can subtract the half pixel
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # of the extra `export`
 EXAMPLE_SIZE = (128, 192)  # pixels of the image that a graph is traced with; it takes any other
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")  # operators that weights go into
 MIN_HALVED = 64  # weights of a tensor that float16 pays for
 MAX_ERROR = 1e-3  # of a piece's largest value, between PyTorch and ONNX Runtime
 LARGEST_HALF = 65504.0  # the largest number in float16
@@ -494,9 +495,10 @@ def export_module(
             "versions of torch and onnxscript"
         ) from error
     assert program is not None
-    if fold:
-        return program.model_proto
-    return optimizer.optimize(program.model_proto)  # all but joining weights
+    if not fold:
+        for step in (optimizer.inline, optimizer.fold_constants, optimizer.remove_unused_nodes):
+            step(program.model)
+    return program.model_proto
 
 
 @contextmanager
@@ -557,12 +559,16 @@ def _finish(proto: "ModelProto", props: dict[str, str], half: bool) -> None:
 
 
 def _halve(proto: "ModelProto") -> None:
-    """Store large weights in float16, each with a node that turns it back into float32."""
+    """Store large weights in float16, each with a node that turns it back into float32.
+
+    Other constants, such as anchors, stay as they are.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
+    weights = {n for node in proto.graph.node if node.op_type in WEIGHTED for n in node.input}
     for tensor in proto.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
+        if tensor.data_type != TensorProto.FLOAT or tensor.name not in weights:
             continue
         values = numpy_helper.to_array(tensor)
         if values.size < MIN_HALVED:

@@ -1,16 +1,24 @@
 // Pictures of the page: maps of numbers, photographs, boxes, segments.
 
 import { prepare } from "../lib/canvas.js";
-import { colorAt, css, segmentColors, VOID_COLOR } from "../lib/palette.js";
+import { colorAt, segmentColors, VOID_COLOR } from "../lib/palette.js";
 import { SIZE } from "./state.js";
 
 const PIXELS = SIZE.width * SIZE.height;
+const WHITE = [255, 255, 255];
 
 function sheet(width, height, colorOf) {
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const pen = canvas.getContext("2d");
   const image = pen.createImageData(width, height);
-  for (let i = 0; i < width * height; i++) image.data.set([...colorOf(i), 255], 4 * i);
+  const bytes = image.data;
+  for (let i = 0; i < width * height; i++) {
+    const color = colorOf(i);
+    bytes[4 * i] = color[0];
+    bytes[4 * i + 1] = color[1];
+    bytes[4 * i + 2] = color[2];
+    bytes[4 * i + 3] = 255;
+  }
   pen.putImageData(image, 0, 0);
   return canvas;
 }
@@ -44,12 +52,17 @@ export function activity({ data, dims }) {
 // A map of segments in their colors, mixed with the photograph.
 export function segments(idMap, list, image, mix = 0.75) {
   const colors = segmentColors(list);
+  const mixed = [0, 0, 0];
   return sheet(SIZE.width, SIZE.height, (i) => {
     const color = colors.get(idMap[i]) ?? VOID_COLOR;
     const border =
       (i % SIZE.width && idMap[i] !== idMap[i - 1]) || (i >= SIZE.width && idMap[i] !== idMap[i - SIZE.width]);
-    if (border) return [255, 255, 255];
-    return color.map((value, c) => value * mix + image[c * PIXELS + i] * (1 - mix));
+    if (border) return WHITE;
+    const rest = 1 - mix;
+    mixed[0] = color[0] * mix + image[i] * rest;
+    mixed[1] = color[1] * mix + image[PIXELS + i] * rest;
+    mixed[2] = color[2] * mix + image[2 * PIXELS + i] * rest;
+    return mixed;
   });
 }
 
@@ -122,5 +135,3 @@ export function mosaic(canvas, { data, dims }, chosen, color) {
 
 export const mosaicColumns = (channels, width) =>
   Math.min(channels, width < 420 ? 6 : channels > 64 ? 16 : 8);
-
-export const colorOfLabel = css;
