@@ -4,6 +4,7 @@ A data set numbers its classes as it likes, with gaps. A model needs labels with
 from 0 in the box head, stuff from 1 in the semantic head. `LabelMap` translates between them.
 """
 
+import gc
 import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -208,12 +209,17 @@ def read_json(path: Path) -> Any:
     """Return the content of a JSON file; raise ValueError with the line where it is broken."""
     if path.is_char_device():  # some never end
         raise ValueError(f"{path}: found a device, expected a JSON file")
+    collects = gc.isenabled()
+    gc.disable()  # it would look for cycles in all of torch's objects, again and again
     try:
         return json.loads(path.read_bytes())
     except RecursionError as error:
         raise ValueError(f"{path}: found JSON nested too deeply, expected COCO's lists") from error
     except ValueError as error:  # broken JSON, broken UTF-8, numbers of thousands of digits
         raise ValueError(f"{path}: found broken JSON ({error}), expected a whole file") from error
+    finally:
+        if collects:
+            gc.enable()
 
 
 def shorten(value: Any) -> str:

@@ -172,7 +172,7 @@ def list_all_rows(
 ) -> list[Row]:
     """List a row for every chosen class, with weights that are tensors: 0 for an absent class.
 
-    So nothing is read back from the device, and a CUDA graph can be captured. The price is that
+    So nothing is read back from the device, as capturing a CUDA graph needs. The price is that
     absent classes are computed too.
     """
     images = range(len(codes))

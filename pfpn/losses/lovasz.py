@@ -143,7 +143,7 @@ def lovasz_softmax(
             number of pixels, and below the exact loss by at most 1 / K.
         class_weights: turns the mean over classes into a weighted one.
         validate: refuse probabilities and labels that are out of range; takes one more pass. With
-            False nothing is read back from a GPU, so a CUDA graph can be captured, and absent
+            False nothing is read back from a GPU, as capturing a CUDA graph needs, and absent
             classes are computed there too.
 
     Convention: the mean over images counts all of them, and one without a pixel that counts has

@@ -1,3 +1,5 @@
+import contextlib
+import gc
 import json
 
 import pytest
@@ -9,6 +11,7 @@ from pfpn.data.categories import (
     coco_categories,
     parse_categories,
     read_categories,
+    read_json,
     semantic_problem,
     shorten,
 )
@@ -98,6 +101,24 @@ def test_a_name_and_a_color_may_be_missing():
 def test_a_broken_list_is_refused_with_what_was_found(entries, message):
     with pytest.raises(ValueError, match=f"some.json: .*{message}"):
         parse_categories(entries, "some.json")
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_reading_json_leaves_the_garbage_collector_as_it_was(enabled, tmp_path, monkeypatch):
+    path, seen = tmp_path / "x.json", []
+    loads = json.loads
+    spy = lambda text: seen.append(gc.isenabled()) or loads(text)  # noqa: E731
+    monkeypatch.setattr(json, "loads", spy)
+    try:
+        for content in ("[1]", "[1"):
+            (gc.enable if enabled else gc.disable)()
+            path.write_text(content)
+            with contextlib.suppress(ValueError):
+                assert read_json(path) == [1]
+            assert gc.isenabled() is enabled
+    finally:
+        gc.enable()
+    assert seen == [False, False]
 
 
 def test_broken_json_is_reported_with_file_and_line(tmp_path):
