@@ -22,7 +22,7 @@ export const BRANCHES = ["both", "stuff", "instances"];
 const MAX_STROKES = 400; // dabs: what an address can hold
 
 export const START = {
-  street: 8, part: "merge", channel: 0, x: 20, y: 20, item: 0, level: "p3", class: 3,
+  street: 8, part: "merge", channel: 0, x: 88, y: 84, item: 0, level: "p3", class: 3,
   topdown: "on", smooth: "on", cut: "none", branch: "both",
   score: 0.5, overlap: 0.5, area: 64, step: 99, pixel: 110 + 90 * SIZE.width, paint: "",
 };

@@ -7,15 +7,15 @@ export const TOUR = [
       "On the left a street, on the right its segments, in between everything that the network computes. Coarse levels are on top. " +
       "Each small picture is live: bright means active. Choose another street, and all of them change.",
     address: "#",
-    at: "network",
+    at: "street",
   },
   {
     title: "Hide a car",
     text:
-      "Grey paint covers the red car, as if it were road. Its box, its mask and its segment go. Press Clean: they come back. " +
-      "Paint yourself: a dark stroke may become a person or a tree.",
-    address: "#paint=road-36-68-12_road-52-68-12_road-68-68-12_road-36-84-12_road-52-84-12_road-68-84-12_road-36-100-12_road-52-100-12_road-68-100-12",
-    at: "network",
+      "Grey paint covers the small car in the middle, as if it were road. Its box, its mask and its segment go. Press Clean: they " +
+      "come back. Then paint on other streets: a grey block with a clear outline can stay a car.",
+    address: "#street=7&paint=road-68-61-8_road-76-61-8_road-68-67-8_road-76-67-8",
+    at: "street",
   },
   {
     title: "One cell, in numbers",
@@ -39,7 +39,7 @@ export const TOUR = [
       "Without the top-down path, fine levels know edges but not what they belong to. Look at the segments and at PQ. Then try one " +
       "level cut off, and no smoothing: the heads were trained with both.",
     address: "#topdown=off",
-    at: "network",
+    at: "street",
   },
   {
     title: "Who gets a pixel",

@@ -21,8 +21,8 @@ export function drawAnchors(root, { result, state, image, about, set }) {
     const moved = clip(decode(four(deltas), anchor), SIZE);
     return { ratio, logit: logits[at], delta: four(deltas), anchor, moved };
   });
-  root.innerHTML = `<div class="split even"><div><h3>Objectness on ${level}: the best of three anchors at each cell</h3><canvas role="img" aria-label="Objectness"></canvas></div>
-<div><h3>Anchors of the chosen cell (dashed), and where their deltas move them</h3><canvas role="img" aria-label="Anchors"></canvas></div></div>
+  root.innerHTML = `<div class="split even"><div><h3>Objectness on ${level}: the best of 3 anchors a cell</h3><canvas role="img" aria-label="Objectness"></canvas></div>
+<div><h3>Its anchors (dashed), and moved by their deltas</h3><canvas role="img" aria-label="Anchors"></canvas></div></div>
 <div class="wide" tabindex="0" role="region" aria-label="Anchors in numbers"><table class="rows"><thead><tr><th>anchor</th><th>logit</th><th>objectness</th><th>deltas dx, dy, dw, dh</th><th>anchor x0, y0, x1, y1</th><th>moved and clipped</th></tr></thead><tbody>
 ${each.map((a, i) => `<tr><td><span class="chip" style="background:${COLORS[i]}"></span> height/width ${a.ratio}</td><td>${number(a.logit)}</td><td><b>${percent(sigmoid(a.logit))}</b></td><td>${a.delta.map(number).join(", ")}</td><td>${corners(a.anchor)}</td><td>${corners(a.moved)}</td></tr>`).join("")}</tbody></table></div>
 <p class="note">Decoding: the center moves by dx times the width and dy times the height; width and height are multiplied by exp(dw) and exp(dh).</p>`;

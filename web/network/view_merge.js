@@ -26,7 +26,7 @@ export function drawMerge(root, { state, merged, image }) {
     return `<tr class="${step === last ? "now" : ""}"><td>${last}</td><td>${chip(color)} ${STUFF[label - 1].name}</td><td></td><td>${area}</td><td></td><td>${step < last ? "waits" : kept ? `segment ${id}` : `void: below ${merged.settings.minStuffArea} pixels`}</td></tr>`;
   });
   root.innerHTML = `<div class="split"><canvas role="img" aria-label="The map after step ${step}"></canvas>
-<div class="wide" tabindex="0" role="region" aria-label="Steps of merging"><table class="rows"><thead><tr><th>step</th><th>class</th><th>score</th><th>mask, pixels</th><th>still free</th><th>what becomes of it</th></tr></thead><tbody>${rows.join("")}${stuff.join("")}</tbody></table></div></div>`;
+<div class="wide" tabindex="0" role="region" aria-label="Steps of merging"><table class="rows steps"><thead><tr><th>step</th><th>class</th><th>score</th><th>mask, pixels</th><th>still free</th><th>what becomes of it</th></tr></thead><tbody>${rows.join("")}${stuff.join("")}</tbody></table></div></div>`;
   spread(root.querySelector("canvas"), segments(mapAfter(merged, step), merged.segments, image));
 }
 
