@@ -50,6 +50,8 @@ from pfpn.quality import MATCH_IOU, ClassQuality, GroupQuality, PanopticResult, 
 from pfpn.structures import VOID, Category, Panoptic, Sample
 
 SCORE_COLORS = {"PQ": INK, "mean IoU": SKY, "mask AP": ORANGE}
+SQ_MARKER: dict[str, Any] = {"color": "black", "markersize": 6, "markeredgecolor": "white"}
+RQ_MARKER: dict[str, Any] = {"color": "black", "markersize": 13, "markerfacecolor": "none"}
 REACH = 24  # pixels: how far the curve of a moved segment goes
 
 
@@ -299,17 +301,18 @@ def plot_class_quality(result: PanopticResult) -> Figure:
     for y, (_, quality, color) in enumerate(rows):
         pq, sq, rq = (100 * value for value in (quality.pq, quality.sq, quality.rq))
         axes.plot([min(pq, sq, rq), max(pq, sq, rq)], [y, y], color="0.75", linewidth=1.5, zorder=1)
-        axes.plot([rq], [y], "o", color="black", markersize=8, markerfacecolor="none")
-        axes.plot([sq], [y], "D", color="black", markersize=5.5)
         axes.plot([pq], [y], "s", color=color, markeredgecolor="black", markersize=9.5, zorder=3)
+        # Above the square and of another size: at an RQ of 100, SQ equals PQ.
+        axes.plot([sq], [y], "D", **SQ_MARKER, zorder=4)
+        axes.plot([rq], [y], "o", **RQ_MARKER, zorder=4)
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     axes.axhline(num_groups - 0.5, color="0.6", linewidth=0.8)
     axes.set(xlabel="percent", ylim=(-0.7, len(rows) - 0.3))
     draw_grid(axes, axis="x")
     handles = [
         _marker("s", "PQ", color="white", markeredgecolor="black", markersize=9),
-        _marker("D", "SQ: how well matches overlap", color="black", markersize=5.5),
-        _marker("o", "RQ: F1 of the segments", color="black", markerfacecolor="none", markersize=8),
+        _marker("D", "SQ: how well matches overlap", **SQ_MARKER),
+        _marker("o", "RQ: F1 of the segments", **RQ_MARKER),
     ]
     legend_below(figure, handles, loc="outside upper center", ncols=3, fontsize=9)
     return figure

@@ -67,6 +67,10 @@ def test_the_moved_figure_stands_on_its_curve(streets):
     assert "a miss and a false detection" in words
 
 
+def _markers(axes, shape):
+    return [line for line in axes.lines if line.get_marker() == shape]
+
+
 def test_figures_by_class_and_by_size(streets):
     maps = [make_error("dropped", s.panoptic, C) for s in streets]
     quality = PanopticQuality(C)
@@ -78,6 +82,9 @@ def test_figures_by_class_and_by_size(streets):
     assert names[:3] == ["mean of all", "mean of stuff", "mean of things"]
     best = [e.category.name for e in sorted(result.per_class, key=lambda e: e.pq) if e.counts]
     assert names[3:] == best
+    for square, diamond in zip(*(_markers(figure.axes[0], shape) for shape in "sD"), strict=True):
+        assert diamond.get_zorder() > square.get_zorder()  # at an RQ of 100 both are at one point
+        assert diamond.get_markersize() < square.get_markersize()
     assert "sky SQ 100.0, RQ 100.0, PQ 100.0" in describe_class_quality(result)
     rows = true_segments(streets, maps, C)
     assert "smaller half" in describe_sizes(rows)
