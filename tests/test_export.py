@@ -122,7 +122,7 @@ def test_weights_in_float16_take_half_the_bytes_and_move_few_pixels(toy, network
     assert differing <= PIXELS * sum(image[0].numel() for image in images)
 
 
-@pytest.mark.parametrize("branch", ["semantic", "instance"])
+@pytest.mark.parametrize("branch", [pytest.param("semantic", marks=pytest.mark.long), "instance"])
 def test_a_network_with_one_branch_is_exported(branch, rng):
     other = "instance" if branch == "semantic" else "semantic"
     model = confident_model() if branch == "instance" else PanopticFPN(tiny_config())
@@ -178,6 +178,7 @@ def test_the_command_writes_a_graph_that_says_what_it_is(small, capsys):
     assert onnx.TensorProto.FLOAT16 in {tensor.data_type for tensor in graph.graph.initializer}
 
 
+@pytest.mark.long
 def test_the_command_writes_stages(small):
     assert main(["export", "w.safetensors", "--out", "out/net.onnx", "--stages"]) == 0
     names = sorted(path.name for path in (small / "out").glob("*.onnx"))

@@ -264,7 +264,7 @@ def test_an_own_picture_goes_through_the_network(opened, built):
 
 def test_the_keyboard_alone_reaches_every_control(opened):
     page = opened()
-    wanted = set(
+    expected = set(
         page.eval_on_selector_all(
             "button, select, input, canvas[tabindex]",
             "all => all.filter(e => e.offsetParent && !e.disabled && e.id).map(e => e.id)",
@@ -274,7 +274,7 @@ def test_the_keyboard_alone_reaches_every_control(opened):
     for _ in range(120):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id"))
-    assert wanted <= reached
+    assert expected <= reached
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
