@@ -36,7 +36,7 @@ unexport PYTHONPATH PYTHONHOME MPLBACKEND
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint lint-web format package-tests notebook-tests lab notebooks book bench \
+.PHONY: help setup demo test test-long lint lint-web format package-tests notebook-tests lab kit notebooks book bench \
 	published weights mutants fuzz clean distclean FORCE
 
 help:  ## show what can be made

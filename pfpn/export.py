@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -347,7 +348,7 @@ def check_pieces(
     """Return how far ONNX Runtime is from PyTorch in each piece of `protos`, for one image.
 
     Each graph gets what PyTorch computed before it. The figure is the largest difference as a
-    fraction of the largest value; infinite where shapes differ.
+    fraction of the largest value; infinite where shapes differ, or a result is nan.
     """
     from onnxruntime import InferenceSession
 
@@ -373,7 +374,8 @@ def _error(expected: Tensor, found: Tensor) -> float:
     if expected.numel() == 0:
         return 0.0
     largest = max(float(expected.abs().max()), 1e-30)
-    return float((expected.double() - found.double()).abs().max()) / largest
+    error = float((expected.double() - found.double()).abs().max()) / largest
+    return float("inf") if isnan(error) else error  # nan would lose every comparison
 
 
 def _example_image() -> Tensor:

@@ -7,6 +7,7 @@ neither workers nor WASM from file://.
 
 import html
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -84,10 +85,16 @@ class _Handler(SimpleHTTPRequestHandler):
             return str(page)
         folder = page.parent.resolve() if page is not None and page.name == "index.html" else None
         if folder is not None:
-            file = (folder / rest).resolve()
-            if file.is_relative_to(folder) and file.is_file():
-                return str(file)
+            with suppress(OSError, ValueError):  # a name that no file can have
+                file = (folder / rest).resolve()
+                if file.is_relative_to(folder) and file.is_file():
+                    return str(file)
         return str(Path(__file__).parent / "nothing")  # which is not there: 404
+
+    def handle(self) -> None:
+        """Answer; a browser that goes away meanwhile is no fault."""
+        with suppress(ConnectionError):
+            super().handle()
 
     def send_head(self) -> Any:
         """Answer / by the list of pages."""

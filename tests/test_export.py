@@ -217,6 +217,12 @@ def test_a_graph_that_computes_something_else_is_not_written(small, capsys, monk
     assert_fails(small, capsys, says="semantic: found results of ONNX Runtime that differ")
 
 
+def test_a_result_that_is_nan_is_no_agreement():
+    expected, found = torch.ones(3), torch.tensor([1.0, float("nan"), 1.0])
+    assert export._error(expected, found) == float("inf")
+    assert export._error(expected, expected) == 0
+
+
 def test_a_weight_beyond_float16_is_refused(small, capsys):
     config = tiny_config(instance_branch=False, num_semantic=len(TOY_CATEGORIES))
     model = PanopticFPN(config)

@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -112,7 +114,8 @@ def test_a_page_that_is_a_folder_is_served_with_the_types_that_browsers_need(ser
         "network/../secret.txt", "network/%2e%2e/secret.txt", "network/ort/",
         "network/ort/../../secret.txt",
         "merging/../paper-map.md", "merging/paper-map.md", "setup.py", "../setup.py", "%00",
-        "docs/merging.html", "nothing/", "network//etc/passwd",
+        "docs/merging.html", "nothing/", "network//etc/passwd", "network/a%00b",
+        "network/" + 300 * "a",
     ],
 )  # fmt: skip
 def test_nothing_else_is_served(serve, network, path):
@@ -120,6 +123,19 @@ def test_nothing_else_is_served(serve, network, path):
         fetch(address_of(serve()) + path)
     assert refused.value.code == 404
     refused.value.close()
+
+
+def test_a_browser_that_goes_away_is_no_fault(serve, network, capsys):
+    (network / "large.bin").write_bytes(bytes(20_000_000))
+    server = serve()
+    server.daemon_threads = False  # so that server_close waits for the answer
+    with socket.create_connection((HOST, server.server_port)) as browser:
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        browser.sendall(b"GET /network/large.bin HTTP/1.0\r\n\r\n")
+        browser.recv(1000)
+    server.shutdown()
+    server.server_close()
+    assert capsys.readouterr().err == ""
 
 
 def test_a_page_that_was_not_built_is_named_with_what_builds_it(no_network, capsys):

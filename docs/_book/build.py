@@ -67,6 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     out: Path = options.out.resolve()
+    if out.exists() and not out.is_dir():
+        parser.error(f"{out}: found a file, expected a folder, or none")
     if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
         parser.error(f"{out}: found a folder with other files, expected a book or none")
     begin = time.monotonic()

@@ -92,7 +92,9 @@ def _kit(arguments: argparse.Namespace) -> int:
     begin, sizes = time.monotonic(), {}
     with claim(arguments.folder, "kit") as output:
         before = set(output.names())
-        for name, content in kit_files(arguments.chapters, nbgrader=arguments.nbgrader):
+        files = dict(kit_files(arguments.chapters, nbgrader=arguments.nbgrader))
+        output.require_free(files)  # all of the kit is written, or nothing
+        for name, content in files.items():
             output.write(name, content)
             sizes[name] = len(content)
         for name in before - sizes.keys():

@@ -41,6 +41,9 @@ def test_a_site_is_replaced_and_nothing_else_is(quick, tmp_path, capsys):
     assert build.main(["--out", str(out)]) == 0
     assert page(out).read_text() == "new"
     assert "1 pages" not in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        build.main(["--out", str(page(out))])
+    assert "found a file, expected a folder" in capsys.readouterr().err
     other = tmp_path / "thesis"
     other.mkdir()
     page(other).write_text("mine")

@@ -209,6 +209,13 @@ def test_a_kit_is_brought_up_to_date_and_replaces_nothing_of_others(kit, capsys)
     assert "expected 00 to 11" in capsys.readouterr().err
 
 
+def test_a_file_of_another_origin_stops_a_kit_before_anything_is_written(tmp_path, capsys):
+    (tmp_path / "schedule.html").write_text("mine")
+    assert main(["kit", str(tmp_path), "--chapters", "11"]) == 2
+    assert "schedule.html: found a file of another origin" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".pfpn"] == ["schedule.html"]
+
+
 def test_words():
     assert to_html("a `b<c` **d** *e*") == "a <code>b&lt;c</code> <strong>d</strong> <em>e</em>"
     assert to_html(r"$\mathrm{PQ} = \mathrm{SQ} \times 2$") == "PQ = SQ \N{MULTIPLICATION SIGN} 2"

@@ -329,11 +329,38 @@ def test_without_npm_the_page_is_left_out_with_one_line(builder, tmp_path, capsy
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_of_another_origin_is_not_replaced(builder, tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises((ValueError, builder.MissingError)):
-        builder.build(tmp_path)
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+def test_a_folder_of_another_origin_is_not_replaced(builder, tmp_path, capsys):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    for arguments, found in (
+        ([tmp_path], "found files of another origin"),
+        ([notes], "found a file"),
+        ([tmp_path, "--page-only"], "found no page"),
+    ):
+        assert builder.main([str(argument) for argument in arguments]) == 1
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        assert found in lines[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert notes.read_text() == "mine"
+
+
+def test_a_build_that_fails_leaves_the_old_page(builder, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "network"
+    folder.mkdir()
+    (folder / builder.MADE_BY).touch()
+    (folder / "index.html").write_text("old")
+    monkeypatch.setattr(builder, "find_runtime", lambda: tmp_path)
+
+    def fail(new, runtime):
+        new.mkdir()
+        raise ValueError("no graph")
+
+    monkeypatch.setattr(builder, "write_all", fail)
+    assert builder.main([str(folder)]) == 1
+    assert "network: no graph" in capsys.readouterr().err
+    assert (folder / "index.html").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["network"]
 
 
 def test_the_streets_are_those_that_python_draws(builder, built):

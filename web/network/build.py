@@ -16,6 +16,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from pfpn import export  # noqa: E402
 from pfpn.data.images import encode_image  # noqa: E402
 from pfpn.data.toy import ToyStreet  # noqa: E402
 from pfpn.engine.checkpoint import load_weights  # noqa: E402
+from pfpn.files import write_atomically  # noqa: E402
 from pfpn.model import PanopticFPN  # noqa: E402
 from pfpn.semantic import upsample_logits  # noqa: E402
 from pfpn.shipped import TOY_WEIGHTS, shipped  # noqa: E402
@@ -210,12 +212,35 @@ def page_settings(model: PanopticFPN, settings: Any) -> dict[str, Any]:
 
 
 def build(folder: Path) -> None:
-    """Write everything; what is there and was written by this is replaced."""
+    """Write everything beside `folder`, and put it there once it is whole.
+
+    Raises:
+        MissingError: something that is needed is not installed.
+        ValueError: what is there was not written by this.
+    """
+    require_own(folder)
     export_packages()
     runtime = find_runtime()
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".network-", dir=folder.parent) as scratch:
+        new = Path(scratch) / "new"
+        write_all(new, runtime)
+        if folder.exists():
+            folder.rename(Path(scratch) / "old")
+        new.rename(folder)
+
+
+def require_own(folder: Path) -> None:
+    """Raise ValueError if there is something in the folder that this did not write."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: found a file, expected a folder, or none")
     if folder.exists() and any(folder.iterdir()) and not (folder / MADE_BY).is_file():
         raise ValueError(f"{folder}: found files of another origin, expected a new folder")
-    shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_all(folder: Path, runtime: Path) -> None:
+    """Write the page and all that it loads into a new folder."""
     for name in ("ort", "model", "streets"):
         (folder / name).mkdir(parents=True)
     (folder / MADE_BY).write_text("web/network/build.py made this folder and replaces it.\n")
@@ -237,15 +262,15 @@ def build(folder: Path) -> None:
 
 
 def build_page(folder: Path) -> None:
-    """Write the page and its worker, each as one file."""
+    """Write the page and its worker, each as one file and under its name once it is whole."""
     spec = importlib.util.spec_from_file_location("web_build", WEB / "build.py")
     assert spec is not None
     assert spec.loader is not None
     builder = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(builder)
-    (folder / "index.html").write_text(builder.build_page("network"), encoding="utf-8")
     worker = builder.bundle(WEB / "network" / "worker.js")
-    (folder / "worker.js").write_text(worker, encoding="utf-8")
+    write_atomically(folder / "worker.js", worker.encode())
+    write_atomically(folder / "index.html", builder.build_page("network").encode())
 
 
 def export_packages() -> None:
@@ -284,11 +309,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", nargs="?", type=Path, default=BUILT)
     parser.add_argument("--page-only", action="store_true", help="only the page and its scripts")
     chosen = parser.parse_args(arguments)
-    if chosen.page_only:
-        build_page(chosen.folder)
-        return 0
     try:
+        if chosen.page_only:
+            if not (chosen.folder / MADE_BY).is_file():
+                raise ValueError(f"{chosen.folder}: found no page, expected one built before")
+            build_page(chosen.folder)
+            return 0
         build(chosen.folder)
+    except ValueError as error:
+        print(f"network: {error}", file=sys.stderr)
+        return 1
     except MissingError as error:
         print(f"network: left out, {error}", file=sys.stderr)
         return 3
