@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTIONAL = ("kornia_rs", "onnx", "onnxruntime", "onnxscript", "torchmetrics", "ipywidgets")
+OPTIONAL = ("onnx", "onnxruntime", "onnxscript", "torchmetrics", "ipywidgets")
 STAGES = (
     *("structures", "boxes", "losses", "backbone", "fpn", "semantic", "anchors", "matching", "rpn"),
     *("roi", "box_head", "mask_head", "roi_heads", "model", "merge", "predict", "quality"),

@@ -36,6 +36,7 @@ def _add_grade(parser: argparse.ArgumentParser) -> None:
 
 def _grade(arguments: argparse.Namespace) -> int:
     import secrets
+    from contextlib import ExitStack
     from importlib.util import find_spec
     from pathlib import Path
 
@@ -52,20 +53,22 @@ def _grade(arguments: argparse.Namespace) -> int:
     from pfpn.course.grade import Limits, feedback, grade, submissions, table
 
     folder, path = Path(arguments.folder), Path(arguments.csv)
-    submissions(folder)
+    students = submissions(folder)
     seed = secrets.randbelow(2**32) if arguments.seed is None else arguments.seed
     limits = Limits(arguments.seconds, arguments.memory << 20)
     rows: list[Grades] = []
-    with claim_file(path, "grade") as output:
+    with ExitStack() as claims:
+        output = claims.enter_context(claim_file(path, "grade"))
+        if arguments.feedback:  # before the work, which takes minutes
+            pages = claims.enter_context(claim(arguments.feedback, "grade"))
+            pages.require_free(f"{student}.html" for student in students)
         for row in grade(folder, seed=seed, limits=limits, jobs=arguments.jobs):
             rows.append(row)
             remarks = f"  ({'; '.join(row.remarks)})" if row.remarks else ""
             say(f"{row.student}: {row.points:g} points{remarks}")
         output.write(path.name, table(rows).encode())
-    if arguments.feedback:
-        with claim(arguments.feedback, "grade") as output:
-            for row in rows:
-                output.write(f"{row.student}.html", feedback(row).encode())
+        for row in rows if arguments.feedback else ():
+            pages.write(f"{row.student}.html", feedback(row).encode())
     say(f"{path}: {len(rows)} students, random cases of seed {seed}")
     return 0
 

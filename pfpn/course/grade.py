@@ -316,6 +316,8 @@ def submissions(folder: Path) -> dict[str, list[Path]]:
     Raises:
         ValueError: there is no student's folder.
     """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: found no folder, expected one with a folder for each student")
     chapters = {name[:2] for name in all_exercises()}
     result = {
         student.name: sorted(

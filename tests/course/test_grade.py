@@ -176,6 +176,24 @@ def test_an_answer_beyond_its_limits_earns_nothing(tmp_path, kind):
     assert row.reports["00.panoptic_ids"].right, row.remarks
 
 
+def test_pages_of_another_origin_stop_the_command_before_it_grades(tmp_path, capsys):
+    (tmp_path / "class" / "ann").mkdir(parents=True)
+    (tmp_path / "class" / "ann" / "03_proposals.ipynb").write_text("{}")
+    mine = tmp_path / "feedback" / "ann.html"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    out = tmp_path / "grades.csv"
+    command = ["grade", str(tmp_path / "class"), "--csv", str(out)]
+    assert main([*command, "--feedback", str(mine.parent)]) == 2
+    printed = capsys.readouterr()
+    assert "ann.html: found a file of another origin" in printed.err
+    assert "points" not in printed.out
+    assert not out.exists()
+    assert mine.read_text() == "mine"
+    assert main(["grade", str(tmp_path / "nowhere"), "--csv", str(out)]) == 2
+    assert "nowhere: found no folder, expected one" in capsys.readouterr().err
+
+
 def test_feedback_has_points_the_first_case_that_fails_and_a_hint_where_one_is_needed():
     exercise = find("00.id_to_color")
     wrong = examine(exercise, lambda i: (i // 65536, i // 256 % 256, i % 256))
