@@ -21,7 +21,10 @@ const keys = {
   s: () => document.documentElement.classList.toggle("noted"),
   f: () => document.documentElement.requestFullscreen?.(),
 };
-addEventListener("keydown", (event) => keys[event.key]?.());
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return; // the browser's own, such as to find a word
+  if (Object.hasOwn(keys, event.key)) keys[event.key]();
+});
 addEventListener("resize", fit);
 fit();
 show(Number(location.hash.slice(2)) || 0);

@@ -78,6 +78,19 @@ def test_a_deck_can_be_read_and_turned_by_keys(browser, tmp_path, monkeypatch, e
     assert faults == []
 
 
+def test_keys_of_the_browser_stay_the_browsers(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(slides, "find_reveal", dict)
+    (tmp_path / "11.html").write_text(build_deck("11"), encoding="utf-8")
+    page = browser.new_page()
+    page.goto((tmp_path / "11.html").as_uri())
+    has_notes = "document.documentElement.classList.contains('noted')"
+    page.keyboard.press("Control+s")
+    assert not page.evaluate(has_notes)
+    page.keyboard.press("s")
+    assert page.evaluate(has_notes)
+    page.close()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("number", [f"{n:02}" for n in range(12)])
 def test_every_deck_can_be_read(browser, tmp_path, number):

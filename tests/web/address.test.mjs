@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { readAddress, writeAddress } from "../../web/lib/address.js";
+import { readPaint } from "../../web/network/state.js";
 
 const RULES = { loss: ["dice", "hinge"], x: [-3, 3] };
 
@@ -12,8 +13,14 @@ test("settings come back from the address that they were written to", () => {
 });
 
 test("what breaks its rule is left out", () => {
-  for (const text of ["", "#", "#loss=focal", "#x=4", "#x=", "#x=%20", "#x=NaN", "#y=1", "#loss"]) {
+  for (const text of ["", "#", "#loss=focal", "#x=4", "#x=", "#x=%20", "#x=NaN", "#y=1", "#loss",
+    "#toString=1", "#hasOwnProperty=x", "#__proto__=1"]) {
     assert.deepEqual(readAddress(text, RULES), {}, text);
   }
   assert.deepEqual(readAddress("#x=9&loss=hinge", RULES), { loss: "hinge" });
+});
+
+test("paint with a brush that there is not is left out", () => {
+  assert.deepEqual(readPaint("road-9-8-3"), [{ brush: "road", x: 9, y: 8, radius: 3 }]);
+  for (const brush of ["mud", "toString", ""]) assert.equal(readPaint(`${brush}-9-8-3`), null, brush);
 });

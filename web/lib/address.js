@@ -6,8 +6,8 @@
 export function readAddress(hash, rules) {
   const settings = {};
   for (const [name, text] of new URLSearchParams(hash.replace(/^#/, ""))) {
+    if (!Object.hasOwn(rules, name)) continue; // not rules[name], which has toString
     const rule = rules[name];
-    if (!rule) continue;
     if (typeof rule === "function") {
       const value = rule(text);
       if (value !== null) settings[name] = value;

@@ -70,7 +70,7 @@ export function readPaint(text) {
     return { brush, x, y, radius };
   });
   const isFine = ({ brush, x, y, radius }) =>
-    brush in BRUSHES && x >= 0 && x < SIZE.width && y >= 0 && y < SIZE.height && radius >= 1 && radius <= 40;
+    Object.hasOwn(BRUSHES, brush) && x >= 0 && x < SIZE.width && y >= 0 && y < SIZE.height && radius >= 1 && radius <= 40;
   return dabs.length <= MAX_STROKES && dabs.every(isFine) ? dabs : null;
 }
 
