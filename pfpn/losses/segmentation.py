@@ -40,7 +40,7 @@ def dice_loss(
     """Return 1 - Dice with sums of probabilities for sets, in [0, 1]: a surrogate to compare with.
 
     Convention: one region per class for the whole batch, mean over the classes that the truth
-    contains; pixels labelled `ignore` are left out; computed and returned in float32 at least;
+    contains; pixels labeled `ignore` are left out; computed and returned in float32 at least;
     where no pixel counts, the loss is 0 and so is its gradient.
     """
     overlap, prob_sum, num_fg = _region_sums(probs, labels, ignore)

@@ -1,6 +1,6 @@
 """What every figure shares: colors, axes, legends, arrows, outlines of letters.
 
-The hues are those of Okabe and Ito, which colour-blind readers can tell apart. Each hue has one
+The hues are those of Okabe and Ito, which color-blind readers can tell apart. Each hue has one
 meaning within a figure, and a legend or a label beside it.
 """
 

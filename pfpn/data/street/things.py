@@ -133,7 +133,7 @@ def add_tree(view: View, x: float, z: float, height: float) -> None:
 
 
 def add_lamp(view: View, x: float, z: float) -> None:
-    """Add a street lamp, which belongs to no category: some things in a scene are unlabelled."""
+    """Add a street lamp, which belongs to no category: some things in a scene are unlabeled."""
     side = 1 if x < 0 else -1
     view.cast(x, z, 0.15, 0.3)
     if view.is_dark:
