@@ -55,7 +55,7 @@ def unchecked() -> Iterator[None]:
     config.update("jaxtyping_disable", False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright keeps an event loop running: no asyncio.run beside it
 def browser() -> Iterator[Any]:
     """A headless Chromium, driven by playwright; skips where none is installed."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

@@ -45,12 +45,13 @@ def answer(function: Callable[..., Any], inputs: str, outputs: str, seconds: flo
         outputs: path of the JSON file to write.
     """
     late = Outcome(error=f"TimeoutError: the cases took more than {seconds:.3g} s")
-    outcomes, is_late = [], False
+    outcomes, is_late, is_running = [], False, False
 
     def stop(*_: Any) -> None:
         nonlocal is_late
         is_late = True
-        raise TimeoutError
+        if is_running:  # else nothing of the learner's is to be ended
+            raise TimeoutError
 
     timers = {signal.ITIMER_VIRTUAL: signal.SIGVTALRM, signal.ITIMER_REAL: signal.SIGALRM}
     for timer, number in timers.items():
@@ -58,8 +59,14 @@ def answer(function: Callable[..., Any], inputs: str, outputs: str, seconds: flo
         signal.setitimer(timer, seconds if timer == signal.ITIMER_VIRTUAL else 3 * seconds)
     with quietly():
         for arguments in json.loads(Path(inputs).read_text(encoding="utf-8")):
-            outcome = late if is_late else run(function, Case("", decode(arguments)))
-            outcome = late if is_late else outcome
+            case, outcome = Case("", decode(arguments)), late
+            if not is_late:
+                is_running = True
+                try:
+                    outcome = run(function, case)
+                finally:
+                    is_running = False
+                outcome = late if is_late else outcome
             outcomes.append(
                 {
                     "value": {"missing": 1} if outcome.value is Missing else encode(outcome.value),

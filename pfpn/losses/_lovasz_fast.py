@@ -77,12 +77,15 @@ def sorted_loss(work: Work, num_threads: int) -> float:
     only the number of pixels above it. And rows with equal errors, such as the two of a softmax
     over two classes, are sorted together.
     """
-    num = num_threads if work.codes.size * len(work.rows) > SMALL else 1
+    is_small = work.codes.size * len(work.rows) <= SMALL
+    num = 1 if is_small else num_threads
     groups = work.twins()
     with _threads(num) as spread:
         if len(groups) >= 2 * num:
             return math.fsum(spread(lambda rows: _sorted_rows(work, rows, map, 1), groups))
-        return math.fsum(_sorted_rows(work, rows, spread, num) for rows in groups)
+        # Twice as many ranges as threads: so half of the numbers to sort are held at a time.
+        num_ranges = 1 if is_small else 2 * num
+        return math.fsum(_sorted_rows(work, rows, spread, num_ranges) for rows in groups)
 
 
 class Piece(NamedTuple):
@@ -124,7 +127,7 @@ def _sorted_rows(work: Work, rows: Sequence[Row], spread: Spread, num_ranges: in
         if errors[top] > largest:
             largest, where = errors[top], piece.before + int(top)
         least = min(least, errors[is_fg].min(initial=np.inf))
-        samples.append(errors[:: max(1, size // SAMPLE)])
+        samples.append(errors[:: max(1, size // SAMPLE)].copy())  # a view would keep the whole
     if row.num_fg == 0:  # every set of wrong pixels costs 1, so the extension is the largest error
         if largest > 0:
             work.grad.reshape(-1)[_positions(work, row, np.array([where]))] = row.weight

@@ -1,7 +1,6 @@
 """Decks in a browser: nothing is cut off, keys turn the pages, and nothing is loaded."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,7 @@ from pfpn.kit.schedule import schedule_page
 from pfpn.kit.slides import build_deck
 from tests.browsing import axe_findings
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-]
+pytestmark = pytest.mark.slow
 # What of a slide reaches beyond it, and text that is too small. Formulas are drawings.
 FAULTS = """() => {
   const slide = document.querySelector("section.present");
@@ -37,14 +31,6 @@ FAULTS = """() => {
   }
   return faults;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 def look_through(browser, path: Path) -> tuple[int, list[str]]:
