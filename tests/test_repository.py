@@ -301,6 +301,12 @@ def test_long_tests_run_only_where_they_are_named():
     assert left("long", "tests") == left("not long") == left("", "a.py::test_b") == [long, plain]
 
 
+def test_spelling_is_not_checked_in_what_commands_build():
+    skipped = tomllib.loads(read("pyproject.toml"))["tool"]["codespell"]["skip"].split(",")
+    ignored = re.findall(r"^/?([a-z][a-z/]*)/$", read(".gitignore"), flags=re.MULTILINE)
+    assert {f"./{folder}" for folder in ignored} <= set(skipped)
+
+
 def test_make_refuses_a_python_that_is_too_old(tmp_path):
     old = tmp_path / "python2.7"
     old.write_text('#!/bin/sh\ncase "$1" in --version) echo Python 2.7.18;; *) exit 1;; esac\n')
