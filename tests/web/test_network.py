@@ -363,6 +363,18 @@ def test_a_build_that_fails_leaves_the_old_page(builder, tmp_path, monkeypatch, 
     assert [path.name for path in tmp_path.iterdir()] == ["network"]
 
 
+def test_npm_that_waits_for_a_network_leaves_the_page_out(builder, tmp_path, monkeypatch, capsys):
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\nexec sleep 60\n")
+    npm.chmod(0o755)
+    monkeypatch.setattr(builder, "WEB", tmp_path)
+    monkeypatch.setattr(builder, "NPM_SECONDS", 0.1)
+    monkeypatch.setattr(builder.shutil, "which", lambda name: str(npm))
+    assert builder.main([str(tmp_path / "network")]) == 3
+    assert "npm did not fetch onnxruntime-web within 0.1 s" in capsys.readouterr().err
+    assert not (tmp_path / "network").exists()
+
+
 def test_the_streets_are_those_that_python_draws(builder, built):
     about = json.loads((built / "model" / "about.json").read_text())
     sample = ToyStreet(1, builder.SEED, first=builder.FIRST)[0]

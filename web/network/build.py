@@ -39,6 +39,7 @@ from pfpn.shipped import TOY_WEIGHTS, shipped  # noqa: E402
 WEB = ROOT / "web"
 BUILT = WEB / "network" / "built"
 MADE_BY = "made-by-pfpn.txt"  # marks a folder that may be replaced
+NPM_SECONDS = 180
 RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 NUM_STREETS, SEED = 20, 0
 FIRST = 10_000  # streets that neither training nor evaluation of the toy weights has seen
@@ -289,7 +290,14 @@ def find_runtime() -> Path:
         if npm is None:
             raise MissingError("found no npm, which fetches onnxruntime-web; expected node and npm")
         command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-        result = subprocess.run(command, cwd=WEB, capture_output=True, text=True)
+        try:
+            result = subprocess.run(
+                command, cwd=WEB, capture_output=True, text=True, timeout=NPM_SECONDS
+            )
+        except subprocess.TimeoutExpired as error:
+            raise MissingError(
+                f"npm did not fetch onnxruntime-web within {NPM_SECONDS} s; expected a network"
+            ) from error
         if result.returncode:
             lines = (result.stderr or result.stdout).strip().splitlines() or ["no reason given"]
             raise MissingError(f"npm could not fetch onnxruntime-web ({lines[0]})")
