@@ -1,11 +1,10 @@
 // The page of merging: its controls, and what they change.
 
-import { keepAddress } from "../lib/address.js";
-import { onDrag, onKeys, oncePerFrame } from "../lib/controls.js";
+import { onDrag, onKeys } from "../lib/controls.js";
 import { pixelAt } from "../lib/grid.js";
+import { keepShown, openPage } from "../lib/page.js";
 import { THINGS } from "../lib/palette.js";
 import { SIZE } from "../lib/scene.js";
-import { installTour } from "../lib/tour.js";
 import { drawMasks, drawMerged, drawTruth } from "./draw.js";
 import { writeKnobs, writeList, writeRegions, writeScores, writeWhy } from "./reading.js";
 import * as view from "./state.js";
@@ -28,13 +27,7 @@ function draw() {
   writeWhy(shown);
 }
 
-const redraw = oncePerFrame(draw);
-const remember = keepAddress(view.addressOfState);
-const changed = (act) => (...values) => {
-  act(...values);
-  remember();
-  redraw();
-};
+const { redraw, changed } = keepShown(draw, view.addressOfState);
 
 // The list of masks ----------------------------------------------------------------------------
 
@@ -130,11 +123,7 @@ function open() {
   redraw();
 }
 
-installTour(TOUR, open);
-window.addEventListener("hashchange", open);
-window.addEventListener("resize", redraw);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 view.readState("");
 start = view.compute().quality;
 globalThis.merging = { state, masks, compute: view.compute };
-open();
+openPage(TOUR, open, redraw);

@@ -1,11 +1,10 @@
 // The page of panoptic quality: its controls, and what they change.
 
-import { keepAddress } from "../lib/address.js";
-import { onDrag, onKeys, oncePerFrame } from "../lib/controls.js";
+import { onDrag, onKeys } from "../lib/controls.js";
 import { pixelAt } from "../lib/grid.js";
+import { keepShown, openPage } from "../lib/page.js";
 import { CATEGORIES } from "../lib/palette.js";
 import { SIZE } from "../lib/scene.js";
-import { installTour } from "../lib/tour.js";
 import { drawPrediction, drawProof, drawTruth, fatesOf } from "./draw.js";
 import { BOARD, boxesOf, change, judge, search } from "./proof.js";
 import { scoresOf, writeControls, writePairs, writeProof, writeScores } from "./reading.js";
@@ -31,13 +30,7 @@ function draw() {
   writeProof(boxes);
 }
 
-const redraw = oncePerFrame(draw);
-const remember = keepAddress(view.addressOfState);
-const changed = (act) => (...values) => {
-  act(...values);
-  remember();
-  redraw();
-};
+const { redraw, changed } = keepShown(draw, view.addressOfState);
 // An act that can be undone; acts of a kind that begins with "drag" are undone together.
 const edited = (kind, act) =>
   changed((...values) => {
@@ -163,11 +156,7 @@ function open() {
   redraw();
 }
 
-installTour(TOUR, open);
-window.addEventListener("hashchange", open);
-window.addEventListener("resize", redraw);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 view.readState("");
 start = scoresOf(view.compute());
 globalThis.quality = { state, compute: view.compute, scoresOf };
-open();
+openPage(TOUR, open, redraw);

@@ -1,11 +1,10 @@
 // The page of loss surfaces: its controls, and what they change.
 
-import { keepAddress } from "../lib/address.js";
-import { onDrag, onKeys, oncePerFrame } from "../lib/controls.js";
+import { onDrag, onKeys } from "../lib/controls.js";
 import { evaluate } from "../lib/losses.js";
 import { OPTIMIZERS } from "../lib/optimizers.js";
+import { keepShown, openPage } from "../lib/page.js";
 import { LOSSES, SIMPLEX } from "../lib/palette.js";
-import { installTour } from "../lib/tour.js";
 import { drawMap, scoresAt } from "./map.js";
 import { writeReading } from "./reading.js";
 import { drawSimplex, firstPixel, probsAt, setFirst } from "./simplex.js";
@@ -33,15 +32,7 @@ function draw() {
   drawSimplex($("triangle"));
 }
 
-const redraw = oncePerFrame(draw);
-
-const remember = keepAddress(view.addressOfState);
-
-const changed = (act) => (...values) => {
-  act(...values);
-  remember();
-  redraw();
-};
+const { redraw, changed } = keepShown(draw, view.addressOfState);
 
 // Settings -------------------------------------------------------------------------------------
 
@@ -170,9 +161,5 @@ function open() {
   redraw();
 }
 
-installTour(TOUR, open);
-window.addEventListener("hashchange", open);
-window.addEventListener("resize", redraw);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 globalThis.surfaces = { state: view.state, pointOf: view.pointOf, trailOf: view.trailOf, evaluate };
-open();
+openPage(TOUR, open, redraw);
