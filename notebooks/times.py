@@ -12,24 +12,16 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
-from pfpn.fold import folded_kinds
+from pfpn.fold import Notebook, folded_kinds, reading_seconds
 
 HERE = Path(__file__).resolve().parent
 
-# Text with formulas, in a second language. Plain prose in the first: 238 words (Brysbaert, 2019).
-WORDS_PER_MINUTE = 150
-SECONDS_PER_LINE = 3  # of code
-SECONDS_PER_PICTURE = 40
-SECONDS_PER_QUESTION = 30
 STEP = 5  # minutes; more exact than that no reader is
 
 TIME = re.compile(r"\*\*Time\.\*\*.*?(?=(?:about )?\d+ (?:s|seconds|minutes?) to run)", re.DOTALL)
 STATED = re.compile(r"(\d+) minutes")
 TASK = re.compile(r"★|^#+ .*\b(?:capstone|experiment)\b", re.IGNORECASE)
-
-Notebook = dict[str, Any]
 
 
 def texts(notebook: Notebook, kind: str) -> list[str]:
@@ -39,20 +31,8 @@ def texts(notebook: Notebook, kind: str) -> list[str]:
 
 def reading_minutes(notebook: Notebook) -> float:
     """Return the minutes that reading takes, questions answered and pictures looked at."""
-    words = sum(len(re.findall(r"\w[\w.,'-]*", text)) for text in texts(notebook, "markdown"))
-    kinds = folded_kinds(notebook["cells"])
-    lines = sum(
-        len([line for line in "".join(cell["source"]).splitlines() if line.strip()])
-        for cell, kind in zip(notebook["cells"], kinds, strict=True)
-        if cell["cell_type"] == "code" and not kind
-    )
-    code = "\n".join(texts(notebook, "code"))
-    pictures = len(re.findall(r"^(?:show|explore\w*)\(", code, re.MULTILINE))
-    questions = len(re.findall(r"\bask\($|\bask\(\S", code, re.MULTILINE))
-    seconds = (
-        lines * SECONDS_PER_LINE + pictures * SECONDS_PER_PICTURE + questions * SECONDS_PER_QUESTION
-    )
-    return words / WORDS_PER_MINUTE + seconds / 60
+    cells = notebook["cells"]
+    return sum(map(reading_seconds, cells, folded_kinds(cells))) / 60
 
 
 def task_minutes(notebook: Notebook) -> int:

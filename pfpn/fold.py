@@ -11,6 +11,7 @@ folded is read off the cells, so no author has to remember it:
 
 import ast
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,12 @@ Notebook = dict[str, Any]
 FOLDED_TAGS = ("answer", "setup")
 SHOWN_TAGS = ("exercise", "source=")  # the reader writes it, or is to read it
 SPEAKING = ("print", "ask", "check", "tally")  # a cell with one of these is more than a picture
+
+# Text with formulas, in a second language. Plain prose in the first: 238 words (Brysbaert, 2019).
+WORDS_PER_MINUTE = 150
+SECONDS_PER_LINE = 3  # of code
+SECONDS_PER_PICTURE = 40
+SECONDS_PER_QUESTION = 30
 
 
 def student_notebook(notebook: Notebook) -> Notebook:
@@ -39,10 +46,28 @@ def folded_kinds(cells: Sequence[Cell]) -> list[str]:
     kinds = []
     used: set[str] = set()  # by the cells that follow
     for cell in reversed(cells):
-        tree = _parse(cell)
+        tree = parse_cell(cell)
         kinds.append(_kind(cell, tree, used))
         used |= _loaded(tree) - _defined(tree)  # its own loop variables are no use of ours
     return kinds[::-1]
+
+
+def reading_seconds(cell: Cell, kind: str) -> float:
+    """Return how long a cell takes to read, its questions answered and pictures looked at.
+
+    Args:
+        cell: of a stored chapter.
+        kind: as `folded_kinds` gives it; folded code is not read.
+    """
+    text = "".join(cell["source"])
+    if cell["cell_type"] == "markdown":
+        return len(re.findall(r"\w[\w.,'-]*", text)) * 60 / WORDS_PER_MINUTE
+    lines = 0 if kind else len([line for line in text.splitlines() if line.strip()])
+    pictures = len(re.findall(r"^(?:show|explore\w*)\(", text, re.MULTILINE))
+    questions = len(re.findall(r"\bask\($|\bask\(\S", text, re.MULTILINE))
+    return (
+        lines * SECONDS_PER_LINE + pictures * SECONDS_PER_PICTURE + questions * SECONDS_PER_QUESTION
+    )
 
 
 def called(tree: ast.AST) -> list[str]:
@@ -91,7 +116,7 @@ def _defined(tree: ast.Module) -> set[str]:
     return names
 
 
-def _parse(cell: Cell) -> ast.Module:
+def parse_cell(cell: Cell) -> ast.Module:
     """Return the code of a cell; nothing for text, and for what only IPython can run."""
     try:
         return ast.parse("".join(cell["source"]) if cell["cell_type"] == "code" else "")

@@ -19,10 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from pfpn.course.describe import describe_pictures  # noqa: E402
-from pfpn.fold import called, folded_kinds  # noqa: E402
-
-Cell = dict[str, Any]
-Notebook = dict[str, Any]
+from pfpn.fold import Cell, Notebook, called, folded_kinds, parse_cell  # noqa: E402
 
 # What the book does with a cell, by kind, as myst_nb's tags; and what is written on its fold.
 TAGS = {
@@ -96,27 +93,23 @@ def book_kinds(cells: Sequence[Cell]) -> list[str]:
     for i, cell in enumerate(cells):
         if cell["cell_type"] != "code":
             continue
-        calls, is_alone = _calls(cell)
+        tree = parse_cell(cell)
+        calls = called(tree)
         if kinds[i] == "reveal":
             waiting = False
         elif "tally" in calls:
             kinds[i] = "tally"
         elif "ask" in calls:
-            kinds[i] = "question" if is_alone else kinds[i]
+            kinds[i] = "question" if _keeps_calls(tree) else kinds[i]
             waiting = any(kind == "reveal" for kind in kinds[i:])
         elif waiting and cell["outputs"]:
             kinds[i] = "picture" if kinds[i] == "plot" else "between"
     return kinds
 
 
-def _calls(cell: Cell) -> tuple[list[str], bool]:
-    """Return what a cell calls, and whether each statement only keeps the result of one call."""
-    try:
-        tree = ast.parse("".join(cell["source"]))
-    except SyntaxError:
-        return [], False
-    alone = (isinstance(s, ast.Assign) and isinstance(s.value, ast.Call) for s in tree.body)
-    return called(tree), all(alone)
+def _keeps_calls(tree: ast.Module) -> bool:
+    """Return whether each statement only keeps the result of one call."""
+    return all(isinstance(s, ast.Assign) and isinstance(s.value, ast.Call) for s in tree.body)
 
 
 def map_links(text: str, map_target: Callable[[bool, str, str], str]) -> str:

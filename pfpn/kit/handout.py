@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from pfpn.fold import Notebook
 from pfpn.kit.chapter import load_chapter, load_solutions
@@ -73,11 +73,7 @@ def _is_kept(name: str, numbers: Sequence[str]) -> bool:
 
 def _without_links(name: str, notebook: Notebook, kept: dict[str, bytes]) -> Notebook:
     """Turn links of a notebook to what the archive lacks into their words."""
-    return _change_markdown(notebook, lambda text: without_dead_links(name, text, kept))
-
-
-def _change_markdown(notebook: Notebook, change: Callable[[str], str]) -> Notebook:
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
-            cell["source"] = change("".join(cell["source"]))
+            cell["source"] = without_dead_links(name, "".join(cell["source"]), kept)
     return notebook

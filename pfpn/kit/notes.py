@@ -10,13 +10,11 @@ import re
 from collections.abc import Iterator
 
 from pfpn.course.check import Exercise, all_exercises
-from pfpn.fold import Cell, Notebook, folded_kinds
+from pfpn.fold import Cell, Notebook, folded_kinds, reading_seconds
 from pfpn.kit.chapter import Chapter, Prediction, load_solutions, source
 from pfpn.kit.plan import Plan, read_plan
 
 CHECKED = re.compile(r'check\(\s*"(\d\d\.\w+)"')
-# As notebooks/times.py counts: words a minute, and in words a line of code, a picture, a question.
-LINE, PICTURE, QUESTION = 7.5, 100, 75
 
 
 def instructor_notebook(chapter: Chapter) -> Notebook:
@@ -99,14 +97,7 @@ def section_minutes(chapter: Chapter) -> dict[str, int]:
             current = cell["id"]
         if not current:
             continue
-        weight = 0.0
-        if cell["cell_type"] == "markdown":
-            weight = len(re.findall(r"\w[\w.,'-]*", text))
-        elif not kind:
-            weight = LINE * len([line for line in text.splitlines() if line.strip()])
-        weight += PICTURE * len(re.findall(r"^(?:show|explore\w*)\(", text, re.MULTILINE))
-        weight += QUESTION * len(re.findall(r"\bask\(", text))
-        weights[current] = weights.get(current, 0.0) + weight
+        weights[current] = weights.get(current, 0.0) + reading_seconds(cell, kind)
     unit = chapter.minutes[0] / sum(weights.values())
     return {cell: max(1, round(weight * unit)) for cell, weight in weights.items()}
 
