@@ -182,15 +182,13 @@ def tally(*guesses: Guess) -> None:
     made = [guess for guess in guesses if guess.right is not None]
     if not made:
         _write(
-            f"None of the {len(guesses)} predictions of this chapter were made. Go back to the "
-            "questions, choose, and run their cells again: it is the guess that teaches."
+            f"You have made none of this chapter's {len(guesses)} predictions. Go back to the "
+            "questions, answer them, and run the cells below them again. A result that you have "
+            "predicted, rightly or wrongly, is easier to remember."
         )
         return
     right = sum(bool(guess.right) for guess in made)
-    _write(
-        f"**Your predictions:** {right} of {len(made)} right. "
-        f"The chapter has {len(guesses)} questions."
-    )
+    _write(f"**Your predictions:** {len(made)} of {len(guesses)} made, {right} of them right.")
 
 
 def _typed(value: str | None, is_choice: bool) -> Answer | None:
