@@ -12,6 +12,7 @@ from numba import types
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True)
 _FLAT = [types.Array(kind, 1, "C", readonly=True) for kind in (types.int32, types.int64)]
 _ROWS = types.int32[:, ::1]
+_TABLE = (types.int32[::1], types.int64[::1], types.int64[::1])
 _compiled = {"nogil": True, "cache": True}  # compiled once for each machine, not for each process
 
 
@@ -93,28 +94,42 @@ def unfilter(raw, ids):
 
 
 @no_type_check
-@numba.njit([types.int64(flat, flat, types.uint64[::1]) for flat in _FLAT], **_compiled)
-def collect_runs(gt, pred, runs):
-    """Write each run of equal pixels of two maps as true id << 40 | predicted id << 16 | length.
+@numba.njit([types.int64(flat, flat, *_TABLE) for flat in _FLAT], **_compiled)
+def count_in_table(gt, pred, edges, keys, counts):
+    """Count the pixels of each pair of ids in two maps, in a table whose free slots have key -1.
 
-    Returns the number of runs, or -1 if an id has more than 24 bits or a length more than 16.
+    Returns the number of pairs; -1 if an id is outside of 0 to 2**31 - 1, or if the table is more
+    than half full. A pair's key is true id << 32 | predicted id; it stands in the first free slot
+    from that of its hash on.
 
     Args:
-        gt: ids, flattened.
+        gt: ids, flattened, at least one.
         pred: ids, flattened.
-        runs: filled from its beginning, as long as the maps.
+        edges: room for as many numbers as there are ids.
+        keys: of all slots, whose number is a power of 2; all -1; filled.
+        counts: of all slots; filled where a key is.
     """
-    number = start = bits = longest = 0
-    for i in range(1, gt.size + 1):
-        if i < gt.size and gt[i] == gt[i - 1] and pred[i] == pred[i - 1]:
-            continue
-        true_id, predicted_id, length = np.int64(gt[i - 1]), np.int64(pred[i - 1]), i - start
+    number = bits = pairs = start = 0
+    for i in range(1, gt.size):  # without a branch, which would often be predicted wrongly
+        edges[number] = i
+        number += np.int64(((gt[i] ^ gt[i - 1]) | (pred[i] ^ pred[i - 1])) != 0)
+    edges[number] = gt.size
+    for run in range(number + 1):
+        true_id, predicted_id = np.int64(gt[start]), np.int64(pred[start])
         bits |= true_id | predicted_id
-        longest |= length
-        runs[number] = np.uint64(true_id << 40 | predicted_id << 16 | length)
-        number += 1
-        start = i
-    return number if bits >> 24 == 0 and longest >> 16 == 0 else -1
+        key = true_id << 32 | predicted_id
+        slot = (key * 0x1E3779B97F4A7C15 >> 40) & (keys.size - 1)
+        while keys[slot] != key:
+            if keys[slot] == -1:
+                pairs += 1
+                if 2 * pairs > keys.size:
+                    return -1
+                keys[slot], counts[slot] = key, 0
+                break
+            slot = (slot + 1) & (keys.size - 1)
+        counts[slot] += edges[run] - start
+        start = edges[run]
+    return pairs if bits >> 31 == 0 else -1
 
 
 def _bins_signature(codes: Any) -> Any:

@@ -4,11 +4,14 @@ Segments are made of long runs of equal pixels. One cheap pass finds where eithe
 some thousand runs are sorted, not some hundred thousand pixels.
 """
 
+from types import ModuleType
+
 import numpy as np
 from jaxtyping import Int64, Integer, UInt64
 
 from pfpn.compiled import loaded_loops
 
+SLOTS = 4096  # of the table; twice as many as the pairs that it can hold
 ID_BITS, LENGTH_BITS = 24, 16  # of an id of COCO's PNGs, and of the runs in most pictures
 
 
@@ -32,11 +35,11 @@ def count_pairs(
         and gt.dtype in (np.int32, np.int64)
         and gt.flags.c_contiguous
         and pred.flags.c_contiguous
+        and gt.size < 2**31
     ):
-        runs = np.empty(gt.size, dtype=np.uint64)
-        number = loops.collect_runs(gt, pred, runs)
-        if number >= 0:
-            return _add_packed(runs[:number])
+        pairs = _count_in_table(loops, gt, pred)
+        if pairs is not None:
+            return pairs
     is_edge = np.ones(gt.size + 1, dtype=bool)  # the first pixel of each run, and the end
     np.not_equal(gt[1:], gt[:-1], out=is_edge[1:-1])
     is_edge[1:-1] |= pred[1:] != pred[:-1]
@@ -48,6 +51,19 @@ def count_pairs(
             f"id map: found id {lowest if lowest < 0 else highest}, expected 0 (void) to 2**31 - 1"
         )
     return _add_runs(gt, pred, np.diff(edges), int(highest))
+
+
+def _count_in_table(
+    loops: ModuleType, gt: Integer[np.ndarray, " p"], pred: Integer[np.ndarray, " p"]
+) -> dict[tuple[int, int], int] | None:
+    """Count by a table; None if it is too small, or if an id is outside of what is expected."""
+    keys, counts = np.full(SLOTS, -1), np.empty(SLOTS, dtype=np.int64)
+    if loops.count_in_table(gt, pred, np.empty(gt.size, dtype=np.int32), keys, counts) < 0:
+        return None
+    slots = np.flatnonzero(keys >= 0)
+    slots = slots.take(keys.take(slots).argsort())
+    keys = keys.take(slots)
+    return _to_dict(keys, counts.take(slots), 32)
 
 
 def _add_runs(
@@ -75,6 +91,11 @@ def _add_sorted(
     """Add up the lengths of equal neighbors; a key is the true id << bits | the predicted one."""
     first = np.flatnonzero(np.diff(keys, prepend=-1))  # run of each pair
     counts = np.add.reduceat(lengths, first)
-    pairs = keys.take(first)
-    gt_ids, pred_ids = (pairs >> bits).tolist(), (pairs & ((1 << bits) - 1)).tolist()
+    return _to_dict(keys.take(first), counts, bits)
+
+
+def _to_dict(
+    keys: Int64[np.ndarray, " k"], counts: Int64[np.ndarray, " k"], bits: int
+) -> dict[tuple[int, int], int]:
+    gt_ids, pred_ids = (keys >> bits).tolist(), (keys & ((1 << bits) - 1)).tolist()
     return dict(zip(zip(gt_ids, pred_ids, strict=True), counts.tolist(), strict=True))

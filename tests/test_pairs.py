@@ -61,3 +61,27 @@ def test_maps_with_gaps_in_memory_and_read_only_maps_are_counted():
     whole, gaps = ids[:, ::2].copy().reshape(-1), ids.reshape(-1)[::2]
     whole.flags.writeable = False
     assert count_pairs(whole, gaps) == {(i, i): n for i, n in Counter(gaps.tolist()).items()}
+
+
+@pytest.mark.parametrize("num", [1, 2047, 2048, 2049, 10_000])
+def test_more_pairs_than_the_table_holds(num):
+    assert pairs.SLOTS == 2 * 2048
+    gt = np.random.default_rng(num).permutation(num).astype(np.int32)
+    pred = 2**31 - 1 - gt
+    counted = count_pairs(gt, pred)
+    assert counted == dict.fromkeys(zip(gt.tolist(), pred.tolist(), strict=True), 1)
+    assert list(counted) == sorted(counted)
+
+
+def test_pairs_whose_slots_collide():
+    ids = np.random.default_rng(0).choice(2**31, 2000, replace=False)
+    hashes = {((i << 32) * 0x1E3779B97F4A7C15 >> 40) % pairs.SLOTS for i in ids.tolist()}
+    assert len(hashes) < 1800, "without collisions this shows nothing"
+    assert count_pairs(ids, 0 * ids) == {(i, 0): 1 for i in ids.tolist()}
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_an_id_that_looks_like_a_free_slot_is_refused(dtype):
+    gt = np.full(5, -1, dtype=dtype)
+    with pytest.raises(ValueError, match=r"found id -1"):
+        count_pairs(gt, gt)
