@@ -7,6 +7,11 @@ folded is read off the cells, so no author has to remember it:
     answer    holds what an exercise asks for: its author tagged it so
     plot      only shows pictures, and no later cell uses a name that it defines
     setup     the first cell, which installs the package where it is missing
+
+The text that explains a result states it, and a notebook cannot fold text by itself. So the text
+between a result and the next heading is laid into an element that one click or key opens. A later
+cell that states the result once more has the tag "result"; a first one that does not state it, and
+leads to the next step, has the tag "lead".
 """
 
 import ast
@@ -20,6 +25,16 @@ Notebook = dict[str, Any]
 
 FOLDED_TAGS = ("answer", "setup")
 SHOWN_TAGS = ("exercise", "source=")  # the reader writes it, or is to read it
+# What stands on a folded cell. JupyterLab shows a cell's first line, which else may tell a result;
+# Colab folds by a `cellView` of its own and shows what follows "@title".
+TITLES = {
+    "reveal": "# @title Predict first. Then run this cell: it shows the result",
+    "answer": "# @title Holds what an exercise asks for. Run it; open it when yours is written",
+    "plot": "# @title Shows a picture",
+    "setup": "# @title Installs the package where it is missing",
+}
+EXPLANATION = "After your prediction: what the result says"
+HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
 SPEAKING = ("print", "ask", "check", "tally")  # a cell with one of these is more than a picture
 
 # Text with formulas, in a second language. Plain prose in the first: 238 words (Brysbaert, 2019).
@@ -38,7 +53,46 @@ def student_notebook(notebook: Notebook) -> Notebook:
             cell["outputs"], cell["execution_count"] = [], None
         if kind:
             cell["metadata"].setdefault("jupyter", {})["source_hidden"] = True
+            cell["metadata"]["cellView"] = "form"
+            cell["source"] = f"{TITLES[kind]}\n{''.join(cell['source'])}"
+    for i in explanations(copy["cells"]):
+        folded, rest = divide(copy["cells"][i])
+        copy["cells"][i]["source"] = fold_text(folded) + rest
     return copy
+
+
+def explanations(cells: Sequence[Cell]) -> list[int]:
+    """Return the indices of the cells of text whose beginning explains a prediction's result.
+
+    Such a cell is the first text after a `reveal`, if it does not begin with a heading.
+    """
+    found = []
+    is_next = False
+    for i, (cell, kind) in enumerate(zip(cells, folded_kinds(cells), strict=True)):
+        if kind == "reveal":
+            is_next = True
+        elif cell["cell_type"] == "markdown":
+            tags = cell["metadata"].get("tags", [])
+            if ("result" in tags or (is_next and "lead" not in tags)) and divide(cell)[0]:
+                found.append(i)
+            is_next = False
+    return found
+
+
+def divide(cell: Cell) -> tuple[str, str]:
+    """Return the text of a cell up to its first heading, and the rest."""
+    text = "".join(cell["source"])
+    heading = HEADING.search(text)
+    start = heading.start() if heading else len(text)
+    return text[:start].strip(), text[start:]
+
+
+def fold_text(text: str) -> str:
+    """Return Markdown that shows a line to click on, and the text only after that.
+
+    The empty lines let a reader of Markdown see formulas, lists and links inside.
+    """
+    return f"<details>\n<summary>{EXPLANATION}</summary>\n\n{text}\n\n</details>\n\n"
 
 
 def folded_kinds(cells: Sequence[Cell]) -> list[str]:

@@ -28,9 +28,10 @@ CHAPTERS = (
 STORED = [*CHAPTERS, *(f"solutions/{name}" for name in CHAPTERS)]
 
 # What a cell may be tagged with. `source=module:name` promises the package's own code.
-# `answer`: it holds what an exercise asks for, so a student's copy folds it.
+# `answer`, `result`: a student's copy folds it, because it holds what an exercise asks for, or
+# states the result of a prediction; `lead`: it follows a result and does not state it (pfpn.fold).
 TAGS = re.compile(
-    r"setup|exercise|answer|raises-exception|nbval-ignore-output|source=[a-z_.0-9]+:[\w.]+"
+    r"setup|exercise|answer|result|lead|raises-exception|nbval-ignore-output|source=[a-z_.0-9]+:[\w.]+"
 )
 MAX_IGNORED = 0.1  # of all code cells may go uncompared
 MAX_BYTES = 1_000_000

@@ -7,14 +7,15 @@ exercise's check knows, and from where on to cut when time is short.
 import ast
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pfpn.course.check import Exercise, all_exercises
-from pfpn.fold import Cell, Notebook, folded_kinds, reading_seconds
-from pfpn.kit.chapter import Chapter, Prediction, load_solutions, source
+from pfpn.fold import Cell, Notebook, folded_kinds, parse_cell, reading_seconds
+from pfpn.kit.chapter import Chapter, Prediction, load_chapter, load_solutions, source
 from pfpn.kit.plan import Plan, read_plan
 
 CHECKED = re.compile(r'check\(\s*"(\d\d\.\w+)"')
+SOLVED = re.compile(r"""assert check\(\s*["']([^"']+)["']""")
 
 
 def instructor_notebook(chapter: Chapter) -> Notebook:
@@ -106,12 +107,62 @@ def section_minutes(chapter: Chapter) -> dict[str, int]:
 
 
 def solution_cells(number: str) -> dict[str, Cell]:
-    """Return the cell that solves each exercise of a chapter, by the exercise's name."""
+    """Return the cell that solves each exercise of a chapter, by the exercise's name.
+
+    It stands in the chapter without a change: its function has the name that the chapter's later
+    cells call, and it ends with the check, because what the solutions compare after that binds
+    names that the chapter may use.
+    """
     found = {}
+    names = _names_of_the_chapter(number)
     for cell in load_solutions(number)["cells"]:
-        for name in re.findall(r'assert check\(\s*"([^"]+)"', source(cell)):
-            found[name] = cell
+        for name in SOLVED.findall(source(cell)):
+            lines = source(cell).split("\n")
+            last = next(n for n in ast.parse(source(cell)).body if SOLVED.search(ast.unparse(n)))
+            text = with_names("\n".join(lines[: last.end_lineno]), names)
+            found[name] = cell | {"source": text}
     return found
+
+
+def _names_of_the_chapter(number: str) -> dict[str, str]:
+    """Return for each function that a solution checks what it is called in the chapter."""
+    called = {
+        exercise: answer
+        for cell in load_chapter(number).notebook["cells"]
+        if _is_task(cell)
+        for exercise, answer in _checked(cell)
+    }
+    return {
+        answer: called[exercise]
+        for cell in load_solutions(number)["cells"]
+        if SOLVED.search(source(cell))
+        for exercise, answer in _checked(cell)
+    }
+
+
+def _checked(cell: Cell) -> Iterator[tuple[str, str]]:
+    """Yield the exercises that a cell checks, each with the name of the function it gives."""
+    for node in ast.walk(parse_cell(cell)):
+        match node:
+            case ast.Call(
+                func=ast.Name("check"), args=[ast.Constant(str(exercise)), ast.Name(answer), *_]
+            ):
+                yield exercise, answer
+
+
+def with_names(text: str, names: Mapping[str, str]) -> str:
+    """Return code in which functions and variables have other names."""
+    lines = [line.encode() for line in text.split("\n")]
+    spots = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Name) and node.id in names:
+            spots.append((node.lineno, node.col_offset, node.id))
+        elif isinstance(node, ast.FunctionDef) and node.name in names:
+            spots.append((node.lineno, node.col_offset + len("def "), node.name))
+    for number, column, name in sorted(spots, reverse=True):
+        line = lines[number - 1]  # columns count bytes
+        lines[number - 1] = line[:column] + names[name].encode() + line[column + len(name) :]
+    return b"\n".join(lines).decode()
 
 
 def solution_imports(number: str) -> str:
@@ -168,8 +219,9 @@ def _is_part(cell: Cell) -> bool:
 
 def _capstone(number: str) -> list[Cell]:
     """Return the cells that solve a chapter's capstone."""
+    names = _names_of_the_chapter(number)
     return [
-        copy.deepcopy(cell)
+        copy.deepcopy(cell) | {"source": with_names(source(cell), names)}
         for cell in load_solutions(number)["cells"]
         if cell["id"].startswith("cap-")
         and cell["cell_type"] == "code"

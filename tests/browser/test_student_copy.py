@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Error, Page, expect
+from playwright.sync_api import Browser, Error, Page, expect
 
-from pfpn.fold import folded_kinds
+from pfpn.fold import EXPLANATION, folded_kinds
 from pfpn.lab import FIRST
 
 pytestmark = pytest.mark.slow
@@ -72,11 +72,15 @@ def copy(tmp_path_factory) -> Iterator[tuple[str, Path]]:
 @pytest.fixture
 def page(copy, browser) -> Iterator[Page]:
     """The first chapter of the copy, opened; nothing has run."""
+    yield from open_chapter(copy, browser, FIRST)
+
+
+def open_chapter(copy: tuple[str, Path], browser: Browser, name: str) -> Iterator[Page]:
     address, folder = copy
     context = browser.new_context(viewport={"width": 1300, "height": 1000})
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
-    page.goto(f"{address}/lab/workspaces/student/tree/{FIRST}?token={TOKEN}")
+    page.goto(f"{address}/lab/workspaces/{Path(name).stem}/tree/{name}?token={TOKEN}")
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
     page.wait_for_function(f"{PANEL}.sessionContext.session?.kernel?.status === 'idle'")
     yield page
@@ -183,3 +187,24 @@ def test_a_student_predicts_before_anything_is_revealed(copy, page):
     again = page.locator(".jp-Cell").nth(explorer)
     expect(again.locator(".pfpn-stored img")).to_be_visible(timeout=PATIENCE)
     assert len(again.locator(".pfpn-stored img").get_attribute("alt") or "") >= 40
+
+
+def test_text_that_states_a_result_opens_by_a_key_and_shows_its_formulas(copy, browser):
+    """JupyterLab cleans the HTML of a text; the fold, and what is inside, have to survive that."""
+    chapter = "notebooks/01_feature_pyramid.ipynb"
+    cells = json.loads((copy[1] / chapter).read_text(encoding="utf-8"))["cells"]
+    for page in open_chapter(copy, browser, chapter):
+        folds = page.locator(".jp-Notebook details", has_text=EXPLANATION)
+        expect(folds).to_have_count(sum(EXPLANATION in "".join(c["source"]) for c in cells))
+        formula = folds.filter(has=page.locator("mjx-container")).first
+        inside = formula.locator("p").first
+        expect(inside).not_to_be_visible()
+        for key, is_open in (("Enter", True), ("Space", False), ("Enter", True)):
+            formula.locator("summary").focus()
+            page.keyboard.press(key)
+            expect(inside).to_be_visible(visible=is_open)
+        assert page.evaluate(f"{PANEL}.content.mode") == "command"  # the cell is not edited
+        assert "$" not in formula.inner_text()
+        link = folds.filter(has=page.locator("a[href]")).first
+        link.locator("summary").click()
+        expect(link.locator("a[href]").first).to_be_visible()

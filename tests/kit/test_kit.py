@@ -13,9 +13,16 @@ import pytest
 
 from pfpn.cli import main
 from pfpn.course import all_exercises
-from pfpn.fold import student_notebook
+from pfpn.fold import parse_cell, student_notebook
 from pfpn.kit.chapter import chapter_numbers, load_chapter, source
-from pfpn.kit.notes import instructor_notebook, section_minutes, solution_cells
+from pfpn.kit.handout import archive, instructor_files
+from pfpn.kit.notes import (
+    CHECKED,
+    instructor_notebook,
+    section_minutes,
+    solution_cells,
+    with_names,
+)
 from pfpn.kit.schedule import schedule_page, timetables
 from pfpn.kit.words import to_html, to_plain
 
@@ -146,24 +153,74 @@ def test_notes_stand_before_what_they_are_about(number):
     assert abs(read - chapter.minutes[0]) <= 8
 
 
+@pytest.mark.parametrize("number", chapter_numbers())
+def test_a_solution_fits_into_its_chapter(number):
+    """It has the names that later cells call, and takes none that they have from elsewhere."""
+    stubs = {
+        name: cell
+        for cell in load_chapter(number).cells.values()
+        for name in CHECKED.findall(source(cell)) if "exercise" in cell["metadata"].get("tags", [])
+    }  # fmt: skip
+    used = {
+        node.id
+        for cell in load_chapter(number).cells.values()
+        for node in ast.walk(parse_cell(cell)) if isinstance(node, ast.Name)
+    }  # fmt: skip
+    solutions = solution_cells(number)
+    assert stubs.keys() == solutions.keys()
+    for name, stub in stubs.items():
+        assert bound(stub) <= bound(solutions[name]), name
+        assert not (bound(solutions[name]) - bound(stub)) & used, name
+
+
+def bound(cell: dict) -> set[str]:
+    """Return the names that a cell binds outside of functions."""
+    names = set()
+    for statement in parse_cell(cell).body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            names.add(statement.name)
+        else:
+            stored = [n for n in ast.walk(statement) if isinstance(n, ast.Name)]
+            names |= {n.id for n in stored if isinstance(n.ctx, ast.Store)}
+    return names - {"_"}
+
+
+def test_names_in_code_are_replaced_and_nothing_else_is():
+    text = 'def rise(a):\n    return b.rise(rise=rise(a), é="rise", c=rise)\n\n\nassert rise(1)'
+    assert with_names(text, {"rise": "my_rise"}) == (
+        'def my_rise(a):\n    return b.rise(rise=my_rise(a), é="rise", c=my_rise)\n\n\n'
+        "assert my_rise(1)"
+    )
+
+
+@pytest.fixture(scope="module")
+def instructors_folder(tmp_path_factory):
+    """The instructor's archive, unpacked in an empty folder."""
+    top = tmp_path_factory.mktemp("instructor")
+    with zipfile.ZipFile(io.BytesIO(archive("i", instructor_files(chapter_numbers())))) as packed:
+        packed.extractall(top)
+    return top / "i" / "notebooks"
+
+
 @pytest.mark.slow
 @pytest.mark.long
-def test_an_instructors_notebook_runs(tmp_path):
+@pytest.mark.parametrize("number", chapter_numbers())
+def test_an_instructors_notebook_runs(number, instructors_folder):
     """Solutions in place of stubs run as they stand, with the imports that are added."""
     import nbformat
     from nbclient import NotebookClient
 
-    for number in ("00", "03"):
-        text = json.dumps(instructor_notebook(load_chapter(number)))
-        notebook = nbformat.reads(text, as_version=4)
-        client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": tmp_path}})
-        client.execute(env={**os.environ, "PFPN_STATIC": "1", "PYTHONPATH": str(ROOT)})
-        printed = "".join(
-            output.get("text", "")
-            for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
-        )  # fmt: skip
-        for exercise in load_chapter(number).exercises:
-            assert re.search(rf"{re.escape(exercise.name)}: all \d+ cases", printed)
+    chapter = load_chapter(number)
+    notebook = nbformat.read(instructors_folder / chapter.path.name, as_version=4)
+    here = {"metadata": {"path": instructors_folder}}
+    client = NotebookClient(notebook, timeout=600, resources=here)
+    client.execute(env={**os.environ, "PFPN_STATIC": "1", "PYTHONPATH": str(ROOT)})
+    printed = "".join(
+        output.get("text", "")
+        for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+    )  # fmt: skip
+    for exercise in chapter.exercises:
+        assert re.search(rf"{re.escape(exercise.name)}: all \d+ cases", printed)
 
 
 def test_names_of_the_guide_are_those_of_the_chapters():
