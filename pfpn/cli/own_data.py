@@ -52,11 +52,11 @@ def _import(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from pfpn.data.formats.importing import (
-        BY_REGIONS,
         CLASSES,
         class_table,
         import_pictures,
         open_source,
+        remarks,
     )
     from pfpn.data.formats.source import Options
     from pfpn.files import claim
@@ -87,8 +87,8 @@ def _import(arguments: argparse.Namespace) -> int:
     say(f"stuff: {', '.join(kinds['stuff']) or 'none'}")
     if is_new:
         say(f"classes were guessed: look at {root / CLASSES}, edit it, and import again")
-    if arguments.format in BY_REGIONS:
-        say("this format tells things apart by connected regions alone: those that touch are one")
+    for line in remarks(arguments.format, reader):
+        say(line)
     if report.skipped:
         left = len(report.skipped)
         complain(f"pfpn import: {left} picture{'s' * (left != 1)} left out")

@@ -267,9 +267,11 @@ def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
     WebP, BMP or TIFF, or broken.
     """
     try:
-        with Image.open(path, formats=PHOTO_FORMATS) as image:
+        # Opened here, for Pillow maps a TIFF of its own into memory, and mixes the rows up if the
+        # TIFF is stored lying on its side
+        with path.open("rb") as file, Image.open(file, formats=PHOTO_FORMATS) as image:
             ImageOps.exif_transpose(image, in_place=True)
-            pixels = _to_rgb(image)
+            pixels = to_rgb(image)
     except FormatError:
         raise
     except Exception as error:  # whatever a broken file makes Pillow raise
@@ -278,22 +280,28 @@ def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def read_image_header(path: Path) -> PhotoHeader:
+def read_image_header(path: Path | io.BytesIO) -> PhotoHeader:
     """Return size and orientation of a photograph without decoding its pixels."""
     try:
         with Image.open(path, formats=PHOTO_FORMATS) as image:
             orientation = image.getexif().get(_ORIENTATION, UPRIGHT)
             width, height = image.size
+            is_upright = image.format == "TIFF"  # the only format whose size Pillow turns
     except Exception as error:  # whatever a broken file makes Pillow raise
         raise _unreadable(path, error) from error
     if orientation not in range(1, 9):
         orientation = UPRIGHT
-    size = (width, height) if orientation >= 5 else (height, width)
-    return PhotoHeader(size, (height, width), orientation)
+    here = (height, width)
+    turned = (width, height) if orientation >= 5 else here
+    return PhotoHeader(*((here, turned) if is_upright else (turned, here)), orientation)
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    """Return the pixels as uint8 (h, w, 3)."""
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """Return the pixels of an opened photograph as uint8 (h, w, 3), see `read_image`.
+
+    Raises:
+        ValueError: it has 32 bits a channel.
+    """
     # Pillow has no conversion of 16 bits in one channel; of three it keeps the upper 8, too.
     if image.mode.startswith("I;16"):
         tags = getattr(image, "tag_v2", {})  # of a TIFF, which may hold 12 bits, or white as 0
@@ -306,7 +314,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _unreadable(path: Path, error: Exception) -> FormatError:
+def _unreadable(path: Path | io.BytesIO, error: Exception) -> FormatError:
     if isinstance(error, FileNotFoundError):
         return FormatError(Finding(str(path), None, None, "no such file", "an image"))
     if isinstance(error, Image.UnidentifiedImageError):

@@ -143,6 +143,22 @@ def test_a_photograph_with_several_pictures_is_its_first_one(tmp_path):
     assert image[0].float().mean() > 200
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_is_turned_as_any_other_photograph(orientation, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.arange(45, dtype=np.uint8).reshape(5, 9)
+    read = {}
+    for suffix in ("tif", "png"):
+        path = tmp_path / f"a.{suffix}"
+        Image.fromarray(pixels).save(path, exif=exif)
+        read[suffix] = read_image(path).tolist()
+        header = read_image_header(path)
+        assert header.size == read_image(path).shape[1:]
+        assert (header.stored, header.orientation) == ((5, 9), orientation)
+    assert read["tif"] == read["png"]
+
+
 @pytest.mark.parametrize("orientation", [0, *range(1, 10)])
 def test_a_header_says_size_and_orientation(orientation, tmp_path):
     exif = Image.Exif()

@@ -10,7 +10,7 @@ from = ["car"]      # what the source calls it; several names make one class of 
 import json
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pfpn.data.categories import cityscapes_categories, coco_categories
@@ -41,7 +41,8 @@ def propose(keys: Iterable[tuple[str, str, bool | None]]) -> list[ClassEntry]:
     """Return a table for the classes of a source, in the given order.
 
     A class with the name of a class of COCO, Cityscapes or the drawn world takes its color, and its
-    kind where the source does not say.
+    kind where the source does not say. Names that are equal in the source become one class, or two
+    if one is a thing and the other stuff.
 
     Args:
         keys: (class key, name, whether it is a thing; None if the source does not say).
@@ -50,7 +51,7 @@ def propose(keys: Iterable[tuple[str, str, bool | None]]) -> list[ClassEntry]:
     for category in [*TOY_CATEGORIES, *cityscapes_categories(), *coco_categories()]:
         plain = category.name.removesuffix("-merged").removesuffix("-other")
         known.setdefault(plain, category)
-    entries: list[ClassEntry] = []
+    entries: dict[tuple[str, str], ClassEntry] = {}  # by name in the source and kind
     for key, name, is_thing in keys:
         plain = name.strip().lower().replace("_", " ")
         twin = known.get(plain)
@@ -61,8 +62,14 @@ def propose(keys: Iterable[tuple[str, str, bool | None]]) -> list[ClassEntry]:
         else:
             kind = "thing" if is_thing else "stuff"
         color = twin.color if twin else _spread_color(len(entries))
-        entries.append(ClassEntry(name.strip() or key, kind, color, (key,)))
-    return entries
+        entry = ClassEntry(name.strip() or key, kind, color, (key,))
+        if (entry.name, kind) in entries:  # one class under two numbers, or with a space behind it
+            same = entries[entry.name, kind]
+            entry = replace(same, sources=(*same.sources, key))
+        elif any(entry.name == other for other, _ in entries):
+            entry = replace(entry, name=f"{entry.name} ({kind})")
+        entries[name.strip() or key, kind] = entry
+    return list(entries.values())
 
 
 def to_categories(entries: Sequence[ClassEntry]) -> tuple[list[Category], dict[str, int]]:

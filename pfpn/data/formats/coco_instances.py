@@ -5,7 +5,7 @@ file and the photographs lie. Stuff may come beside it: as a JSON file of the sa
 whose pixels are category ids.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,28 @@ import numpy as np
 from pfpn.data.categories import read_json, shorten
 from pfpn.data.formats.label_images import category_names, read_label_image
 from pfpn.data.formats.regions import Picture, Region, polygon_mask
-from pfpn.data.formats.source import ImageFinder, Options, stem_of
+from pfpn.data.formats.source import ImageFinder, Options, origin_of, stem_of
 
 OTHER_STUFF = 183  # COCO's "other" in stuff PNGs: every thing
 
 
 class CocoInstances:
-    """Pictures of a COCO instances file, with stuff beneath them where it is given."""
+    """Pictures of a COCO instances file, with stuff beneath them where it is given.
 
-    def __init__(self, source: Path, options: Options):
+    Args:
+        source: the file, or a folder that holds one.
+        options: where its parts are, if not at their usual places.
+        with_crowds: as in COCO, iscrowd = 1 marks a group whose members are not told apart. CVAT
+            marks every mask so, whether drawn as one object or not; there it means nothing.
+    """
+
+    def __init__(self, source: Path, options: Options, *, with_crowds: bool = True):
         self.json = _find_json(source)
         content = _read(self.json)
+        self.unmarked = 0  # annotations whose mark as a crowd was taken away
+        for annotation in [] if with_crowds else filter(_is_crowd, content["annotations"]):
+            annotation["iscrowd"] = 0
+            self.unmarked += 1
         self._images: list[dict[str, Any]] = content["images"]
         self._names = _names(content, self.json)
         self._annotations = _by_image(content, self.json)
@@ -48,7 +59,8 @@ class CocoInstances:
             self._stuff_names = _names(stuff, options.stuff)
             self._stuff_annotations = _by_image(stuff, options.stuff)
         base = self.json.parent
-        folders = [options.images] if options.images else [base, base / "images", base.parent]
+        usual = [base / "images", base, base.parent / "images", base.parent]
+        folders = [options.images] if options.images else usual
         self._finder = ImageFinder(folders)
 
     def classes(self) -> list[tuple[str, str, bool | None]]:
@@ -71,19 +83,17 @@ class CocoInstances:
     def __iter__(self) -> Iterator[Picture]:
         for entry in self._images:
             name, image_id = entry["file_name"], entry["id"]
-            path = self._finder.find(name)
+            path, missing = self._finder.look(name)
             size = (int(entry["height"]), int(entry["width"]))
-            problems: list[str] = []
-            if path is None:
-                problems.append(f"no photograph {name!r} in {_folders(self._finder)}")
-                path = Path(name)
+            problems = list(missing)
             annotations = self._annotations.get(image_id, [])
             reasons = [_problem(annotation, size) for annotation in annotations]
             good = [a for a, reason in zip(annotations, reasons, strict=True) if not reason]
             problems += filter(None, reasons)
+            origin = origin_of(name)
             yield Picture(
-                stem_of(name), path, size, self._regions(image_id, name, size, good),
-                tuple(problems),
+                stem_of(origin), path, size, self._regions(image_id, name, size, good),
+                tuple(problems), origin,
             )  # fmt: skip
 
     def _regions(
@@ -103,7 +113,7 @@ class CocoInstances:
 
     def _value_regions(self, name: str, size: tuple[int, int]) -> list[Region]:
         assert self._stuff_finder is not None
-        path = self._stuff_finder.find(stem_of(name) + ".png")
+        path = self._stuff_finder.find(stem_of(origin_of(name)) + ".png")
         if path is None:
             return []
         values = read_label_image(path, size)
@@ -164,6 +174,13 @@ def _read(path: Path) -> dict[str, Any]:
         ):
             expected = "id, file_name, height and width in pixels"
             raise ValueError(f"{path}: found image {str(entry)[:80]}, expected {expected}")
+    for what in ("images", "categories"):
+        ids = Counter(entry.get("id") for entry in content[what] if isinstance(entry, dict))
+        twice = [number for number, count in ids.items() if count > 1]
+        if twice:
+            raise ValueError(
+                f"{path}: found id {twice[0]!r} twice among the {what}, expected ids that differ"
+            )
     return content
 
 
@@ -215,12 +232,16 @@ def _region(
     annotation: Mapping[str, Any], size: tuple[int, int], *, is_base: bool = False, prefix: str = ""
 ) -> Region:
     key = prefix + str(annotation["category_id"])
-    is_crowd = annotation.get("iscrowd", 0) == 1
+    is_crowd = _is_crowd(annotation)
     shape = annotation["segmentation"]
     if isinstance(shape, list):
         mask, outside = polygon_mask(shape, size)
         return Region(key, mask, is_crowd, is_base, outside)
     return Region(key, decode_rle(shape, size), is_crowd, is_base)
+
+
+def _is_crowd(annotation: object) -> bool:
+    return isinstance(annotation, dict) and annotation.get("iscrowd", 0) == 1
 
 
 def decode_rle(code: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
@@ -268,7 +289,3 @@ def decode_counts(text: str) -> list[int]:
     for start in (1, 2):
         numbers[start::2] = np.cumsum(numbers[start::2])
     return numbers.tolist()
-
-
-def _folders(finder: ImageFinder) -> str:
-    return ", ".join(str(folder) for folder in finder.folders) or "any folder (try --images)"

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageOps
 
 from pfpn.data.categories import LabelMap, categories_to_json
@@ -25,8 +24,15 @@ from pfpn.data.formats.label_images import Cityscapes, SemanticImages, TwoChanne
 from pfpn.data.formats.labelme import LabelMe
 from pfpn.data.formats.mask_folder import MaskFolder
 from pfpn.data.formats.regions import Losses, Picture, compose
-from pfpn.data.formats.source import Options, Reader
-from pfpn.data.images import encode_id_map
+from pfpn.data.formats.source import Options, Reader, told_apart
+from pfpn.data.images import (
+    PHOTO_FORMATS,
+    UPRIGHT,
+    FormatError,
+    encode_id_map,
+    read_image_header,
+    to_rgb,
+)
 from pfpn.files import Output, name_problem, printable, require_distinct
 
 CLASSES = "classes.toml"
@@ -52,6 +58,14 @@ class Report:
     written: int = 0  # pictures
     losses: dict[str, Losses] = field(default_factory=dict)  # by picture
     skipped: dict[str, str] = field(default_factory=dict)  # pictures that were left out, and why
+    notes: dict[str, str] = field(default_factory=dict)  # what was decided about a photograph
+
+    def add(self, picture: Picture, losses: Losses, note: str) -> None:
+        """Add what a picture lost, and what was decided about its photograph, "" for nothing."""
+        losses.problems += picture.problems
+        self.losses[picture.name] = losses
+        if note:
+            self.notes[picture.name] = note
 
     def total(self) -> Losses:
         """Return the losses of all pictures together."""
@@ -67,6 +81,7 @@ class Report:
             if losses.hidden or losses.empty or losses.overlapped or losses.clipped:
                 lines.append(f"{name}: {losses}")
             lines += [f"{name}: {problem}" for problem in losses.problems]
+        lines += [f"{name}: {note}" for name, note in self.notes.items()]
         return [
             printable(line) for line in [*lines, f"all {self.written} pictures: {self.total()}"]
         ]
@@ -86,6 +101,21 @@ def open_source(kind: str, source: Path, options: Options) -> Reader:
     if kind not in READERS:
         raise ValueError(f"format: found {kind!r}, expected one of {', '.join(READERS)}")
     return READERS[kind](source, options)
+
+
+def remarks(kind: str, reader: Reader) -> list[str]:
+    """Return lines about what the format of a source cannot tell."""
+    lines = []
+    if kind in BY_REGIONS:
+        lines.append(
+            "this format tells things apart by connected regions alone: those that touch are one"
+        )
+    if isinstance(reader, CocoInstances) and reader.unmarked:
+        lines.append(
+            f"{reader.unmarked} masks are marked as crowds, as CVAT marks every mask: each was "
+            "taken as one object. If they are groups, import the same folder as coco"
+        )
+    return lines
 
 
 def class_table(reader: Reader, root: Path, given: Path | None, output: Output) -> list[ClassEntry]:
@@ -145,7 +175,7 @@ def import_pictures(
     if not categories:
         raise ValueError("classes: found only ignored ones, expected a thing or stuff")
     labels, index = LabelMap(tuple(categories)), f"annotations/panoptic_{split}.json"
-    pictures = list(reader)
+    pictures = told_apart(list(reader))
     _require_names(pictures, split, output)
     output.remove(index)
     report = Report()
@@ -154,7 +184,7 @@ def import_pictures(
     before, kept = set(output.names()), {CLASSES, index}
     for number, picture in enumerate(pictures, start=1):
         try:
-            content, suffix = _photograph(picture)
+            content, suffix, note = _photograph(picture)
             panoptic, losses = compose(
                 picture.regions(), picture.size, category_ids, labels, order=order
             )
@@ -162,8 +192,7 @@ def import_pictures(
             report.skipped[picture.name] = str(error)
             progress(number, len(pictures))
             continue
-        losses.problems += picture.problems
-        report.losses[picture.name] = losses
+        report.add(picture, losses, note)
         truth, image = f"annotations/panoptic_{split}/{picture.name}.png", picture.name + suffix
         output.write(truth, encode_id_map(panoptic.id_map))
         output.write(f"{split}/{image}", content)
@@ -197,8 +226,10 @@ def _require_names(pictures: Sequence[Picture], split: str, output: Output) -> N
     output.require_free(names, inputs)
 
 
-def _photograph(picture: Picture) -> tuple[bytes, str]:
-    """Return the photograph's file and its suffix; formats that are not kept become PNG.
+def _photograph(picture: Picture) -> tuple[bytes, str, str]:
+    """Return the photograph's file, its suffix, and a line about how it was turned, or "".
+
+    What is not kept byte for byte becomes a PNG.
 
     Raises:
         ValueError: it is missing, broken, or not of the size of the annotations.
@@ -212,33 +243,52 @@ def _photograph(picture: Picture) -> tuple[bytes, str]:
     else:
         content, suffix, where = picture.image, "", "the image inside the annotations"
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            stored, kind = (image.height, image.width), image.format
-            upright = ImageOps.exif_transpose(image)
-            size = (upright.height, upright.width)
-            if size == picture.size and kind in ("JPEG", "PNG"):
-                matching = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",)}[kind]
-                return content, suffix if suffix in matching else matching[0]
-            if size == picture.size:
-                return _to_png(upright), ".png"
-            if stored == picture.size:  # annotated by a tool that does not turn photographs
-                return _to_png(image), ".png"
+        header = read_image_header(io.BytesIO(content))
+        with Image.open(io.BytesIO(content), formats=PHOTO_FORMATS) as image:
+            kind = KEPT_FORMATS.get(image.format or "", ())
+            is_turned = header.size == picture.size
+            if (
+                is_turned
+                and kind
+                and (header.orientation == UPRIGHT or header.stored != header.size)
+            ):
+                return content, suffix if suffix in kind else kind[0], ""
+            if not is_turned and header.stored != picture.size:
+                raise ValueError(
+                    f"found a photograph of {header.size[0]} x {header.size[1]} pixels, expected "
+                    f"{picture.size[0]} x {picture.size[1]} as annotated (height x width)"
+                )
+            if not is_turned and image.format == "TIFF":
+                raise ValueError(
+                    f"found a TIFF with EXIF orientation {header.orientation}, annotated as it is "
+                    "stored, expected one that is upright. Save it turned, and try again"
+                )
+            note = ""
+            if is_turned and header.orientation != UPRIGHT:
+                # A turn by 180 degrees, or a square: the size does not say which way was annotated
+                note = (
+                    f"turned upright as EXIF says (orientation {header.orientation}); if the "
+                    "annotations are turned now, the tool showed the photograph as it is stored"
+                )
+            return _to_png(ImageOps.exif_transpose(image) if is_turned else image), ".png", note
+    except FormatError as error:
+        finding = error.finding
+        raise ValueError(f"{where}: found {finding.found}, expected {finding.expected}") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{where}: found an image that cannot be read ({reason})") from error
-    raise ValueError(
-        f"{where}: found a photograph of {size[0]} x {size[1]} pixels, expected "
-        f"{picture.size[0]} x {picture.size[1]} as annotated (height x width)"
-    )
+        if not reason.startswith("found "):
+            reason = f"found an image that cannot be read ({reason})"
+        raise ValueError(f"{where}: {reason}") from error
 
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+# By Pillow's name of the format: the suffixes under which a file is kept as it is. MPO is a JPEG
+# with further pictures behind the first, as some telephones write it.
+KEPT_FORMATS = {"JPEG": (".jpg", ".jpeg"), "MPO": (".jpg", ".jpeg"), "PNG": (".png",)}
 
 
 def _to_png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    plain = Image.fromarray(np.asarray(image.convert("RGB")))  # without EXIF
-    plain.save(buffer, format="PNG")
+    Image.fromarray(to_rgb(image)).save(buffer, format="PNG")  # without EXIF
     return buffer.getvalue()
 
 
@@ -246,4 +296,4 @@ def _open_cvat(source: Path, options: Options) -> Reader:
     """CVAT exports COCO, or folders of masks with a labelmap.txt."""
     if (source / "SegmentationClass").is_dir():
         return VocImages(source, options)
-    return CocoInstances(source, options)
+    return CocoInstances(source, options, with_crowds=False)

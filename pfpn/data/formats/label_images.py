@@ -25,6 +25,7 @@ VOC_NAMES = (
     "train", "tvmonitor",
 )  # fmt: skip
 VOID_VALUES = (0, 255)  # no class, in a PNG of classes
+VOC_BORDER = 255  # no object, in a palette PNG of objects
 CITYSCAPES_GROUPS = 1000  # an instance image holds class * 1000 + number, or the class alone
 
 
@@ -48,7 +49,7 @@ class SemanticImages:
     """
 
     def __init__(self, source: Path, options: Options):
-        self._paths = _png_files(require_folder(source, "PNGs of classes"), source)
+        self._paths = _require_png_files(require_folder(source, "PNGs of classes"), source)
         self._names = category_names(options)
         self._finder = ImageFinder(image_folders(source, options))
 
@@ -79,7 +80,7 @@ class TwoChannels:
     """A folder of PNGs: red is the class number, green the instance number, 0 for stuff."""
 
     def __init__(self, source: Path, options: Options):
-        self._paths = _png_files(require_folder(source, "PNGs of two channels"), source)
+        self._paths = _require_png_files(require_folder(source, "PNGs of two channels"), source)
         self._names = category_names(options)
         self._finder = ImageFinder(image_folders(source, options))
 
@@ -116,12 +117,13 @@ class VocImages:
 
     Pixels of one object number and one class are one instance. Without an object image, or where
     its pixel is void, connected regions are instances. CVAT's labelmap.txt gives the colors.
+    A list of the split in ImageSets/Segmentation, such as VOC's train.txt, says what is read.
     """
 
     def __init__(self, source: Path, options: Options):
         self._classes = require_folder(source / "SegmentationClass", "VOC's class images")
         self._objects = source / "SegmentationObject"
-        self._paths = _png_files(self._classes, source)
+        self._paths = self._listed(_require_png_files(self._classes, source, deep=True), options)
         self._colors = _labelmap(source / "labelmap.txt")
         names = category_names(options)
         if not names and self._colors is None:
@@ -140,16 +142,41 @@ class VocImages:
 
     def __iter__(self) -> Iterator[Picture]:
         for path in self._paths:
-            yield _picture(path.stem, self._finder, path, partial(self._regions, path))
+            yield _picture(self._name(path), self._finder, path, partial(self._regions, path))
+
+    def _name(self, path: Path) -> str:
+        """Return the name of a class image in the source, with its folders and without suffix."""
+        return path.relative_to(self._classes).with_suffix("").as_posix()
+
+    def _listed(self, paths: list[Path], options: Options) -> list[Path]:
+        """Return the class images that the list of the split names; all without such a list."""
+        folder = self._classes.parent / "ImageSets" / "Segmentation"
+        listing = folder / f"{options.split}.txt"
+        if options.split is None or not listing.is_file():
+            return paths
+        names = {line.strip() for line in listing.read_text(encoding="utf-8").splitlines()}
+        listed = [path for path in paths if self._name(path) in names]
+        if not listed:
+            raise ValueError(
+                f"{listing}: found {len(names - {''})} names and none of a PNG in {self._classes}, "
+                "expected at least one. Try another --split"
+            )
+        return listed
 
     def _regions(self, path: Path) -> Sequence[Region]:
         classes = _packed(_read_pixels(path))
-        objects_path = self._objects / path.name
-        objects = _packed(_read_pixels(objects_path)) if objects_path.is_file() else None
+        objects_path = self._objects / path.relative_to(self._classes)
+        objects = _read_pixels(objects_path) if objects_path.is_file() else None
+        if objects is not None:
+            has_border = objects.dtype == np.uint8 and objects.ndim == 2 and self._colors is None
+            border = objects == VOC_BORDER if has_border else np.zeros(objects.shape[:2], bool)
+            objects = _packed(objects)
         if objects is not None and objects.shape != classes.shape:
             raise ValueError(
                 f"{objects_path}: found {objects.shape} pixels, expected {classes.shape}"
             )
+        if objects is not None:
+            classes = np.where(border, VOC_BORDER, classes)
         regions = []
         for value in np.unique(classes).tolist():
             key = self._key(value, path)
@@ -250,8 +277,14 @@ def _packed(pixels: np.ndarray) -> np.ndarray:
     return wide if wide.ndim == 2 else wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
 
 
-def _png_files(folder: Path, source: Path) -> list[Path]:
-    paths = sorted(p for p in folder.glob("*.png") if not p.name.startswith("."))
+def png_files(folder: Path, *, deep: bool = False) -> list[Path]:
+    """Return the PNGs in a folder, in order; with `deep` also those in folders of it."""
+    paths = folder.rglob("*") if deep else folder.glob("*")
+    return sorted(p for p in paths if p.suffix.lower() == ".png" and not p.name.startswith("."))
+
+
+def _require_png_files(folder: Path, source: Path, *, deep: bool = False) -> list[Path]:
+    paths = png_files(folder, deep=deep)
     if not paths:
         raise ValueError(f"{folder}: found no PNG, expected annotations of {source}")
     return paths
@@ -268,14 +301,10 @@ def image_folders(source: Path, options: Options) -> list[Path]:
 def _picture(
     name: str, finder: ImageFinder, path: Path, regions: Callable[[], Sequence[Region]]
 ) -> Picture:
-    image = finder.find(name)
-    problems: tuple[str, ...] = ()
-    if image is None:
-        folders = ", ".join(str(f) for f in finder.folders) or "no folder; name it with --images"
-        problems = (f"no photograph for {path.name} (looked in {folders})",)
+    image, problems = finder.look(name)
     with Image.open(path) as header:
         size = (header.height, header.width)
-    return Picture(name, image or Path(name), size, regions, problems)
+    return Picture(name.rsplit("/", 1)[-1], image, size, regions, problems, name)
 
 
 def category_names(options: Options) -> dict[str, tuple[str, bool | None]]:

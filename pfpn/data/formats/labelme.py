@@ -14,6 +14,7 @@ from PIL import Image
 from pfpn.data.categories import read_json
 from pfpn.data.formats.regions import Picture, Region, is_corner, polygon_mask
 from pfpn.data.formats.source import ImageFinder, Options, require_folder
+from pfpn.data.images import read_image_header
 
 CIRCLE_CORNERS = 64  # of the polygon that stands for a circle
 KINDS = ("polygon", "rectangle", "circle", "mask")
@@ -24,6 +25,7 @@ class LabelMe:
 
     def __init__(self, source: Path, options: Options):
         require_folder(source, "LabelMe's JSON files")
+        self._source = source
         self._files = sorted(p for p in source.rglob("*.json") if not p.name.startswith("."))
         self._files = [p for p in self._files if _is_labelme(p)]
         if not self._files:
@@ -31,9 +33,12 @@ class LabelMe:
         self._finder = ImageFinder([options.images or source])
 
     def classes(self) -> list[tuple[str, str, bool | None]]:
-        """Return the labels, in the order of the alphabet; LabelMe does not say what is a thing."""
+        """Return the labels, in the order of the alphabet; LabelMe does not say what is a thing.
+
+        Those of lines and points alone are none: such shapes have no area.
+        """
         shapes = (shape for path in self._files for shape in read_json(path)["shapes"])
-        labels = {str(s.get("label", "")) for s in shapes if isinstance(s, dict)}
+        labels = {str(shape.get("label", "")) for shape in shapes if not _problem(shape)}
         return [(label, label, None) for label in sorted(labels)]
 
     def __iter__(self) -> Iterator[Picture]:
@@ -41,24 +46,36 @@ class LabelMe:
             content = read_json(path)
             name = str(content.get("imagePath") or path.stem)
             beside = path.parent / name.replace("\\", "/")
-            image: Path | bytes | None = beside if beside.is_file() else self._finder.find(name)
-            if image is None and content.get("imageData"):
-                image = _decode(content["imageData"], path)
+            image: Path | bytes = beside
+            missing: tuple[str, ...] = ()
+            if not beside.is_file():
+                image, missing = self._finder.look(name)
+            if missing and content.get("imageData"):
+                image, missing = _decode(content["imageData"], path), ()
             problems = [p for s in content["shapes"] if (p := _problem(s))]
-            if image is None:
-                problems.append(f"no photograph {name!r} beside {path.name}, and none inside it")
             size = (content.get("imageHeight"), content.get("imageWidth"))
+            if size == (None, None):  # as LabelMe wrote before its version 3
+                size = _size_of(image)
             if not all(type(side) is int and side > 0 for side in size):
                 raise ValueError(
                     f"{path}: found imageHeight, imageWidth {size}, expected pixels of the image"
                 )
             yield Picture(
                 path.stem,
-                image or Path(name),
+                image,
                 size,
                 partial(_regions, content["shapes"], size),
-                tuple(problems),
+                (*missing, *problems),
+                path.relative_to(self._source).as_posix(),
             )
+
+
+def _size_of(image: Path | bytes) -> tuple[int, int]:
+    """Return (height, width) of a photograph as it is to be seen; 1 x 1 if it cannot be read."""
+    try:
+        return read_image_header(image if isinstance(image, Path) else io.BytesIO(image)).size
+    except ValueError:  # it is left out, by its own message
+        return 1, 1
 
 
 def _is_labelme(path: Path) -> bool:

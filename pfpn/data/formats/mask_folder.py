@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from pfpn.data.formats.label_images import image_folders, read_label_image
+from pfpn.data.formats.label_images import image_folders, png_files, read_label_image
 from pfpn.data.formats.regions import Picture, Region
 from pfpn.data.formats.source import ImageFinder, Options, require_folder
 
@@ -19,9 +19,9 @@ class MaskFolder:
     def __init__(self, source: Path, options: Options):
         require_folder(source, "one folder of masks for each photograph")
         self._masks = {
-            folder.name: sorted(folder.glob("*.png"))
+            folder.name: png_files(folder)
             for folder in sorted(source.iterdir())
-            if folder.is_dir() and any(folder.glob("*.png")) and folder.name != "images"
+            if folder.is_dir() and png_files(folder) and folder.name != "images"
         }
         if not self._masks:
             raise ValueError(
@@ -39,12 +39,11 @@ class MaskFolder:
 
     def __iter__(self) -> Iterator[Picture]:
         for name, paths in self._masks.items():
-            image = self._finder.find(name)
-            problems = () if image else (f"no photograph called {name} (try --images)",)
+            image, problems = self._finder.look(name)
             size = read_label_image(paths[0]).shape
             yield Picture(
                 name,
-                image or Path(name),
+                image,
                 (size[0], size[1]),
                 partial(_regions, paths, (size[0], size[1])),
                 problems,

@@ -41,6 +41,7 @@ class Picture:
     size: tuple[int, int]  # (height, width) of the annotations, in pixels
     regions: Callable[[], Sequence[Region]]  # reads and rasterizes them
     problems: tuple[str, ...] = ()  # annotations that cannot be read, in words
+    origin: str = ""  # path in the source, "/" as separator, by which equal names are told apart
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class Losses:
     """What became of the regions of one picture, in counts of regions."""
 
     kept: int = 0
+    crowds: int = 0  # of those kept: groups whose members are not told apart
     empty: int = 0  # without a pixel
     hidden: int = 0  # wholly covered by later ones
     overlapped: int = 0  # partly covered by later ones
@@ -66,6 +68,7 @@ class Losses:
         """List the counts that are not zero."""
         words = {
             "kept": "kept",
+            "crowds": "of them crowds",
             "ignored": "of ignored classes",
             "empty": "empty",
             "hidden": "wholly covered",
@@ -78,7 +81,9 @@ class Losses:
         return ", ".join([*parts, *filter(None, [unreadable])]) or "no regions"
 
 
-COUNTS = ("kept", "empty", "hidden", "overlapped", "overlapped_pixels", "clipped", "ignored")
+COUNTS = (
+    "kept", "crowds", "empty", "hidden", "overlapped", "overlapped_pixels", "clipped", "ignored",
+)  # fmt: skip
 
 
 def compose(
@@ -137,6 +142,7 @@ def compose(
     id_map = np.asarray(ids, dtype=np.int64)[owner]
     present = set(np.unique(id_map).tolist())
     kept = tuple(segment for number, segment in segments.items() if number in present)
+    losses.crowds = sum(segment.is_crowd for segment in kept)
     return Panoptic(torch.from_numpy(id_map), kept), losses
 
 

@@ -20,6 +20,17 @@ def test_known_names_bring_their_kind_and_color(tmp_path):
     assert len({entry.color for entry in (road, car, fish)}) == 3
 
 
+def test_names_that_are_equal_become_one_class(tmp_path):
+    rows = [("1", "car", True), ("2", "car ", True), ("3", "car", False), ("4", "void", None)]
+    thing, stuff, void = entries = propose([*rows, ("5", "car", True)])
+    assert (thing.name, thing.sources) == ("car", ("1", "2", "5"))
+    assert (stuff.name, stuff.kind, stuff.sources) == ("car (stuff)", "stuff", ("3",))
+    assert void.kind == "ignore"
+    path = tmp_path / "classes.toml"
+    path.write_text(to_toml(entries), encoding="utf-8")
+    assert read_classes(path) == entries
+
+
 def test_what_was_written_is_read(tmp_path):
     entries = [
         ClassEntry('a "quoted" näme\\', "thing", (1, 2, 255), ("x", "y\tz")),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pfpn.data.check import check
 from pfpn.data.coco import CocoPanoptic
-from pfpn.data.formats.importing import class_table, import_pictures, open_source
+from pfpn.data.formats.importing import class_table, import_pictures, open_source, remarks
 from pfpn.data.formats.source import Options
 from pfpn.data.toy import TOY_CATEGORIES, ToyStreet
 from pfpn.files import claim
@@ -329,13 +329,158 @@ def test_names_that_leave_the_folder_are_refused(tmp_path):
         run("coco", tiny(tmp_path / "in", images=dots), tmp_path / "out")
 
 
-def test_two_pictures_of_one_name_are_refused(tmp_path):
+def test_one_picture_named_twice_is_refused(tmp_path):
     images = [
         {"id": 1, "file_name": "a/p.jpg", "height": 4, "width": 6},
-        {"id": 2, "file_name": "b/P.jpg", "height": 4, "width": 6},
+        {"id": 2, "file_name": "a/p.jpg", "height": 4, "width": 6},
     ]
     with pytest.raises(ValueError, match="names that differ"):
         run("coco", tiny(tmp_path / "in", images=images), tmp_path / "out")
+
+
+def test_pictures_of_one_name_in_two_folders_are_both_imported(tmp_path):
+    images = [
+        {"id": 1, "file_name": "a/p.jpg", "height": 4, "width": 6},
+        {"id": 2, "file_name": "b/p.jpg", "height": 4, "width": 6},
+    ]
+    source = tiny(tmp_path / "in", images=images)
+    for number, folder in enumerate("ab"):
+        (tmp_path / "in" / folder).mkdir()
+        Image.new("RGB", (6, 4), (number, 0, 0)).save(tmp_path / "in" / folder / "p.jpg")
+    run("coco", source, tmp_path / "out")
+    for folder in "ab":
+        copy = tmp_path / f"out/train/{folder}_p.jpg"
+        assert copy.read_bytes() == (tmp_path / "in" / folder / "p.jpg").read_bytes()
+
+
+def test_ids_that_occur_twice_are_refused(tmp_path):
+    entry = {"id": 1, "file_name": "p.jpg", "height": 4, "width": 6}
+    images = [entry, entry | {"file_name": "q.jpg"}]
+    with pytest.raises(ValueError, match="found id 1 twice among the images"):
+        run("coco", tiny(tmp_path / "in", images=images), tmp_path / "out")
+    categories = [{"id": 0, "name": "cat"}, {"id": 0, "name": "dog"}, {"id": 5, "name": "road"}]
+    with pytest.raises(ValueError, match="found id 0 twice among the categories"):
+        run("coco", tiny(tmp_path / "in", categories=categories), tmp_path / "out")
+
+
+def test_masks_of_cvat_are_objects_though_it_marks_each_as_a_crowd(tmp_path):
+    code = {"size": [4, 6], "counts": [4, 8, 12]}
+    row = {"id": 1, "image_id": 1, "category_id": 0, "segmentation": code, "iscrowd": 1}
+    row["attributes"] = {"occluded": False}
+    source = tiny(tmp_path / "in", annotations=[row])
+    for kind, is_crowd in (("cvat", False), ("coco", True)):
+        reader = open_source(kind, source, Options())
+        assert bool(remarks(kind, reader)) is not is_crowd
+        report = run(kind, source, tmp_path / kind)
+        assert report.total().crowds == is_crowd
+        assert CocoPanoptic(tmp_path / kind, "train").panoptic(0).segments[0].is_crowd is is_crowd
+
+
+def test_a_voc_list_of_the_split_says_what_is_read(tmp_path):
+    values = np.ones((2, 3), dtype=np.uint8)
+    for name in ("a", "day/b", "c.d"):
+        for folder, pixels in (
+            ("SegmentationClass", values),
+            ("JPEGImages", np.stack([values] * 3, -1)),
+        ):
+            path = tmp_path / "in" / folder / f"{name}.PNG"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(foreign.png(pixels))
+    lists = tmp_path / "in/ImageSets/Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("a\nday/b\n")
+    (lists / "val.txt").write_text("c.d\n")
+    (lists / "test.txt").write_text("e\n")
+    for split, stems in (("train", {"a", "b"}), ("val", {"c.d"}), ("other", {"a", "b", "c.d"})):
+        run("voc", tmp_path / "in", tmp_path / split, options=Options(split=split))
+        assert {p.stem for p in (tmp_path / split / "train").iterdir()} == stems
+    with pytest.raises(ValueError, match=r"test.txt: found 1 names and none of a PNG"):
+        run("voc", tmp_path / "in", tmp_path / "no", options=Options(split="test"))
+
+
+def test_borders_of_voc_objects_are_void(tmp_path):
+    classes = np.array([[7, 7, 7, 255, 0]], dtype=np.uint8)
+    objects = np.array([[1, 255, 2, 255, 0]], dtype=np.uint8)
+    photo = np.zeros((1, 5, 3), dtype=np.uint8)
+    named = {"SegmentationClass": classes, "SegmentationObject": objects, "JPEGImages": photo}
+    for folder, pixels in named.items():
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        (tmp_path / "in" / folder / "a.png").write_bytes(foreign.png(pixels))
+    run("voc", tmp_path / "in", tmp_path / "out")
+    assert CocoPanoptic(tmp_path / "out", "train").panoptic(0).id_map.tolist() == [[1, 0, 2, 0, 0]]
+
+
+# photographs -------------------------------------------------------------------------------------
+
+
+def import_photograph(tmp_path, name, height=4, width=6):
+    images = [{"id": 1, "file_name": name, "height": height, "width": width}]
+    report = run("coco", tiny(tmp_path / "in", images=images), tmp_path / "out")
+    return report, (CocoPanoptic(tmp_path / "out", "train") if report.written else None)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("orientation", [1, 2, 6])
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_photographs_of_16_bits_keep_their_brightness(tmp_path, suffix, orientation, is_shown):
+    (tmp_path / "in").mkdir()
+    gray = np.arange(24, dtype=np.uint16).reshape(4, 6) * 2500
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(gray).save(tmp_path / f"in/q{suffix}", exif=exif)
+    shown = {1: gray, 2: gray[:, ::-1], 6: np.rot90(gray, -1)}[orientation]
+    is_turned = is_shown or orientation == 2  # a mirrored one has the same size
+    expected = (shown if is_turned else gray) >> 8
+    images = [
+        dict(zip(("height", "width"), expected.shape, strict=True), id=1, file_name=f"q{suffix}")
+    ]
+    report = run("coco", tiny(tmp_path / "in", images=images, annotations=[]), tmp_path / "out")
+    if suffix == ".tif" and not is_turned and orientation == 6:  # Pillow turns it in any case
+        assert "Save it turned" in report.skipped["q"]
+    else:
+        image = CocoPanoptic(tmp_path / "out", "train")[0].image
+        assert image[1].tolist() == expected.tolist()
+
+
+def test_photographs_of_32_bits_are_left_out(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.new("F", (6, 4)).save(tmp_path / "in/q.tif")
+    report, _ = import_photograph(tmp_path, "q.tif")
+    assert "32-bit floating-point" in report.skipped["q"]
+
+
+def test_a_photograph_of_another_format_is_named_in_words(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (6, 4)).save(tmp_path / "in/q.jpg", format="GIF")
+    report, _ = import_photograph(tmp_path, "q.jpg")
+    assert "its format is unknown" in report.skipped["q"]
+    assert "0x" not in report.skipped["q"]
+
+
+def test_a_jpeg_of_several_pictures_is_kept_as_it_is(tmp_path):
+    (tmp_path / "in").mkdir()
+    small = Image.new("RGB", (3, 2))
+    Image.new("RGB", (6, 4), (200, 0, 0)).save(
+        tmp_path / "in/q.jpg", format="MPO", save_all=True, append_images=[small]
+    )
+    _, dataset = import_photograph(tmp_path, "q.jpg")
+    assert (tmp_path / "out/train/q.jpg").read_bytes() == (tmp_path / "in/q.jpg").read_bytes()
+    assert dataset[0].image.shape == (3, 4, 6)
+    assert check(tmp_path / "out", "train") == []
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(3, (4, 6)), (6, (5, 5))])
+def test_a_turn_that_the_size_does_not_show_is_carried_out_and_told(tmp_path, orientation, size):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    (tmp_path / "in").mkdir()
+    pixels = np.arange(size[0] * size[1], dtype=np.uint8).reshape(size) * 3
+    Image.fromarray(pixels).save(tmp_path / "in/q.png", exif=exif)
+    report, dataset = import_photograph(tmp_path, "q.png", *size)
+    turned = np.rot90(pixels, 2) if orientation == 3 else np.rot90(pixels, -1)
+    assert dataset[0].image[0].tolist() == turned.tolist()
+    assert f"orientation {orientation}" in report.notes["q"]
+    assert check(tmp_path / "out", "train") == []  # so that training begins
 
 
 def test_a_data_set_of_other_origin_is_never_replaced(tmp_path):
@@ -365,6 +510,23 @@ def test_uncompressed_codes_are_read(tmp_path):
     panoptic = CocoPanoptic(tmp_path / "out", "train").panoptic(0)
     assert panoptic.id_map[0].tolist() == [0, 1, 1, 0, 0, 0]
     assert panoptic.segments[0].is_crowd
+
+
+def test_labelme_before_version_3_says_no_size(tmp_path):
+    shapes = [
+        {"label": "sky", "points": [[0, 0], [8, 0], [8, 3], [0, 3]]},
+        {"label": "lane", "points": [[0, 0], [8, 3]], "shape_type": "line"},
+    ]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/p.json").write_text(json.dumps({"shapes": shapes, "imagePath": "p.jpg"}))
+    (tmp_path / "in/p.jpg").write_bytes(jpeg(10, 8))
+    (tmp_path / "in/q.json").write_text(json.dumps({"shapes": shapes, "imagePath": "q.jpg"}))
+    report = run("labelme", tmp_path / "in", tmp_path / "out")
+    assert report.written == 1
+    assert "no photograph 'q.jpg'" in report.skipped["q"]
+    dataset = CocoPanoptic(tmp_path / "out", "train")
+    assert dataset.panoptic(0).id_map.shape == (10, 8)
+    assert [c.name for c in dataset.categories] == ["sky"]  # a line is no class
 
 
 def test_labelme_shapes_of_every_kind(tmp_path):
