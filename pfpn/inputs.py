@@ -82,6 +82,48 @@ def _remedy(image: Tensor) -> str:
     return "one image of at least one pixel for each entry"
 
 
+def require_scores(scores: Any, labels: Any, has_classes: bool = True) -> None:
+    """Raise ValueError unless there is one hard label for each pixel of the scores of a loss.
+
+    Args:
+        scores: floating point, (b, c, ...).
+        labels: integers or booleans, (b, ...).
+        has_classes: False for one score for each pixel, (b, ...).
+    """
+    for name, given in (("scores", scores), ("labels", labels)):
+        if not isinstance(given, Tensor):
+            raise ValueError(
+                f"{name}: found {type(given).__name__}, expected a tensor. Try torch.as_tensor."
+            )
+    if not scores.dtype.is_floating_point:
+        raise ValueError(
+            f"scores: found {scores.dtype}, expected floating point. Predicted labels, as argmax "
+            "gives them, have no gradient: use the logits or probabilities that they come from."
+        )
+    require_hard_labels(labels)
+    expected = (*scores.shape[:1], *scores.shape[2:]) if has_classes else tuple(scores.shape)
+    if scores.ndim < 1 + has_classes or labels.shape != expected:
+        raise ValueError(
+            f"Scores of shape {tuple(scores.shape)} do not fit labels of shape "
+            f"{tuple(labels.shape)}. {_fitting(scores, labels, has_classes)}"
+        )
+
+
+def _fitting(scores: Tensor, labels: Tensor, has_classes: bool) -> str:
+    """Say how scores and labels of shapes that do not fit may be brought together."""
+    if labels.ndim > 1 and labels.shape == (*scores.shape[:1], 1, *scores.shape[1 + has_classes :]):
+        return "Try labels.squeeze(1)."
+    if has_classes and labels.shape == scores.shape:
+        return "Are the labels one-hot? Try labels.argmax(1)."
+    if has_classes and labels.shape == scores.shape[:-1]:
+        return "Are the classes the last axis? Try scores.movedim(-1, 1)."
+    if has_classes and labels.shape == scores.shape[1:]:
+        return "Is this one image? Try scores[None] and labels[None]."
+    if not has_classes and labels.shape == (*scores.shape[:1], *scores.shape[2:]):
+        return "Try scores.squeeze(1), or a loss of several classes."
+    return "Are the scores brought to the size of the labels?"
+
+
 def require_hard_labels(labels: Tensor) -> None:
     """Raise ValueError unless the labels are integers or booleans.
 

@@ -13,14 +13,32 @@ from torch import Tensor
 
 def differentiable_loss(values: Tensor, labels: Tensor, kind: str, *options: Any) -> Tensor:
     """Return the loss of `pfpn::lovasz` as a function of the values that torch differentiates."""
-    # torch.compile knows no functions with rules for torch.func
-    function = _Lovasz if torch.compiler.is_compiling() else _LovaszWithRules
-    loss: Tensor = function.apply(values, labels, kind, *options)[0]
+    # torch.compile knows no functions with rules for torch.func; a graph holds the operator itself
+    is_compiling = torch.compiler.is_compiling()
+    function = torch.ops.pfpn.lovasz if is_compiling else _LovaszWithRules.apply
+    loss: Tensor = function(values, labels, kind, *options)[0]
     return loss
 
 
-class _Lovasz(torch.autograd.Function):
-    """The forward pass computes the gradient too; the backward pass only scales it."""
+def save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    """Keep what `scale_gradient` needs; the forward pass has computed the gradient already."""
+    values, labels, ctx.kind, *ctx.options = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)  # else zeros come for the gradient that is an output
+    ctx.save_for_backward(output[1], values, labels)
+
+
+def scale_gradient(ctx: Any, scale: Tensor | None, _: Tensor | None) -> Any:
+    """Return the derivatives by the inputs of the operator: only the values have one."""
+    if scale is None:
+        return (None,) * 10
+    is_once = torch.compiler.is_compiling() or not torch.is_grad_enabled()
+    grad = ctx.saved_tensors[0] if is_once else _differentiable_gradient(ctx)
+    return scale * grad, *[None] * 9
+
+
+class _LovaszWithRules(torch.autograd.Function):
+    """With the rules by which torch.func computes forward derivatives and maps over samples."""
 
     @staticmethod
     def forward(values: Tensor, labels: Tensor, kind: str, *options: Any) -> tuple[Tensor, Tensor]:
@@ -29,27 +47,10 @@ class _Lovasz(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        values, labels, ctx.kind, *ctx.options = inputs
-        ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)  # else zeros come for the gradient that is an output
-        ctx.save_for_backward(output[1], values, labels)
-
-    @staticmethod
-    def backward(ctx: Any, scale: Tensor | None, _: Tensor | None) -> Any:
-        if scale is None:
-            return (None,) * 10
-        is_once = torch.compiler.is_compiling() or not torch.is_grad_enabled()
-        grad = ctx.saved_tensors[0] if is_once else _differentiable_gradient(ctx)
-        return scale * grad, *[None] * 9
-
-
-class _LovaszWithRules(_Lovasz):
-    """With the rules by which torch.func computes forward derivatives and maps over samples."""
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        _Lovasz.setup_context(ctx, inputs, output)
+        save_for_backward(ctx, inputs, output)
         ctx.save_for_forward(output[1], *inputs[:2])
+
+    backward = staticmethod(scale_gradient)
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> tuple[Tensor, None]:

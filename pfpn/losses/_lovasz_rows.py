@@ -13,8 +13,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pfpn.inputs import require_hard_labels
-
 TOLERANCE = 1e-3  # how far rounding, down to bfloat16's, may push a probability out of [0, 1]
 
 Classes = Literal["present", "all"] | Sequence[int]
@@ -70,16 +68,10 @@ class Work:
         return self.values.shape[1] + 1
 
 
-def chosen_classes(
-    values: Tensor,
-    labels: Tensor,
-    classes: Classes,
-    class_weights: Tensor | None,
-) -> list[int]:
+def chosen_classes(values: Tensor, classes: Classes, class_weights: Tensor | None) -> list[int]:
     """Return the channels to average over; raise ValueError if arguments do not fit together."""
-    require_hard_labels(labels)
     num_classes = values.shape[1]
-    chosen = list(range(num_classes)) if isinstance(classes, str) else list(classes)
+    chosen = list(range(num_classes)) if isinstance(classes, str) else [int(c) for c in classes]
     if not set(chosen) <= set(range(num_classes)):
         raise ValueError(
             f"classes is {chosen}, expected labels below the {num_classes} channels of the scores; "
@@ -89,11 +81,6 @@ def chosen_classes(
         raise ValueError(
             f"class_weights has {len(class_weights)} entries for {num_classes} classes. "
             "Give one for each class, also for those that are not averaged."
-        )
-    if (values.shape[0], *values.shape[2:]) != labels.shape:
-        raise ValueError(
-            f"Scores of shape {tuple(values.shape)} do not fit labels of shape "
-            f"{tuple(labels.shape)}. Are the scores brought to the size of the labels?"
         )
     return chosen
 
@@ -106,6 +93,8 @@ def encode_labels(
         labels = labels.long()  # few operations take these
     ignored = None
     for label in ignore:
+        if not _can_hold(labels.dtype, label):
+            continue  # compared as that type, 256 and -100 would be 0 and 156 among 8 bits
         ignored = labels == label if ignored is None else ignored | (labels == label)
     if validate and labels.numel():
         # In the labels' own type: 2^32 would be 0 among 32 bits
@@ -125,6 +114,13 @@ def encode_labels(
     if ignored is not None:
         codes.masked_fill_(ignored, num_classes + 1)
     return codes.to(torch.uint8 if num_classes < 255 else torch.int16)
+
+
+def _can_hold(dtype: torch.dtype, label: int) -> bool:
+    if dtype == torch.bool:
+        return label in (0, 1)
+    limits = torch.iinfo(dtype)
+    return limits.min <= label <= limits.max
 
 
 def require_probs(values: Tensor) -> None:

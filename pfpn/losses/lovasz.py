@@ -12,15 +12,20 @@ sorting (bins), the two losses, and how they are applied to each class of each i
 `_lovasz_fast.py` computes the same sums faster on a CPU.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Integer, Shaped
 from torch import Tensor
 
+from pfpn.inputs import require_scores
 from pfpn.losses._arguments import Ignored, as_images, ignored_labels, require_options
-from pfpn.losses._lovasz_autograd import differentiable_loss
+from pfpn.losses._lovasz_autograd import (
+    differentiable_loss,
+    save_for_backward,
+    scale_gradient,
+)
 from pfpn.losses._lovasz_fast import TINY, binned_loss, sorted_loss
 from pfpn.losses._lovasz_rows import (
     Classes,
@@ -34,6 +39,8 @@ from pfpn.losses._lovasz_rows import (
 from pfpn.losses.segmentation import as_float64, at_least_float32
 
 Labels = Integer[Tensor, "b *s"] | Bool[Tensor, "b *s"]  # of as many axes as the scores, without c
+
+Weights = Shaped[Tensor, " c"] | Sequence[float] | None  # of the classes
 
 # Sets -------------------------------------------------------------------------------------------
 
@@ -123,7 +130,7 @@ def lovasz_softmax(
     ignore: Ignored = None,
     ignore_index: Ignored = None,
     bins: int | None = None,
-    class_weights: Float[Tensor, " c"] | None = None,
+    class_weights: Weights = None,
     validate: bool = True,
 ) -> Float[Tensor, ""]:
     """Return the mean over classes of the Lovász extension of the Jaccard loss, in [0, 1].
@@ -167,7 +174,7 @@ def lovasz_softmax_from_logits(
     ignore: Ignored = None,
     ignore_index: Ignored = None,
     bins: int | None = None,
-    class_weights: Float[Tensor, " c"] | None = None,
+    class_weights: Weights = None,
     validate: bool = True,
 ) -> Float[Tensor, ""]:
     """Return `lovasz_softmax(logits.softmax(1), ...)` in two thirds of the memory.
@@ -219,17 +226,18 @@ def _apply(
     labels: Tensor,
     kind: Literal["probs", "logits", "hinge"],
     classes: Classes,
-    class_weights: Tensor | None,
+    class_weights: Weights,
     per_image: bool,
     ignore: tuple[Ignored, Ignored],
     bins: int | None,
     validate: bool,
 ) -> Tensor:
     require_options(classes, class_weights, per_image, bins, validate)
+    require_scores(values, labels, has_classes=kind != "hinge")
+    weights = None if class_weights is None else torch.as_tensor(class_weights)
     values, labels = as_images(at_least_float32(values), labels, kind == "hinge")
-    chosen = chosen_classes(values, labels, classes, class_weights)
-    averaged = chosen, classes == "present", class_weights
-    options = per_image, ignored_labels(*ignore), bins, validate
+    averaged = chosen_classes(values, classes, weights), classes == "present", weights
+    options = per_image, ignored_labels(*ignore), None if bins is None else int(bins), validate
     return differentiable_loss(values, labels, kind, *averaged, *options)
 
 
@@ -280,6 +288,9 @@ torch.library.impl("pfpn::lovasz", "CompositeExplicitAutograd", _loss_and_gradie
 @torch.library.register_fake("pfpn::lovasz")
 def _(values: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     return values.new_empty(()), torch.empty_like(values, memory_format=torch.contiguous_format)
+
+
+torch.library.register_autograd("pfpn::lovasz", scale_gradient, setup_context=save_for_backward)
 
 
 def _is_for_cpu(values: Tensor) -> bool:

@@ -4,6 +4,7 @@ Their class weights move with the module, and are no part of its state dict.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -53,7 +54,8 @@ class LovaszSoftmax(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        weights = None if self.class_weights is None else self.class_weights.tolist()
+        given = self.class_weights
+        weights: Any = None if given is None else "..." if given.is_meta else given.tolist()
         return (
             f"classes={self.classes!r}, per_image={self.per_image}, ignore={self.ignore}, "
             f"bins={self.bins}, class_weights={weights}, validate={self.validate}"

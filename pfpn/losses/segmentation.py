@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float64, Integer
 from torch import Tensor
 
-from pfpn.inputs import require_hard_labels
+from pfpn.inputs import require_scores
 from pfpn.structures import IGNORE, at_least_float32
 
 Labels = Integer[Tensor, "b *s"] | Bool[Tensor, "b *s"]
@@ -21,16 +21,15 @@ def pixel_cross_entropy(
     """Return the mean of -log p(true class) over the pixels that count, in nats.
 
     Convention: of images (b, c, h, w), points (n, c) or any other spatial axes; the mean runs over
-    the pixels of the whole batch whose label is not `ignore`, so a
-    large image weighs more than a small one; float16 and bfloat16 logits are computed, and the
+    the pixels of the whole batch whose label is not `ignore`, so a large image weighs more than a
+    small one; float16 and bfloat16 logits are computed, and the
     loss returned, in float32; where no pixel counts, the loss is 0 and so is its gradient.
 
     Source: [PFPN] 3.1.
     """
-    require_hard_labels(labels)
-    total = F.cross_entropy(
-        at_least_float32(logits), labels.long(), ignore_index=ignore, reduction="sum"
-    )
+    require_scores(logits, labels)
+    labels = labels.long()  # among 8 bits, -100 would be 156
+    total = F.cross_entropy(at_least_float32(logits), labels, ignore_index=ignore, reduction="sum")
     return total / (labels != ignore).sum().clamp(min=1)  # 0 / 1, where "mean" would give 0 / 0
 
 
@@ -69,10 +68,10 @@ def _region_sums(
     probs: Float[Tensor, "b c *s"], labels: Labels, ignore: int
 ) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"], Float[Tensor, " c"]]:
     """Per class: probability inside its true region, probability in all, pixels of the truth."""
-    require_hard_labels(labels)
-    probs = at_least_float32(probs)
+    require_scores(probs, labels)
+    probs, labels = at_least_float32(probs), labels.long()
     counts = labels != ignore
-    truth = F.one_hot(labels.where(counts, 0).long(), probs.shape[1]).movedim(-1, 1)
+    truth = F.one_hot(labels.where(counts, 0), probs.shape[1]).movedim(-1, 1)
     truth = truth * counts[:, None]
     pixels = [0, *range(2, probs.ndim)]
     overlap, num_fg = (probs * truth).sum(pixels), truth.sum(pixels).to(probs.dtype)

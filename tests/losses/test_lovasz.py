@@ -1216,6 +1216,7 @@ def test_cuda_gives_what_the_cpu_gives(rng):
 COMPILED = """
 import torch
 from torch.testing import assert_close
+from pfpn.losses import LovaszSoftmax
 from pfpn.losses.lovasz import lovasz_hinge, lovasz_softmax, lovasz_softmax_from_logits
 
 rng = torch.Generator().manual_seed(0)
@@ -1231,11 +1232,36 @@ compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
 assert_close(compiled(logits), loss(logits))
 gradients = [torch.autograd.grad(f(logits), logits)[0] for f in (compiled, loss)]
 assert_close(*gradients)
+
+# Where nothing needs a gradient, as in an evaluation loop
+assert_close(compiled(logits.detach()), loss(logits).detach())
+with torch.no_grad():
+    assert_close(compiled(logits), loss(logits))
+per_image = torch.compile(torch.func.grad(loss), backend="aot_eager")(logits.detach())
+assert_close(per_image, gradients[1])
+
+class Trained(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(4, 4, 1)
+        self.loss = LovaszSoftmax(ignore_index=255, class_weights=[1, 2, 3, 4])
+
+    def forward(self, images, labels):
+        return self.loss(self.layer(images), labels)
+
+network = Trained()
+exported = torch.export.export(network, (logits.detach(), labels)).module()
+images, truth = torch.randn(2, 4, 8, 8, generator=rng), labels.flip(1)
+assert_close(exported(images, truth), network(images, truth))
+exported(images, truth).backward()
+network(images, truth).backward()
+assert_close(exported.layer.weight.grad, network.layer.weight.grad)
+assert network.layer.weight.grad.abs().sum() > 0
 """
 
 
 @pytest.mark.slow
-def test_compiles_as_one_graph():
+def test_compiles_as_one_graph_and_is_exported():
     """In a process of its own: the compiler cannot trace functions whose shapes are checked."""
     done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
