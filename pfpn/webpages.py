@@ -6,6 +6,7 @@ neither workers nor WASM from file://.
 """
 
 import html
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
@@ -163,23 +164,34 @@ def _background() -> ThreadingHTTPServer:
 class PageLink:
     """A link to a page, for the last line of a notebook's cell.
 
-    The notebook's own process serves the page. In a stored notebook, whose process is gone, the
-    link leads to the file in docs/ instead. Where the page of the network was not built, the text
-    says so.
+    The notebook's own process serves the page, on the machine where it runs. A notebook that is
+    executed to be stored (`PFPN_STATIC=1`) outlives that process: there the link leads to the file
+    in docs/, and for the network, which is not one file, the text says how to open it. Where the
+    page of the network was not built, the text of a live link says so.
+
+    Args:
+        name: of a page in PAGES.
+        state: what the page shows, as it stands behind # in the page's own address.
+        text: of the link.
+
+    Raises:
+        ValueError: the page is unknown.
     """
 
-    def __init__(self, name: str, state: str = "", text: str = "", *, is_live: bool = True):
-        self.text = text or f"Open the page: {PAGES[name][0] if name in PAGES else name}"
+    def __init__(self, name: str, state: str = "", text: str = ""):
+        if name not in PAGES:
+            raise ValueError(f"PageLink: found {name}, expected one of {', '.join(PAGES)}")
+        self.text = text or f"Open the page: {PAGES[name][0]}"
         self.address = ""
-        if name == "network" and name not in available():
+        is_stored = os.environ.get("PFPN_STATIC") == "1"
+        if name == "network" and is_stored:
+            self.text += " (run this cell, or `pfpn pages network`)"
+        elif name == "network" and name not in available():
             self.text = NOT_BUILT
-            return
-        page = find_page(name)
-        if is_live:
-            self.address = address_of(_background(), name, state)
+        elif is_stored:
+            self.address = f"../{PAGES[name][1]}" + (f"#{state.lstrip('#')}" if state else "")
         else:
-            folder = "../docs" if page.name == f"{name}.html" else "../web/network/built"
-            self.address = f"{folder}/{page.name}" + (f"#{state.lstrip('#')}" if state else "")
+            self.address = address_of(_background(), name, state)
 
     def _repr_html_(self) -> str:
         if not self.address:

@@ -194,7 +194,8 @@ def test_the_command_serves_until_it_is_interrupted():
         assert process.wait(timeout=60) == 0
 
 
-def test_a_link_in_a_notebook_leads_to_a_server_of_its_own_process():
+def test_a_link_in_a_notebook_leads_to_a_server_of_its_own_process(monkeypatch):
+    monkeypatch.delenv("PFPN_STATIC", raising=False)
     link = PageLink("merging", "rule=softer")
     match = re.fullmatch(
         r'<a href="(http://127\.0\.0\.1:\d+/merging/#rule=softer)" .*>Open the page: .*</a>',
@@ -204,17 +205,26 @@ def test_a_link_in_a_notebook_leads_to_a_server_of_its_own_process():
     assert b"<title>Merging</title>" in fetch(match[1])[1]
     server = link.address.partition("merging")[0]
     assert PageLink("quality").address == f"{server}quality/"  # one server for all
-
-
-def test_a_stored_link_leads_to_the_file_beside_the_notebook():
-    link = PageLink("surfaces", "#loss=dice", "The surfaces", is_live=False)
-    assert repr(link) == "The surfaces: ../docs/surfaces.html#loss=dice"
-    assert (ROOT / "notebooks" / link.address.partition("#")[0]).is_file()
     with pytest.raises(ValueError, match="found nowhere, expected one of"):
         PageLink("nowhere")
 
 
-def test_a_link_to_a_page_that_was_not_built_says_so(no_network):
+def test_a_stored_link_leads_to_the_file_beside_the_notebook(monkeypatch):
+    monkeypatch.setenv("PFPN_STATIC", "1")
+    link = PageLink("surfaces", "#loss=dice", "The surfaces")
+    assert repr(link) == "The surfaces: ../docs/surfaces.html#loss=dice"
+    assert (ROOT / "notebooks" / link.address.partition("#")[0]).is_file()
+
+
+def test_a_stored_link_to_the_network_is_the_same_on_every_machine(monkeypatch):
+    monkeypatch.setenv("PFPN_STATIC", "1")
+    link = PageLink("network", "part=p3")
+    assert repr(link).endswith("every stage open (run this cell, or `pfpn pages network`)")
+    assert "href" not in link._repr_html_()
+
+
+def test_a_link_to_a_page_that_was_not_built_says_so(no_network, monkeypatch):
+    monkeypatch.delenv("PFPN_STATIC", raising=False)
     link = PageLink("network")
     assert "was not built here" in repr(link)
     assert "href" not in link._repr_html_()

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
+from html import escape
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
@@ -72,8 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
     if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
         parser.error(f"{out}: found a folder with other files, expected a book or none")
     begin = time.monotonic()
+    names = [name for name in PAGES if name not in options.without]
     try:
-        build(out, [name for name in PAGES if name not in options.without])
+        build(out, names)
     except (RuntimeError, ValueError) as error:
         print(f"make book: {error}", file=sys.stderr)
         return 1
@@ -81,6 +83,9 @@ def main(arguments: list[str] | None = None) -> int:
     num = sum(1 for _ in out.rglob("*.html"))
     seconds = time.monotonic() - begin
     print(f"{out / 'index.html'}: {num} pages, {size / 1e6:.1f} MB, built in {seconds:.0f} s")
+    left_out = [name for name in names if not (out / "pages" / name).is_dir()]
+    if left_out:
+        print(f"make book: without {', '.join(left_out)}; the reason stands above", file=sys.stderr)
     return 0
 
 
@@ -156,8 +161,7 @@ def lay_out(source: Path, pages: list[str]) -> None:
                 partial(links.map, name),
                 _added(name, pages),
             )
-            content = lead_to_pages(json.dumps(page, ensure_ascii=False), pages)
-            target.write_text(content, encoding="utf-8")
+            target.write_text(json.dumps(page, ensure_ascii=False), encoding="utf-8")
         else:
             text = path.read_text(encoding="utf-8")
             if name == "docs/paper-map.md":
@@ -186,14 +190,6 @@ def _documents() -> Iterator[tuple[str, Path]]:
             yield path.relative_to(ROOT).as_posix(), path
     for path in sorted(ROOT.glob("notebooks/solutions/*.ipynb")):
         yield path.relative_to(ROOT).as_posix(), path
-
-
-def lead_to_pages(content: str, pages: list[str]) -> str:
-    """Let links in stored outputs lead to the site's copies of the pages that compute."""
-    for name in pages:
-        for place in (f"docs/{name}.html", f"web/{name}/built/index.html"):
-            content = content.replace(f"../{place}", f"../pages/{name}/index.html")
-    return content
 
 
 class Links:
@@ -413,9 +409,35 @@ def finish(source: Path, site: Path) -> None:
         if site / "pages" not in path.parents:
             text = path.read_text(encoding="utf-8")
             path.write_text(mend(text), encoding="utf-8")
+    for path in site.glob("pages/*/index.html"):
+        lead_back(path)
     for name in (".buildinfo", "objects.inv"):
         (site / name).unlink(missing_ok=True)
     (site / ".nojekyll").touch()  # else GitHub's pages leave out folders with "_" in front
+
+
+def lead_back(path: Path) -> None:
+    """Put links into the book above the header of a page that computes.
+
+    Raises:
+        ValueError: the page has no header, or several.
+    """
+    text = path.read_text(encoding="utf-8")
+    if text.count("<header>") != 1:
+        raise ValueError(f"{path}: expected one <header>, for the links to the book")
+    text = text.replace("<header>", f"{way_back(path.parent.name)}\n<header>")
+    path.write_text(text, encoding="utf-8")
+
+
+def way_back(page: str) -> str:
+    """Return the links that lead from a page that computes into the book."""
+    links = ['<a href="../../index.html">Panoptic FPN and the Lovász losses</a>']
+    for name in PAGES[page][1]:
+        notebook = json.loads((ROOT / name).read_text(encoding="utf-8"))
+        title = chapters.headings(notebook)[0]
+        address = name.replace(".ipynb", ".html")
+        links.append(f'<a href="../../{address}">{escape(title)}</a>')
+    return f'<nav class="book" aria-label="The book">{" · ".join(links)}</nav>'
 
 
 def mend(html: str) -> str:

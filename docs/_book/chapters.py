@@ -24,6 +24,7 @@ from pfpn.fold import Cell, Notebook, called, folded_kinds, parse_cell  # noqa: 
 # What the book does with a cell, by kind, as myst_nb's tags; and what is written on its fold.
 TAGS = {
     "setup": "remove-cell",
+    "page": "remove-cell",  # the page itself stands in a frame
     "tally": "remove-cell",  # it counts the predictions of a reader who was not there
     "question": "remove-input question",  # its output says the same
     "reveal": "hide-cell",
@@ -97,6 +98,8 @@ def book_kinds(cells: Sequence[Cell]) -> list[str]:
         calls = called(tree)
         if kinds[i] == "reveal":
             waiting = False
+        elif "PageLink" in calls:
+            kinds[i] = "page"
         elif "tally" in calls:
             kinds[i] = "tally"
         elif "ask" in calls:

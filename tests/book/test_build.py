@@ -57,6 +57,7 @@ def test_a_site_is_replaced_and_nothing_else_is(quick, tmp_path, capsys):
 def test_a_build_that_fails_leaves_the_old_site(quick, tmp_path, monkeypatch, capsys):
     out = tmp_path / "site"
     build.main(["--out", str(out)])
+    capsys.readouterr()
 
     def fail(source, site):
         page(site).write_text("half")
@@ -76,6 +77,23 @@ def test_a_page_whose_tools_are_missing_is_left_out_and_the_command_says_so(
     assert build.build_pages(tmp_path / "pages") == ["merging"]
     assert capsys.readouterr().err == "network: left out, no node\n"
     assert [path.name for path in (tmp_path / "pages").iterdir()] == ["merging"]
+    # The last line says it again, because much may stand between.
+    assert build.main(["--out", str(tmp_path / "site"), "--without", "surfaces", "quality"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "make book: without network; the reason stands above"
+
+
+def test_a_page_that_computes_leads_back_to_the_book(tmp_path):
+    path = tmp_path / "quality" / "index.html"
+    path.parent.mkdir()
+    path.write_text("<body>\n<header>\n</header>")
+    build.lead_back(path)
+    text = path.read_text()
+    assert '<a href="../../index.html">Panoptic FPN and the Lovász losses</a>' in text
+    assert '<a href="../../notebooks/10_panoptic_quality.html">10 Panoptic quality</a>' in text
+    path.write_text("<body>")
+    with pytest.raises(ValueError, match="expected one <header>"):
+        build.lead_back(path)
 
 
 def test_a_page_is_built_by_its_own_builder(quick, tmp_path):
@@ -133,14 +151,6 @@ def test_without_an_address_what_the_book_lacks_is_not_linked(links, monkeypatch
     monkeypatch.setattr(found, "repository", "")
     assert found.map("docs/paper-map.md", False, "x", "../tests/test_paper_map.py") == "x"
     assert found.map("index.md", True, "x", "../../images/a.png") == "![x](docs/images/a.png)"
-
-
-def test_stored_links_lead_to_the_pages_of_the_site():
-    stored = '<a href=\\"../docs/merging.html#steps=0\\"> ../web/network/built/index.html'
-    assert build.lead_to_pages(stored, ["network", "merging"]) == (
-        '<a href=\\"../pages/merging/index.html#steps=0\\"> ../pages/network/index.html'
-    )
-    assert build.lead_to_pages(stored, ["quality"]) == stored
 
 
 def test_the_paper_map_leads_to_names_and_headings():

@@ -79,9 +79,10 @@ def test_a_picture_between_question_and_answer_is_folded_whole():
     assert chapters.book_kinds(cells) == ["question", "picture", "reveal"]
 
 
-def test_the_first_cell_and_the_count_of_predictions_are_left_out():
-    cells = page(code("install()", tags=("setup",)), code("tally(a, b)", printed("None")))
-    assert [cell["metadata"]["tags"] for cell in cells] == [["remove-cell"], ["remove-cell"]]
+def test_what_a_reader_of_the_book_cannot_use_is_left_out():
+    link = code("PageLink('merging')", printed("../docs/merging.html"))  # a frame shows it
+    cells = page(code("install()", tags=("setup",)), code("tally(a, b)", printed("None")), link)
+    assert [cell["metadata"]["tags"] for cell in cells] == [["remove-cell"]] * 3
 
 
 def test_every_fold_says_what_it_hides():

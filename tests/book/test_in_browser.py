@@ -193,3 +193,37 @@ def test_a_page_that_computes_opens_within_its_chapter(site, address, open_page,
     frame = fold.frame_locator("iframe")
     expect(frame.locator("canvas").first).to_be_visible()
     assert faults == []
+
+
+def test_a_page_in_a_frame_follows_the_switch_of_the_book(address, open_page):
+    page, faults = open_page(DESK, "light")
+    page.add_init_script("localStorage.setItem('theme', 'dark')")
+    visit(page, address + "notebooks/10_panoptic_quality.html")
+    fold = page.locator("details.computing").first
+    fold.locator("summary").click()
+    root = fold.frame_locator("iframe").locator("html")
+    expect(root).to_have_attribute("data-theme", "dark")
+    color = "element => getComputedStyle(element.querySelector('body')).backgroundColor"
+    dark = root.evaluate(color)
+    page.evaluate("() => { document.body.dataset.theme = 'light' }")  # as the switch does
+    expect(root).to_have_attribute("data-theme", "light")
+    assert root.evaluate(color) == "rgb(255, 255, 255)"
+    page.evaluate("() => { document.body.dataset.theme = 'auto' }")
+    expect(root).to_have_attribute("data-theme", "auto")
+    assert root.evaluate(color) == "rgb(255, 255, 255)"
+    page.emulate_media(color_scheme="dark")
+    assert root.evaluate(color) == dark != "rgb(255, 255, 255)"
+    expect(fold.frame_locator("iframe").locator("nav.book")).to_be_hidden()
+    assert faults == []
+
+
+def test_a_page_that_computes_leads_into_the_book(address, open_page):
+    page, faults = open_page(PHONE)
+    for name in ("merging", "quality", "surfaces"):
+        visit(page, address + f"pages/{name}/index.html")
+        assert axe_findings(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        page.locator("nav.book a").last.click()
+        expect(page.locator("article h1")).to_be_visible()
+        assert "/notebooks/" in page.url
+    assert faults == []

@@ -151,6 +151,64 @@ test("quality: a split costs PQ a match and two false positives, and mean IoU no
   assert.deepEqual([bus(after).tp, bus(after).fp, bus(after).fn], [0, 2, 1]);
 });
 
+const areaOf = (segment) => quality.maskOf(segment).reduce((sum, covered) => sum + covered, 0);
+
+test("quality: the two parts of a cut share no pixel and are the whole, at any angle and position", () => {
+  let num = 0;
+  for (let angle = 0; angle < 180; angle += 15) {
+    for (const [position, grown] of [[50, 0], [20, 1], [85, -1]]) {
+      quality.readState(`#chosen=5&angle=${angle}&position=${position}`);
+      quality.move(-3, 2);
+      quality.growBy(grown);
+      const whole = quality.maskOf(quality.state.segments[5]);
+      assert.ok(quality.split());
+      const [one, other] = quality.state.segments.slice(5, 7).map(quality.maskOf);
+      assert.ok(one.includes(1) && other.includes(1));
+      whole.forEach((covered, pixel) => assert.equal(one[pixel] + other[pixel], covered));
+      num += 1;
+    }
+  }
+  assert.equal(num, 36);
+});
+
+test("quality: a cut at a fifth leaves the match to the larger part", () => {
+  quality.readState("#chosen=5&position=20");
+  quality.split();
+  const { matches } = quality.compute();
+  const bus = matches.pairs.find(({ truth }) => quality.trueName(truth.id) === "bus");
+  assert.ok(bus.iou > 0.5);
+  assert.ok(areaOf(quality.state.segments[bus.predicted.id - 1]) > 100);
+});
+
+test("quality: a cut part is cut again, grown over the cut, and comes back from the address", () => {
+  quality.readState("#chosen=5");
+  quality.growBy(1);
+  quality.split();
+  quality.split([0, 5, 48, 20]);
+  assert.equal(quality.state.segments.length, 11);
+  const before = areaOf(quality.state.segments[5]);
+  quality.growBy(1);
+  assert.ok(areaOf(quality.state.segments[5]) > before);
+  const segments = structuredClone(quality.state.segments);
+  quality.readState(quality.addressOfState());
+  assert.deepEqual(quality.state.segments, segments);
+});
+
+test("quality: a line that leaves one side empty cuts nothing; a drawn one cuts what lies under it", () => {
+  quality.readState("");
+  for (const line of [[0, 0, 48, 0], [10, 10, 10, 10]]) {
+    assert.ok(!quality.canSplit(line));
+    assert.ok(!quality.split(line));
+  }
+  assert.equal(quality.state.segments.length, 9);
+  quality.chooseUnder([28, 10, 42, 14]);
+  assert.equal(quality.state.chosen, 5);
+  for (const text of ["5.0.0.0.1*2.bus.90", "5.0.0.0.0*1*1*1*1*0.bus.90", "5.0.0.0.0*1*1*2*2*3.bus.90"]) {
+    quality.readState(`#p=${text}`);
+    assert.equal(quality.state.segments.length, 9, text);
+  }
+});
+
 test("quality: a wrong class costs all three scores; deleting keeps the false negative alone", () => {
   quality.readState("#chosen=5");
   const start = scores();

@@ -1,5 +1,7 @@
 """lib/boxes.js, roi.js and paste.js compute what pfpn does, on random inputs and edge cases."""
 
+import math
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -71,25 +73,95 @@ def test_nms_keeps_what_python_keeps(javascript, rng):
     assert javascript("lib/boxes.js", "nms", arguments) == expected
 
 
-def test_proposals_are_those_of_python(javascript, rng):
-    for _ in range(3):
-        anchors = [random_boxes(num, rng) for num in (200, 60, 7)]
-        logits = [2 * torch.randn(1, len(each), generator=rng) for each in anchors]
-        deltas = [0.3 * torch.randn(1, len(each), 4, generator=rng) for each in anchors]
-        logits[0][0, 3] = float("-inf")  # a diverged value is no proposal
-        levels = [
-            {"logits": a[0].tolist(), "deltas": b.flatten().tolist(),
-             "anchors": c.flatten().tolist()}
-            for a, b, c in zip(logits, deltas, anchors, strict=True)
-        ]  # fmt: skip
-        settings = {"perLevel": 100, "total": 50, "threshold": 0.7}
-        levels[0]["logits"][3] = None  # JSON has no infinity
-        (expected,), _ = select_proposals(
-            anchors, logits, deltas, [(64, 96)], max_per_level=100, max_total=50, nms_threshold=0.7
+PROPOSALS = {"perLevel": 20, "total": 30, "threshold": 0.7}
+
+
+def as_javascript(anchors, logits, deltas) -> list:
+    """Levels as selectProposals takes them; call.mjs reads infinity from text."""
+
+    def flat(values):
+        return [v if math.isfinite(v) else "-Infinity" for v in values.flatten().tolist()]
+
+    return [
+        {"logits": flat(a), "deltas": flat(b), "anchors": flat(c)}
+        for a, b, c in zip(logits, deltas, anchors, strict=True)
+    ]
+
+
+def compare_proposals(javascript, images) -> list[int]:
+    """Hold selectProposals against Python on many images; return how many proposals each has."""
+    arguments = [[as_javascript(*image), SIZE, PROPOSALS] for image in images]
+    counts = []
+    for found, (anchors, logits, deltas) in zip(
+        javascript("lib/boxes.js", "selectProposals", arguments), images, strict=True
+    ):
+        (boxes,), (scores,) = select_proposals(
+            anchors,
+            [each[None] for each in logits],
+            [each[None] for each in deltas],
+            [(64, 96)],
+            max_per_level=PROPOSALS["perLevel"],
+            max_total=PROPOSALS["total"],
+            nms_threshold=PROPOSALS["threshold"],
         )
-        (found,) = javascript("lib/boxes.js", "selectProposals", [[levels, SIZE, settings]])
-        boxes = [found["candidates"][i]["box"] for i in found["proposals"]]
-        assert_close(torch.tensor(boxes), expected, rtol=1e-5, atol=1e-4)
+        chosen = [found["candidates"][i] for i in found["proposals"]]
+        ours = torch.tensor([each["box"] for each in chosen], dtype=torch.float32).view(-1, 4)
+        assert [each["logit"] for each in chosen] == scores.tolist()
+        # Of equal scores, torch's topk may take any first.
+        order = sorted(range(len(boxes)), key=lambda i: (-scores[i], boxes[i].tolist()))
+        found_order = sorted(range(len(ours)), key=lambda i: (-scores[i], ours[i].tolist()))
+        assert_close(ours[found_order], boxes[order], rtol=1e-5, atol=1e-4)
+        counts.append(len(chosen))
+    return counts
+
+
+def random_level(num: int, rng: torch.Generator) -> tuple[torch.Tensor, ...]:
+    anchors = random_boxes(num, rng, (40, 60)) if num else torch.zeros(0, 4)
+    return anchors, 2 * torch.randn(num, generator=rng), 0.3 * torch.randn(num, 4, generator=rng)
+
+
+def test_proposals_are_those_of_python(javascript, rng):
+    images = []
+    for _ in range(210):
+        nums = torch.randint(0, 40, (3,), generator=rng).tolist()
+        levels = [random_level(num, rng) for num in nums]
+        images.append(tuple(zip(*levels, strict=True)))
+    counts = compare_proposals(javascript, images)
+    assert len(counts) >= 200
+    assert max(counts) == PROPOSALS["total"]
+    assert min(counts) < 20
+
+
+def test_proposals_of_edge_cases_are_those_of_python(javascript, rng):
+    anchors, logits, deltas = random_level(30, rng)
+    odd = torch.tensor(ODD)
+    still = torch.zeros(len(odd), 4)
+    outside = torch.tensor([[-50.0, -40, -10, -5], [100.0, 70, 140, 90], [-9.0, 10, 0, 30]])
+    diverged = logits.clone()
+    diverged[[3, 7]] = float("-inf")
+    huge = deltas.clone()
+    huge[::2, 2:] = 90.0  # growth is clamped
+    steps = (torch.arange(30) % 4).float()  # most scores are equal
+    apart = torch.stack([torch.tensor([3.0 * i, 2.0 * i, 3 * i + 2, 2 * i + 2]) for i in range(16)])
+    cases = {
+        "no anchor on any level": [random_level(0, rng)] * 3,
+        "one box": [random_level(1, rng)],
+        "no area, inverted, a point": [(odd, torch.arange(len(odd)).float(), still)],
+        "beyond the image": [(outside, torch.arange(3).float(), torch.zeros(3, 4))],
+        "no finite score": [(anchors, torch.full((30,), float("-inf")), deltas)],
+        "two scores are not finite": [(anchors, diverged, deltas)],
+        "growth without end": [(anchors, logits, huge)],
+        "equal scores": [(apart, steps[:16], torch.zeros(16, 4))],
+        "the same box many times": [(anchors[:1].repeat(30, 1), steps, deltas[:1].repeat(30, 1))],
+        "the same boxes on two levels": [(anchors, logits, deltas)] * 2,
+    }
+    images = [tuple(zip(*levels, strict=True)) for levels in cases.values()]
+    counts = dict(zip(cases, compare_proposals(javascript, images), strict=True))
+    assert counts["no anchor on any level"] == counts["no finite score"] == 0
+    assert counts["beyond the image"] == 0
+    # Two are the whole image after clipping, one is a pixel; the others have no area.
+    assert counts["no area, inverted, a point"] == 2
+    assert counts["the same box many times"] == 1
 
 
 def test_detections_are_those_of_python(javascript, rng):
@@ -140,16 +212,37 @@ def test_weights_of_roi_align_are_those_of_python(javascript, rng):
     assert_close(found, expected, atol=1e-5, rtol=0)
 
 
+def compare_pooled(javascript, features, boxes, stride: int, bins: int, ratio: int) -> None:
+    """Hold poolChannel against Python; each box has a map of its own."""
+    num, _, height, width = features.shape
+    arguments = [
+        [one.flatten().tolist(), height, width, box, stride, bins, ratio]
+        for one, box in zip(features, boxes.tolist(), strict=True)
+    ]
+    found = torch.tensor(javascript("lib/roi.js", "poolChannel", arguments))
+    rois = torch.cat([torch.arange(num)[:, None].float(), boxes], dim=1)
+    expected = align_by_products(features, rois, bins, 1 / stride, ratio, True)[:, 0]
+    assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_pooled_features_are_those_of_python(javascript, rng):
-    boxes = some_boxes(20, rng)
-    features = torch.randn(1, 1, 16, 24, generator=rng)
-    flat = features.flatten().tolist()
-    found = javascript(
-        "lib/roi.js", "poolChannel", [[flat, 16, 24, b, 4, 7, 2] for b in boxes.tolist()]
-    )
-    rois = torch.cat([torch.zeros(len(boxes), 1), boxes], dim=1)
-    expected = align_by_products(features, rois, 7, 0.25, 2, True)[:, 0]
-    assert_close(torch.tensor(found), expected, atol=1e-5, rtol=1e-5)
+    boxes = random_boxes(210, rng)
+    compare_pooled(javascript, torch.randn(210, 1, 16, 24, generator=rng), boxes, 4, 7, 2)
+    compare_pooled(javascript, torch.randn(210, 1, 4, 6, generator=rng), boxes, 16, 14, 2)
+
+
+def test_pooled_features_of_edge_cases_are_those_of_python(javascript, rng):
+    odd = torch.tensor(
+        [
+            *ODD,
+            [-60.0, -60, -20, -20], [200.0, 10, 260, 40], [-8.0, 8, 8, 24],  # outside, across
+            [3.25, 3.5, 3.25, 40], [2.0, 2, 94, 2.001], [95.9, 63.9, 96, 64],  # no width, thin
+        ]
+    )  # fmt: skip
+    for ratio in (1, 2, 3):
+        for height, width in ((16, 24), (1, 1), (2, 24)):
+            features = torch.randn(len(odd), 1, height, width, generator=rng)
+            compare_pooled(javascript, features, odd, 4, 7, ratio)
 
 
 def test_masks_are_pasted_as_in_python(javascript, rng):

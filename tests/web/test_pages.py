@@ -241,6 +241,42 @@ def test_segments_are_moved_grown_split_and_relabeled_by_the_mouse(opened):
     assert "ignored" in page.inner_text("#pairs")
 
 
+def test_a_cut_is_drawn_by_the_mouse_and_chosen_by_the_keyboard(opened):
+    page = opened("quality")
+    box = page.locator("#prediction").bounding_box()
+    side = box["width"] / 48
+
+    def draw(start, end):
+        page.click("#draw")
+        page.mouse.move(box["x"] + start[0] * side, box["y"] + start[1] * side)
+        page.mouse.down()
+        page.mouse.move(box["x"] + end[0] * side, box["y"] + end[1] * side, steps=4)
+        page.mouse.up()
+        settle(page)
+
+    draw((27, 18), (43, 11))  # across the bus, from the road to the sign
+    assert page.evaluate("quality.state.segments.map(s => s.name)").count("bus") == 2
+    assert page.evaluate("quality.state.segments[5].cuts") == [[0, 27, 18, 43, 11, 0]]
+    assert page.get_attribute("#draw", "aria-pressed") == "false"
+    page.click("#undo")
+    draw((5, 0.3), (40, 0.3))  # along the upper edge
+    assert "Nothing was cut" in page.inner_text("#cut-words")
+    assert page.evaluate("quality.state.segments.length") == 9
+    page.select_option("#chosen", label="bus")
+    picture = "document.getElementById('prediction').toDataURL()"
+    before = page.evaluate(picture)
+    page.focus("#angle")
+    for _ in range(6):
+        page.keyboard.press("ArrowLeft")
+    settle(page)
+    assert page.inner_text("#angle-out") == "60°"
+    assert page.evaluate(picture) != before  # the line is shown
+    page.focus("#split")
+    page.keyboard.press("Enter")
+    settle(page)
+    assert page.evaluate("quality.state.segments.length") == 10
+
+
 def test_a_true_segment_is_chosen_by_a_click_even_where_it_is_void(opened):
     page = opened("quality")
     box = page.locator("#truth").bounding_box()
@@ -298,6 +334,31 @@ def test_the_address_holds_what_the_page_shows(opened, name, change, part):
         id = canvas.get_attribute("id")
         picture = "id => document.getElementById(id).toDataURL()"
         assert again.evaluate(picture, id) == page.evaluate(picture, id)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_link_is_copied_with_all_that_is_shown(browser, name):
+    context = browser.new_context(viewport=DESK)
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    control, value, part = {
+        "merging": ("#score", "0.8", "score=0.8"),
+        "quality": ("#limit", "0.7", "limit=0.7"),
+        "surfaces": ("#x", "2", "x=2"),
+    }[name]
+    with served(ROOT / "docs") as address:
+        page.goto(f"{address}{name}.html")
+        page.locator(control).fill(value)
+        page.click("#copy")
+        page.get_by_text("The link is copied. It leads to a server on this computer").wait_for()
+        link = page.evaluate("navigator.clipboard.readText()")
+        assert link == page.url
+        assert part in link
+        page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject() }")
+        page.click("#copy")
+        page.get_by_text("The browser does not let the page copy").wait_for()
+        assert page.get_attribute("#copied a", "href") == link
+    context.close()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,6 +2,8 @@
 
 import { keepAddress } from "./address.js";
 import { oncePerFrame } from "./controls.js";
+import { installCopy } from "./copy.js";
+import { followTheme } from "./theme.js";
 import { installTour } from "./tour.js";
 
 // Return { redraw, changed }: what draws at most once a frame, and what turns an act that changes
@@ -17,12 +19,13 @@ export function keepShown(draw, addressOf) {
   return { redraw, changed };
 }
 
-// Open a page at the state in its address, now and whenever that changes, and offer its tour.
-// `open` reads the address and draws; `redraw` alone follows the window's size and its colors.
-export function openPage(tour, open, redraw) {
+// Open a page at the state in its address, now and whenever that changes, and offer its tour and its
+// link. `open` reads the address and draws; `redraw` alone follows the window's size and its colors.
+export function openPage({ tour, open, redraw, addressOf }) {
   installTour(tour, open);
+  installCopy(addressOf);
   window.addEventListener("hashchange", open);
   window.addEventListener("resize", redraw);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  followTheme(redraw);
   open();
 }

@@ -24,8 +24,9 @@ export function installTour(stops, open) {
     $("stop-next").disabled = index === stops.length - 1;
     history.replaceState(null, "", address);
     open();
-    if (at) $(at).scrollIntoView({ block: "center" });
-    $("stop-title").focus({ preventScroll: Boolean(at) });
+    // Without a part to look at, all of the page below the stop is: bring it into view.
+    $(at ?? "tour").scrollIntoView({ block: at ? "center" : "start" });
+    $("stop-title").focus({ preventScroll: true });
   }
 
   $("tour").addEventListener("click", () => visit(0));

@@ -126,4 +126,4 @@ function open() {
 view.readState("");
 start = view.compute().quality;
 globalThis.merging = { state, masks, compute: view.compute };
-openPage(TOUR, open, redraw);
+openPage({ tour: TOUR, open, redraw, addressOf: view.addressOfState });

@@ -13,6 +13,7 @@ import argparse
 import gzip
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -284,24 +285,65 @@ def export_packages() -> None:
 
 def find_runtime() -> Path:
     """Return the folder of ONNX Runtime's files; fetch them by npm where they are not there."""
-    runtime = WEB / "node_modules" / "onnxruntime-web" / "dist"
-    if not all((runtime / name).is_file() for name in RUNTIME):
-        npm = shutil.which("npm")
-        if npm is None:
-            raise MissingError("found no npm, which fetches onnxruntime-web; expected node and npm")
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-        try:
-            result = subprocess.run(
-                command, cwd=WEB, capture_output=True, text=True, timeout=NPM_SECONDS
-            )
-        except subprocess.TimeoutExpired as error:
+    package = WEB / "node_modules" / "onnxruntime-web"
+    if not is_installed(package):
+        fetch_runtime()
+        if not is_installed(package):
             raise MissingError(
-                f"npm did not fetch onnxruntime-web within {NPM_SECONDS} s; expected a network"
-            ) from error
-        if result.returncode:
-            lines = (result.stderr or result.stdout).strip().splitlines() or ["no reason given"]
-            raise MissingError(f"npm could not fetch onnxruntime-web ({lines[0]})")
-    return runtime
+                f"npm fetched no onnxruntime-web {runtime_version()} with {' and '.join(RUNTIME)}; "
+                "expected them, because web/package.json names that version"
+            )
+    return package / "dist"
+
+
+def runtime_version() -> str:
+    """Return the version of ONNX Runtime that web/package.json names."""
+    named = json.loads((WEB / "package.json").read_text(encoding="utf-8"))
+    return str(named["dependencies"]["onnxruntime-web"])
+
+
+def is_installed(package: Path) -> bool:
+    """Return whether the folder holds ONNX Runtime in the version that is named, and whole."""
+    if not all((package / "dist" / name).is_file() for name in RUNTIME):
+        return False
+    found = json.loads((package / "package.json").read_text(encoding="utf-8"))
+    return bool(found["version"] == runtime_version())
+
+
+def fetch_runtime() -> None:
+    """Let npm install what web/package-lock.json names."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise MissingError("found no npm, which fetches onnxruntime-web; expected node and npm")
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    try:
+        result = subprocess.run(
+            command, cwd=WEB, capture_output=True, text=True, timeout=NPM_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise MissingError(
+            f"npm did not fetch onnxruntime-web within {NPM_SECONDS} s; expected a network"
+        ) from error
+    if result.returncode:
+        raise MissingError(f"npm could not fetch onnxruntime-web: {npm_reason(result.stderr)}")
+
+
+def npm_reason(messages: str) -> str:
+    """Return in one line why npm failed, and what to try."""
+    lines = [re.sub(r"^npm (?:error|ERR!) ?", "", line).strip() for line in messages.splitlines()]
+    code = next((line.removeprefix("code ") for line in lines if line.startswith("code ")), "")
+    if code == "EUSAGE":
+        return (
+            "web/package-lock.json is missing, damaged or of other versions than web/package.json. "
+            "Try: git checkout web/package-lock.json web/package.json"
+        )
+    if code == "EINTEGRITY":
+        return "what came is not what web/package-lock.json names. Try: npm cache clean --force"
+    details = ("code ", "syscall ", "errno ")
+    said = next(
+        (line for line in lines if line and not line.startswith(details)), "no reason given"
+    )
+    return f"{said}. Expected a network that reaches npm's registry"
 
 
 def first_load(folder: Path) -> int:

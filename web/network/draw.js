@@ -1,6 +1,8 @@
 // Pictures of the page: maps of numbers, photographs, boxes, segments.
 
 import { prepare } from "../lib/canvas.js";
+import { onKeys } from "../lib/controls.js";
+import { pixelAt } from "../lib/grid.js";
 import { colorAt, segmentColors, VOID_COLOR } from "../lib/palette.js";
 import { SIZE } from "./state.js";
 
@@ -135,3 +137,16 @@ export function mosaic(canvas, { data, dims }, chosen, color) {
 
 export const mosaicColumns = (channels, width) =>
   Math.min(channels, width < 420 ? 6 : channels > 64 ? 16 : 8);
+
+// Let a click on a canvas that shows a grid of `size` choose a cell, and the arrow keys the next one:
+// act(column, row). `chosen` is the cell that is chosen.
+export function choosable(canvas, size, chosen, act) {
+  const within = (value, num) => Math.min(num - 1, Math.max(0, value));
+  const choose = (x, y) => act(within(x, size.width), within(y, size.height));
+  canvas.tabIndex = 0;
+  canvas.addEventListener("click", (event) => {
+    const { x, y } = pixelAt(canvas, event, size);
+    choose(x, y);
+  });
+  onKeys(canvas, (dx, dy) => choose(chosen.x + dx, chosen.y - dy), () => choose(0, 0));
+}

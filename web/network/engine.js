@@ -1,6 +1,7 @@
 // What the page computes itself from the network's output: label map, masks in the image, the merge,
 // the score; and the pictures that it reads.
 
+import { softmax } from "../lib/boxes.js";
 import { merge } from "../lib/merge.js";
 import { CATEGORIES } from "../lib/palette.js";
 import { pasteWindow } from "../lib/paste.js";
@@ -42,6 +43,15 @@ export function bestLabels(logits, numClasses) {
   return labels;
 }
 
+// The probability of each pixel's best label.
+export function confidenceOf({ data, dims: [, numClasses] }, labels) {
+  const logits = new Array(numClasses);
+  return Float32Array.from(labels, (label, i) => {
+    for (let c = 0; c < numClasses; c++) logits[c] = data[c * PIXELS + i];
+    return softmax(logits)[label];
+  });
+}
+
 // Add to the network's result what follows from it without any setting.
 export function finish(result) {
   const { candidates, detections } = result.detected;
@@ -50,13 +60,18 @@ export function finish(result) {
     return { box, score, label, probs: result.maskProbs[i], window: pasteWindow(result.maskProbs[i], box, SIZE) };
   });
   const labelMap = bestLabels(result.maps.logits.data, result.maps.logits.dims[1]);
-  return { ...result, instances, labelMap };
+  const confidence = confidenceOf(result.maps.logits, labelMap);
+  return { ...result, instances, labelMap, confidence };
 }
 
 // Merge with the state's limits; of a branch that is cut off, nothing. `step` stops after so many
 // instances: stuff is filled in only after the last one.
-export function mergeAll({ instances, labelMap }, state) {
-  const settings = { minScore: state.score, maxOverlap: state.overlap, minStuffArea: state.area };
+export function mergeAll({ instances, labelMap, confidence }, state) {
+  const isSofter = state.rule === "softer";
+  const settings = {
+    minScore: state.score, maxOverlap: state.overlap, minStuffArea: state.area, margin: state.margin,
+    stuffConfidence: isSofter ? confidence : null,
+  };
   const chosen = state.branch === "stuff" ? [] : instances;
   const labels = state.branch === "instances" ? new Uint8Array(PIXELS) : labelMap;
   const whole = merge(chosen, labels, SIZE, settings);

@@ -2,16 +2,18 @@
 
 import { keepAddress } from "../lib/address.js";
 import { onKeys, oncePerFrame } from "../lib/controls.js";
+import { installCopy } from "../lib/copy.js";
 import { pixelAt } from "../lib/grid.js";
 import { whoClaims } from "../lib/merge.js";
 import { STUFF, THINGS, css, segmentColors } from "../lib/palette.js";
 import { barsOf, chip } from "../lib/score.js";
+import { followTheme } from "../lib/theme.js";
 import { installTour } from "../lib/tour.js";
 import { cross, photograph, put, segments, spread } from "./draw.js";
 import { fetchStreet, finish, mapAfter, mergeAll, readPicture, scoreOf } from "./engine.js";
 import { drawArrows, makeNodes, paintNodes } from "./overview.js";
 import {
-  BRUSHES, CUTS, NUM_STREETS, SIZE, addressOf, paintDabs, readPaint, readState, writePaint,
+  BRUSHES, CUTS, MAX_DABS, NUM_STREETS, SIZE, addressOf, paintDabs, readPaint, readState, writePaint,
 } from "./state.js";
 import { TOUR } from "./tour.js";
 import { VIEWS } from "./views.js";
@@ -20,12 +22,13 @@ import { percent, several } from "./words.js";
 const $ = (id) => document.getElementById(id);
 const worker = new Worker("worker.js", { type: "module" });
 
-let state = readState(location.hash);
+let ownPicture = null;
+let ownName = ""; // of its file
+let state = openedState();
 let about = null;
 let fpn = null;
 let clean = null; // the picture without paint
 let truth = null;
-let ownPicture = null;
 let image = null; // with paint
 let result = null;
 let merged = null;
@@ -35,6 +38,8 @@ let brush = "road";
 let running = false;
 let stale = true; // the network's output belongs to another state
 let shown = null; // the part whose controls stand in the page
+let pointed = null; // the pixel under the pointer
+let strokes = []; // the paint before each stroke, for undo
 const saveAddress = keepAddress(() => addressOf(state));
 
 // What a change of the state makes necessary: the network again, or the merge, or a picture.
@@ -44,15 +49,15 @@ function set(changes) {
   const before = state;
   state = { ...state, ...changes };
   saveAddress();
-  if ("street" in changes && changes.street !== before.street) loadStreet();
+  if (state.street !== before.street || state.own !== before.own) loadStreet();
   else if (NETWORK.some((name) => state[name] !== before[name])) compute();
   redraw();
 }
 
 async function loadStreet() {
-  const number = state.street;
-  const street = ownPicture && number === -1 ? ownPicture : await fetchStreet(number, about.streets[number]);
-  if (number !== state.street) return;
+  const { street: number, own } = state;
+  const street = own === "yes" ? ownPicture : await fetchStreet(number, about.streets[number]);
+  if (number !== state.street || own !== state.own) return;
   ({ image: clean, truth } = street);
   first = null;
   compute();
@@ -100,6 +105,7 @@ const redraw = oncePerFrame(() => {
   merged = mergeAll(result, state);
   score = truth ? scoreOf(truth, merged) : null;
   if (!first && isWhole() && score) first = score.quality;
+  if ($("street").matches(":focus-visible")) drawStreet();
   drawMap();
   drawBars();
   for (const button of document.querySelectorAll(".node")) {
@@ -115,14 +121,18 @@ const isWhole = () =>
 // the pictures at both ends --------------------------------------------------------------------------
 
 function drawStreet() {
-  if (image) spread($("street"), photograph(image));
+  if (!image) return;
+  const picture = spread($("street"), photograph(image));
+  if (!$("street").matches(":focus-visible")) return;
+  const [x, y] = [state.pixel % SIZE.width, Math.floor(state.pixel / SIZE.width)];
+  cross(picture, x + 0.5, y + 0.5); // where Enter paints
 }
 
 function drawMap() {
   const picture = spread($("map"), segments(merged.idMap, merged.segments, image));
   const [x, y] = [state.pixel % SIZE.width, Math.floor(state.pixel / SIZE.width)];
   cross(picture, x + 0.5, y + 0.5);
-  drawClaims(state.pixel);
+  drawClaims(pointed ?? state.pixel);
 }
 
 const FATES = {
@@ -176,7 +186,11 @@ function drawDetail() {
     makeControls(view.controls(result, state, merged));
   }
   fillControls();
-  view.draw($("detail-view"), page);
+  const root = $("detail-view");
+  const canvases = () => [...root.querySelectorAll("canvas")];
+  const focused = canvases().indexOf(document.activeElement);
+  view.draw(root, page);
+  if (focused >= 0) canvases()[focused]?.focus({ preventScroll: true }); // it is drawn anew
 }
 
 function makeControls(list) {
@@ -226,25 +240,30 @@ function readControls() {
     "changed",
     state.topdown === "off" || state.smooth === "off" || state.cut !== "none" || state.branch !== "both",
   );
-  for (const name of ["score", "overlap", "area"]) $(name).value = state[name];
+  for (const name of ["score", "overlap", "area", "rule", "margin"]) $(name).value = state[name];
   $("score-out").textContent = state.score.toFixed(2);
   $("overlap-out").textContent = percent(state.overlap, 0);
   $("area-out").textContent = state.area;
+  $("margin-out").textContent = state.margin.toFixed(2);
+  $("margin-knob").hidden = state.rule !== "softer";
   for (const button of document.querySelectorAll(".brushes button")) {
     button.setAttribute("aria-pressed", String(button.dataset.brush === brush));
   }
   for (const button of document.querySelectorAll("#gallery button")) {
-    button.setAttribute("aria-pressed", String(Number(button.dataset.street) === state.street));
+    button.setAttribute("aria-pressed", String(state.own === "no" && Number(button.dataset.street) === state.street));
   }
-  $("undo").disabled = $("clear").disabled = state.paint === "";
+  $("clear").disabled = state.paint === "";
+  $("undo").disabled = state.paint === "" && !strokes.length;
+  $("own").hidden = state.own === "no";
+  $("own").textContent = `${ownName}: it stays on this computer, so the link leads to street ${state.street + 1} instead.`;
 }
 
 function install() {
   makeNodes($("network"), openPart);
   const on = (id, act) => $(id).addEventListener("input", act);
   for (const name of ["topdown", "smooth"]) on(name, () => set({ [name]: $(name).checked ? "on" : "off" }));
-  for (const name of ["cut", "branch"]) on(name, () => set({ [name]: $(name).value }));
-  for (const name of ["score", "overlap", "area"]) on(name, () => set({ [name]: Number($(name).value) }));
+  for (const name of ["cut", "branch", "rule"]) on(name, () => set({ [name]: $(name).value }));
+  for (const name of ["score", "overlap", "area", "margin"]) on(name, () => set({ [name]: Number($(name).value) }));
   $("whole").onclick = () => set({ topdown: "on", smooth: "on", cut: "none", branch: "both" });
   $("open-merge").onclick = () => openPart("merge");
   $("open-quality").onclick = () => openPart("quality");
@@ -256,17 +275,32 @@ function install() {
     event.preventDefault();
     if (event.dataTransfer?.files[0]) readOwn(event.dataTransfer.files[0]);
   });
-  addEventListener("resize", () => {
+  const repaint = () => {
     drawStreet();
     redraw();
-  });
+  };
+  new ResizeObserver(repaint).observe($("network")); // the window, or a frame that opens
+  followTheme(repaint);
   installTour(TOUR, reopen);
+  installCopy(
+    () => addressOf(state),
+    () => (state.own === "yes" ? `It cannot hold your own picture: it leads to street ${state.street + 1} instead.` : ""),
+  );
   addEventListener("hashchange", reopen);
   readControls();
 }
 
+// The state in the address; one of a picture that is not here is shown with a street instead.
+function openedState() {
+  const opened = readState(location.hash);
+  if (opened.own === "no" || ownPicture) return opened;
+  $("copied").textContent = "This link was made with a picture of the sender's own, which no link can hold: you see a street instead.";
+  return { ...opened, own: "no" };
+}
+
 function reopen() {
-  const next = readState(location.hash);
+  const next = openedState();
+  strokes = [];
   const changes = Object.fromEntries(Object.entries(next).filter(([name, value]) => state[name] !== value));
   set(changes);
 }
@@ -282,31 +316,55 @@ function installBrush() {
     };
   }
   const canvas = $("street");
-  const dab = (event) => {
-    const { x, y } = pixelAt(canvas, event, SIZE);
-    const dabs = readPaint(state.paint) ?? [];
-    const last = dabs.at(-1);
-    const radius = Number($("radius").value);
-    if (last && last.brush === brush && Math.hypot(last.x - x, last.y - y) < radius / 2) return;
-    set({ paint: writePaint([...dabs, { brush, x, y, radius }]) });
-    image = clean && paintDabs(clean, readPaint(state.paint));
+  const dabs = () => readPaint(state.paint) ?? [];
+  const dab = (x, y) => {
+    const painted = dabs();
+    if (painted.length === MAX_DABS) {
+      $("status").textContent = "This is all the paint that a link can hold: press Undo or Clean.";
+      return;
+    }
+    set({ paint: writePaint([...painted, { brush, x, y, radius: Number($("radius").value) }]) });
+    image = clean && paintDabs(clean, dabs());
     drawStreet();
+  };
+  let before = null; // the last dab of this stroke
+  const follow = (event) => {
+    const { x, y } = pixelAt(canvas, event, SIZE);
+    if (before && Math.hypot(before.x - x, before.y - y) < Number($("radius").value) / 2) return;
+    before = { x, y };
+    dab(x, y);
   };
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
-    dab(event);
+    strokes.push(state.paint);
+    before = null;
+    follow(event);
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (canvas.hasPointerCapture(event.pointerId)) dab(event);
+    if (canvas.hasPointerCapture(event.pointerId)) follow(event);
   });
   canvas.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== " ") return;
     event.preventDefault();
-    const [x, y] = [state.pixel % SIZE.width, Math.floor(state.pixel / SIZE.width)];
-    set({ paint: writePaint([...(readPaint(state.paint) ?? []), { brush, x, y, radius: Number($("radius").value) }]) });
+    strokes.push(state.paint);
+    dab(state.pixel % SIZE.width, Math.floor(state.pixel / SIZE.width));
   });
-  $("undo").onclick = () => set({ paint: writePaint((readPaint(state.paint) ?? []).slice(0, -1)) });
-  $("clear").onclick = () => set({ paint: "" });
+  onKeys(canvas, movePixel, () => set({ pixel: 0 }));
+  for (const kind of ["focus", "blur"]) canvas.addEventListener(kind, drawStreet);
+  // Paint that came with the address goes dab by dab.
+  $("undo").onclick = () => set({ paint: strokes.pop() ?? writePaint(dabs().slice(0, -1)) });
+  $("clear").onclick = () => {
+    strokes.push(state.paint);
+    set({ paint: "" });
+  };
+}
+
+// Move the pixel that is looked at, by two pixels of the image.
+function movePixel(dx, dy) {
+  const within = (value, num) => Math.min(num - 1, Math.max(0, value));
+  const x = within((state.pixel % SIZE.width) + 2 * dx, SIZE.width);
+  const y = within(Math.floor(state.pixel / SIZE.width) - 2 * dy, SIZE.height);
+  set({ pixel: y * SIZE.width + x });
 }
 
 function installMap() {
@@ -314,29 +372,28 @@ function installMap() {
   canvas.addEventListener("pointermove", (event) => {
     if (!merged) return;
     const { x, y } = pixelAt(canvas, event, SIZE);
-    drawClaims(y * SIZE.width + x);
+    pointed = y * SIZE.width + x;
+    drawClaims(pointed);
   });
-  canvas.addEventListener("pointerleave", () => merged && drawClaims(state.pixel));
+  canvas.addEventListener("pointerleave", () => {
+    pointed = null;
+    if (merged) drawClaims(state.pixel);
+  });
   canvas.addEventListener("click", (event) => {
     const { x, y } = pixelAt(canvas, event, SIZE);
     set({ pixel: y * SIZE.width + x });
   });
-  onKeys(
-    canvas,
-    (dx, dy) => {
-      const x = Math.min(SIZE.width - 1, Math.max(0, (state.pixel % SIZE.width) + 2 * dx));
-      const y = Math.min(SIZE.height - 1, Math.max(0, Math.floor(state.pixel / SIZE.width) - 2 * dy));
-      set({ pixel: y * SIZE.width + x });
-    },
-    () => set({ pixel: 0 }),
-  );
+  onKeys(canvas, movePixel, () => set({ pixel: 0 }));
 }
 
 async function makeGallery() {
   $("gallery").innerHTML = Array.from({ length: NUM_STREETS }, (_, i) => `<button type="button" data-street="${i}" aria-label="Street ${i + 1}"><canvas aria-hidden="true"></canvas></button>`).join("");
   for (const button of $("gallery").children) {
     const number = Number(button.dataset.street);
-    button.onclick = () => set({ street: number, paint: "", item: 0 });
+    button.onclick = () => {
+      strokes = [];
+      set({ street: number, own: "no", paint: "", item: 0 });
+    };
     const street = await fetchStreet(number, about.streets[number]);
     put(button.firstElementChild, photograph(street.image));
   }
@@ -353,11 +410,10 @@ async function readOwn(file) {
     $("status").textContent = `${file.name}: found no picture that this browser reads, expected PNG or JPEG`;
     return;
   }
-  ({ image: clean, truth } = ownPicture);
-  state = { ...state, street: -1, paint: "" };
-  first = null;
-  compute();
-  redraw();
+  ownName = file.name;
+  strokes = [];
+  if (state.own === "yes") loadStreet(); // another picture of one's own
+  set({ own: "yes", paint: "", item: 0 });
 }
 
 async function start() {

@@ -181,9 +181,14 @@ function route(a, b) {
   return `M${x0} ${y0}C${mid} ${y0} ${mid} ${y1} ${x1} ${y1}`;
 }
 
-// Down from the middle of one box, along the gap below it, and down to the other.
+// Down from the middle of one box, along the gap above the other, and down to that. Where more than
+// a heading lies between them, as on a phone, the way down is the margin on the left.
 function elbow(a, b) {
   const [x0, x1] = [(a.left + a.right) / 2, (b.left + b.right) / 2];
   const gap = b.top - 0.5 * Math.min(18, b.top - a.bottom);
+  if (b.top - a.bottom > 150) {
+    const [y, x] = [(a.top + a.bottom) / 2, a.left - 8];
+    return `M${a.left} ${y}L${x} ${y}L${x} ${gap}L${x1} ${gap}L${x1} ${b.top}`;
+  }
   return `M${x0} ${a.bottom}L${x0} ${gap}L${x1} ${gap}L${x1} ${b.top}`;
 }

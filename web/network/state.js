@@ -19,12 +19,13 @@ export const BRUSHES = {
 };
 export const CUTS = ["none", "p2", "p3", "p4", "p5"];
 export const BRANCHES = ["both", "stuff", "instances"];
-const MAX_STROKES = 400; // dabs: what an address can hold
+export const MAX_DABS = 1000; // what an address can hold
 
 export const START = {
   street: 8, part: "merge", channel: 0, x: 88, y: 84, item: 0, level: "p3", class: 3,
   topdown: "on", smooth: "on", cut: "none", branch: "both",
-  score: 0.5, overlap: 0.5, area: 64, step: 99, pixel: 110 + 90 * SIZE.width, paint: "",
+  score: 0.5, overlap: 0.5, area: 64, rule: "paper", margin: 0, step: 99, pixel: 110 + 90 * SIZE.width,
+  paint: "", own: "no",
 };
 export const RULES = {
   street: [0, NUM_STREETS - 1],
@@ -42,9 +43,12 @@ export const RULES = {
   score: [0, 1],
   overlap: [0, 1],
   area: [0, 4000],
+  rule: ["paper", "softer"],
+  margin: [0, 0.5],
   step: [0, 99],
   pixel: [0, SIZE.width * SIZE.height - 1],
   paint: (text) => (readPaint(text) ? text : null),
+  own: ["yes"],
 };
 const WHOLE = ["street", "channel", "x", "y", "item", "class", "area", "step", "pixel"];
 
@@ -54,9 +58,13 @@ export function readState(hash) {
   return state;
 }
 
-// The address of a state: what differs from the start.
+// The address of a state: what differs from the start. It cannot hold a picture of one's own, nor
+// says it what is painted on that, but that there was one.
 export function addressOf(state) {
-  const changed = Object.entries(state).filter(([name, value]) => name in START && value !== START[name]);
+  const left = state.own === "yes" ? ["street", "paint"] : [];
+  const changed = Object.entries(state).filter(
+    ([name, value]) => name in START && value !== START[name] && !left.includes(name),
+  );
   return writeAddress(Object.fromEntries(changed));
 }
 
@@ -71,14 +79,11 @@ export function readPaint(text) {
   });
   const isFine = ({ brush, x, y, radius }) =>
     Object.hasOwn(BRUSHES, brush) && x >= 0 && x < SIZE.width && y >= 0 && y < SIZE.height && radius >= 1 && radius <= 40;
-  return dabs.length <= MAX_STROKES && dabs.every(isFine) ? dabs : null;
+  return dabs.length <= MAX_DABS && dabs.every(isFine) ? dabs : null;
 }
 
 export const writePaint = (dabs) =>
-  dabs
-    .slice(-MAX_STROKES)
-    .map(({ brush, x, y, radius }) => `${brush}-${x}-${y}-${radius}`)
-    .join("_");
+  dabs.map(({ brush, x, y, radius }) => `${brush}-${x}-${y}-${radius}`).join("_");
 
 // Put dabs onto an image of planar RGB bytes; each is a disc.
 export function paintDabs(image, dabs) {

@@ -4,7 +4,7 @@ export const TOUR = [
   {
     title: "From a street to segments",
     text:
-      "On the left a street, on the right its segments, in between everything that the network computes. Coarse levels are on top. " +
+      "A street goes in, its segments come out, and in between is everything that the network computes, from fine levels (c2) to coarse ones (c5). " +
       "Each small picture is live: bright means active. Choose another street, and all of them change.",
     address: "#",
     at: "street",

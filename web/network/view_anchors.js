@@ -1,8 +1,7 @@
 // Anchors at a cell with their objectness and deltas; candidates and the steps of NMS.
 
 import { decode, clip, sigmoid } from "../lib/boxes.js";
-import { pixelAt } from "../lib/grid.js";
-import { box, cellFrame, heat, photograph, spread } from "./draw.js";
+import { box, cellFrame, choosable, heat, photograph, spread } from "./draw.js";
 import { SIZE } from "./state.js";
 import { corners, number, percent } from "./words.js";
 
@@ -34,9 +33,8 @@ ${each.map((a, i) => `<tr><td><span class="chip" style="background:${COLORS[i]}"
   const canvas = spread(picture, photograph(image, 0.2));
   each.forEach((a, i) => box(canvas, a.anchor, COLORS[i], { dash: [4, 4], thick: 1.5 }));
   each.forEach((a, i) => box(canvas, a.moved, COLORS[i], { thick: 3 }));
-  for (const target of [map, picture]) {
-    target.onclick = (event) => set(pixelAt(target, event, SIZE));
-  }
+  const choose = (x, y) => set({ x: Math.floor((x + 0.5) * stride), y: Math.floor((y + 0.5) * stride) });
+  for (const target of [map, picture]) choosable(target, { width, height }, { x: column, y: row }, choose);
 }
 
 export function drawObjectness(root, { result, state, image }) {

@@ -1,11 +1,10 @@
 // One detection: where RoIAlign samples, its class scores, its final box; its mask, small and pasted.
 
 import { softmax } from "../lib/boxes.js";
-import { pixelAt } from "../lib/grid.js";
 import { THINGS, css } from "../lib/palette.js";
 import { gridRows } from "../lib/paste.js";
 import { levelOf, samplesAlong, weightsAt } from "../lib/roi.js";
-import { activity, box, cellFrame, cross, heat, photograph, spread } from "./draw.js";
+import { activity, box, cellFrame, choosable, cross, heat, photograph, spread } from "./draw.js";
 import { SIZE } from "./state.js";
 import { corners, number, percent } from "./words.js";
 
@@ -92,8 +91,5 @@ export function drawMask(root, page) {
   picture.pen.globalAlpha = 1;
   box(picture, frame, "#ffd21f");
   cross(picture, x + 0.5, y + 0.5);
-  large.onclick = (event) => {
-    const spot = pixelAt(large, event, SIZE);
-    set({ pixel: spot.y * SIZE.width + spot.x });
-  };
+  choosable(large, SIZE, { x, y }, (u, v) => set({ pixel: v * SIZE.width + u }));
 }

@@ -1,7 +1,7 @@
 // A level: all its channels, one of them large, and for the pyramid the arithmetic of one cell.
 
 import { css } from "../lib/palette.js";
-import { cellFrame, heat, mosaic, mosaicColumns, spread } from "./draw.js";
+import { cellFrame, choosable, heat, mosaic, mosaicColumns, spread } from "./draw.js";
 import { SIZE } from "./state.js";
 import { number, signed } from "./words.js";
 
@@ -18,23 +18,17 @@ export function drawLevel(root, page, name) {
 <div><h3>Channel ${channel}, with the chosen cell</h3><canvas class="one" role="img" aria-label="Channel ${channel} of ${name}"></canvas><div class="facts"></div></div></div><div class="cell"></div>`;
   const [all, one] = [".all", ".one"].map((each) => root.querySelector(each));
   mosaic(all, map, channel, css(ACCENT));
-  all.onclick = (event) => {
-    const box = all.getBoundingClientRect();
-    const columns = mosaicColumns(channels, all.clientWidth);
-    const rows = Math.ceil(channels / columns);
-    const at = Math.floor(((event.clientY - box.top) / box.height) * rows) * columns + Math.floor(((event.clientX - box.left) / box.width) * columns);
-    if (at < channels) set({ channel: at });
-  };
+  const columns = mosaicColumns(channels, all.clientWidth);
+  const sheet = { width: columns, height: Math.ceil(channels / columns) };
+  const at = { x: channel % columns, y: Math.floor(channel / columns) };
+  choosable(all, sheet, at, (x, y) => {
+    if (y * columns + x < channels) set({ channel: y * columns + x });
+  });
   const picture = heat(map.data, { width, height, start: channel * width * height });
   cellFrame(spread(one, picture, { width, height }), column, row);
-  one.onclick = (event) => {
-    const box = one.getBoundingClientRect();
-    const pick = (part, num) => Math.min(num - 1, Math.max(0, Math.floor(part * num)));
-    set({
-      x: Math.floor((pick((event.clientX - box.left) / box.width, width) + 0.5) * stride),
-      y: Math.floor((pick((event.clientY - box.top) / box.height, height) + 0.5) * stride),
-    });
-  };
+  choosable(one, { width, height }, { x: column, y: row }, (x, y) =>
+    set({ x: Math.floor((x + 0.5) * stride), y: Math.floor((y + 0.5) * stride) }),
+  );
   const value = map.data[(channel * height + row) * width + column];
   root.querySelector(".facts").innerHTML =
     `<p class="sum">Row ${row}, column ${column}: <b>${number(value)}</b>. The cell covers pixels ${column * stride} to ${(column + 1) * stride - 1} across, ${row * stride} to ${(row + 1) * stride - 1} down.</p>`;

@@ -1,9 +1,8 @@
 // The semantic branch: labels of all pixels, the probability of one class, the softmax of a pixel.
 
-import { pixelAt } from "../lib/grid.js";
 import { softmax } from "../lib/boxes.js";
 import { STUFF, css } from "../lib/palette.js";
-import { cross, heat, spread } from "./draw.js";
+import { choosable, cross, heat, spread } from "./draw.js";
 import { labelSheet } from "./overview.js";
 import { SIZE } from "./state.js";
 import { number, percent } from "./words.js";
@@ -29,9 +28,6 @@ ${NAMES.map((name, c) => `<div class="logit"><span>${name}</span><span class="tr
   for (let i = 0; i < num; i++) values[i] = softmax(logitsAt(i))[state.class];
   cross(spread(chosen, heat(values, { ...SIZE, low: 0, high: 1 })), x + 0.5, y + 0.5);
   for (const canvas of [labels, chosen]) {
-    canvas.onclick = (event) => {
-      const spot = pixelAt(canvas, event, SIZE);
-      set({ pixel: spot.y * SIZE.width + spot.x });
-    };
+    choosable(canvas, SIZE, { x, y }, (u, v) => set({ pixel: v * SIZE.width + u }));
   }
 }

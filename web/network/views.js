@@ -14,7 +14,7 @@ const backbone = (k) => ({
   title: `c${k}: the backbone, ${2 ** k} pixels per cell`,
   text:
     "A ResNet-18 of half width. Each small picture is one channel: how strongly a learned pattern answers at each " +
-    "cell. Fine levels know where edges are, coarse levels know what is there. Click a channel and a cell.",
+    "cell. Fine levels know where edges are, coarse levels know what is there. Click a channel and a cell, or use the arrow keys.",
   controls: ({ maps }) => [CHANNEL(maps[`c${k}`].dims[1])],
   draw: (root, page) => drawLevel(root, page, `c${k}`),
 });
@@ -45,7 +45,7 @@ export const VIEWS = {
     title: "Stuff labels: the softmax of a pixel",
     text:
       'The semantic branch gives each pixel a logit for "other" (every thing) and for five classes of stuff. The softmax ' +
-      "turns logits into probabilities; the largest wins. Click a pixel.",
+      "turns logits into probabilities; the largest wins. Click a pixel, or use the arrow keys.",
     controls: () => [
       { id: "class", label: "probability of", options: ["other", "sky", "building", "road", "sidewalk", "grass"].map((name, i) => [i, name]) },
     ],
@@ -55,7 +55,7 @@ export const VIEWS = {
     title: "Anchors and objectness: is there an object?",
     text:
       "At every cell of every level lie three anchors: boxes of fixed sizes. The RPN gives each a logit, from which the " +
-      "sigmoid makes its objectness, and four deltas that move and resize it. Click a cell.",
+      "sigmoid makes its objectness, and four deltas that move and resize it. Click a cell, or use the arrow keys.",
     controls: () => [LEVELS],
     draw: drawAnchors,
   },
@@ -83,7 +83,7 @@ export const VIEWS = {
     title: "Masks: 28 × 28, pasted into the image",
     text:
       "The final box is pooled on 14 × 14 bins; convolutions and a doubling give 28 × 28 probabilities for its class. They " +
-      "are stretched to the box; a pixel from 0.5 on belongs to the mask. Click a pixel.",
+      "are stretched to the box; a pixel from 0.5 on belongs to the mask. Click a pixel, or use the arrow keys.",
     controls: ({ instances, detected }) => [instanceChoice(instances, detected)],
     draw: drawMask,
   },

@@ -1,6 +1,6 @@
 // The prediction, the truth, and the board of the proof.
 
-import { themed } from "../lib/canvas.js";
+import { line as stroke, themed } from "../lib/canvas.js";
 import { fillMap, label, middleOf, openGrid, outline } from "../lib/grid.js";
 import { DOT, css, segmentColors } from "../lib/palette.js";
 import { SIZE } from "../lib/scene.js";
@@ -44,12 +44,34 @@ function drawMap(grid, map, fates, { nameOf, words, chosen }) {
   return said.map(({ text }) => text).join(", ") || "void alone";
 }
 
-export function drawPrediction(canvas, shown, fates) {
+// `cut` is one that is being drawn, { line }, or chosen for the segment of a mask, { line, mask }, or
+// null.
+export function drawPrediction(canvas, shown, fates, cut) {
   const words = { wrong: "FP", ignored: "ignored" };
   const chosen = state.chosen + 1;
   const grid = openGrid(canvas, SIZE);
   const said = drawMap(grid, shown.prediction, fates.ofPrediction, { nameOf: predictedName, words, chosen });
+  if (cut) drawCut(grid, cut);
   canvas.setAttribute("aria-label", `The predicted segments: ${said}.`);
+}
+
+function drawCut({ pen, side }, { line: [x0, y0, x1, y1], mask = null }) {
+  const [from, to] = [{ x: x0 * side, y: y0 * side }, { x: x1 * side, y: y1 * side }];
+  pen.save();
+  if (mask) clipTo(pen, mask, side);
+  stroke(pen, from, to, "white", 5);
+  stroke(pen, from, to, DOT, 3);
+  pen.restore();
+}
+
+// Let a pen draw only on the pixels of a mask and close to them.
+function clipTo(pen, mask, side) {
+  pen.beginPath();
+  mask.forEach((covered, pixel) => {
+    const [x, y] = [pixel % SIZE.width, Math.floor(pixel / SIZE.width)];
+    if (covered) pen.rect((x - 1) * side, (y - 1) * side, 3 * side, 3 * side);
+  });
+  pen.clip();
 }
 
 export function drawTruth(canvas, shown, fates) {

@@ -16,11 +16,13 @@ const { state } = view;
 const TRIES = 20_000;
 let shown = null; // what was computed last
 let start = null; // the scores as the page starts
+let isCutting = false; // show the line of Split
+let drawn = null; // the cut that is being drawn, [x0, y0, x1, y1] in corners of pixels
 
 function draw() {
   shown = view.compute();
   const fates = fatesOf(shown);
-  drawPrediction($("prediction"), shown, fates);
+  drawPrediction($("prediction"), shown, fates, drawn ? { line: drawn } : isCutting ? view.chosenCut() : null);
   drawTruth($("truth"), shown, fates);
   writeScores(shown, start);
   writeControls(shown);
@@ -58,7 +60,6 @@ $("status").addEventListener(
   "change",
   edited("status", () => (state.statuses[state.trueChosen] = $("status").value)),
 );
-$("split").addEventListener("click", edited("split", view.split));
 $("delete").addEventListener("click", edited("delete", view.remove));
 $("undo").addEventListener("click", changed(view.undo));
 $("start").addEventListener("click", changed(() => view.readState("")));
@@ -77,23 +78,83 @@ for (const button of document.querySelectorAll("[data-grow]")) {
 
 // The pictures ---------------------------------------------------------------------------------
 
-// Call act(dx, dy) for each pixel that a pointer moves, and press(pixel) where it goes down.
-function onPixels(canvas, size, press, act) {
+// What a drag does: act(dx, dy) for each pixel that the pointer moves, press(pixel) where it goes down.
+function byPixels(canvas, size, press, act) {
   let last = null;
-  onDrag(canvas, (event) => {
+  return (event) => {
     const pixel = pixelAt(canvas, event, size);
     if (event.type === "pointerdown") press(pixel);
     else if (pixel.x !== last.x || pixel.y !== last.y) act(pixel.x - last.x, pixel.y - last.y);
     last = pixel;
-  });
+  };
 }
+const onPixels = (canvas, ...rest) => onDrag(canvas, byPixels(canvas, ...rest));
+
+// Cuts: chosen by angle and position, or drawn.
+const isDrawing = () => $("draw").getAttribute("aria-pressed") === "true";
+const setDrawing = (value) => {
+  $("draw").setAttribute("aria-pressed", String(value));
+  $("prediction").classList.toggle("cutting", value);
+  $("cut-words").textContent = value ? "Drag a line across a segment." : "";
+};
+const cut = changed((line) => {
+  isCutting = false;
+  if (!view.canSplit(line)) {
+    $("cut-words").textContent = "Nothing was cut: the line must leave pixels on both sides, and 16 segments are the most.";
+    return;
+  }
+  view.keep("split");
+  view.split(line);
+});
+$("split").addEventListener("click", () => {
+  setDrawing(false);
+  cut();
+});
+$("draw").addEventListener("click", () => setDrawing(!isDrawing()));
+for (const name of ["angle", "position"]) {
+  $(name).addEventListener(
+    "input",
+    changed(() => {
+      isCutting = true;
+      state[name] = Number($(name).value);
+    }),
+  );
+}
+// The corner of a pixel that is closest to a pointer.
+function cornerAt(event) {
+  const box = $("prediction").getBoundingClientRect();
+  const near = (part, num) => Math.min(num, Math.max(0, Math.round(part * num)));
+  return [
+    near((event.clientX - box.left) / box.width, SIZE.width),
+    near((event.clientY - box.top) / box.height, SIZE.height),
+  ];
+}
+function drawCut(event) {
+  const end = cornerAt(event);
+  drawn = event.type === "pointerdown" ? [...end, ...end] : [...drawn.slice(0, 2), ...end];
+  redraw();
+}
+$("prediction").addEventListener("pointercancel", () => {
+  drawn = null;
+  redraw();
+});
+$("prediction").addEventListener("pointerup", () => {
+  if (!drawn) return;
+  const line = drawn;
+  drawn = null;
+  setDrawing(false);
+  view.chooseUnder(line);
+  cut(line);
+});
 
 const pick = changed(({ x, y }) => {
+  isCutting = false;
   drags += 1;
   const id = shown.prediction.idMap[y * SIZE.width + x];
   if (id) view.choose(id - 1);
 });
-onPixels($("prediction"), SIZE, pick, (dx, dy) => move(dx, dy));
+const drag = byPixels($("prediction"), SIZE, pick, (dx, dy) => move(dx, dy));
+onDrag($("prediction"), (event) => (drawn || isDrawing() ? drawCut(event) : drag(event)));
 onKeys($("prediction"), (dx, dy) => step(dx, -dy), changed(() => view.readState("")));
 $("prediction").addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -159,4 +220,4 @@ function open() {
 view.readState("");
 start = scoresOf(view.compute());
 globalThis.quality = { state, compute: view.compute, scoresOf };
-openPage(TOUR, open, redraw);
+openPage({ tour: TOUR, open, redraw, addressOf: view.addressOfState });

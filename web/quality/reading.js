@@ -58,6 +58,10 @@ export function writeControls({ prediction }) {
     control.disabled = !has;
   }
   $("split").disabled = !canSplit();
+  $("draw").disabled = !has;
+  for (const name of ["angle", "position"]) $(name).value = state[name];
+  $("angle-out").textContent = `${state.angle}°`;
+  $("position-out").textContent = `${state.position} %`;
   $("undo").disabled = !canUndo();
   $("status").value = state.statuses[state.trueChosen];
   $("status").options[STATUSES.indexOf("crowd")].disabled =

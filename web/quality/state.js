@@ -10,7 +10,8 @@ import {
   averagePrecision, candidatePairs, countOverlaps, labelMapOf, matchSegments, panopticQuality,
   semanticQuality, thingsOf,
 } from "../lib/quality.js";
-import { SIZE, grow, paintLayers, pixelsOf } from "../lib/scene.js";
+import { SIZE, paintLayers, pixelsOf } from "../lib/scene.js";
+import { divide, isCut, lineAcross, moved } from "./cut.js";
 import { PROOF_RULES, PROOF_START } from "./proof.js";
 
 const box = (x, y, width, height, kind = "rectangle") => ({ kind, x, y, width, height });
@@ -47,14 +48,17 @@ const STATUS = TRUTH.map(([, , , status]) => status ?? "normal");
 export const state = {};
 let past = []; // earlier states, for undo
 
-// A predicted segment: the outline that it is made from, how far that is moved and grown, the part
-// [from, to) of the outline's columns, class and score.
+// A predicted segment: the outline that it is made from, how far that is moved and grown, its cuts (see
+// cut.js), class and score.
 const fresh = () =>
   PREDICTION.map(([name, , score], source) => ({
-    source, dx: 0, dy: 0, grown: 0, from: 0, to: SIZE.width, name, score,
+    source, dx: 0, dy: 0, grown: 0, cuts: [], name, score,
   }));
+// How Split cuts: the angle of the line in degrees, where 90 is upright, and its position in percent of
+// the segment's extent across it.
+const CUT_START = { angle: 90, position: 50 };
 const startState = () => ({
-  segments: fresh(), statuses: [...STATUS], chosen: 7, trueChosen: 7, ...PROOF_START,
+  segments: fresh(), statuses: [...STATUS], chosen: 7, trueChosen: 7, ...CUT_START, ...PROOF_START,
 });
 
 // Address --------------------------------------------------------------------------------------
@@ -64,10 +68,13 @@ const RULES = {
   t: readStatuses,
   chosen: [0, MAX_SEGMENTS - 1],
   true: [0, NUM_TRUE - 1],
+  angle: [0, 175],
+  position: [1, 99],
   ...PROOF_RULES,
 };
 
-// Segments in the address: source.dx.dy.grown.from.to.class.percent, with _ between two.
+// Segments in the address: source.dx.dy.grown.cuts.class.percent, with _ between two; the numbers of
+// all cuts in a row, with * between two.
 function readSegments(text) {
   if (text === "none") return [];
   const segments = text.split("_").map(readSegment);
@@ -76,16 +83,25 @@ function readSegments(text) {
 
 function readSegment(text) {
   const parts = text.split(".");
-  const [source, dx, dy, grown, from, to, , percent] = parts.map((part) => Number(part || NaN));
-  const name = parts[6];
+  const [source, dx, dy, grown, , , percent] = parts.map((part) => Number(part || NaN));
+  const name = parts[5];
+  const cuts = readCuts(parts[4] ?? "");
   const fits =
-    parts.length === 8 &&
-    [source, dx, dy, grown, from, to, percent].every(Number.isInteger) &&
+    parts.length === 7 &&
+    [source, dx, dy, grown, percent].every(Number.isInteger) &&
     source >= 0 && source < PREDICTION.length &&
     Math.abs(dx) <= FAR && Math.abs(dy) <= FAR && Math.abs(grown) <= 8 &&
-    from >= 0 && from < to && to <= SIZE.width && percent >= 0 && percent <= 100 &&
+    cuts !== null && percent >= 0 && percent <= 100 &&
     CATEGORIES.some((category) => category.name === name);
-  return fits ? { source, dx, dy, grown, from, to, name, score: percent / 100 } : null;
+  return fits ? { source, dx, dy, grown, cuts, name, score: percent / 100 } : null;
+}
+
+function readCuts(text) {
+  if (text === "") return [];
+  const numbers = text.split("*").map((part) => Number(part || NaN));
+  const cuts = [];
+  for (let at = 0; at < numbers.length; at += 6) cuts.push(numbers.slice(at, at + 6));
+  return cuts.length < MAX_SEGMENTS && cuts.every(isCut) ? cuts : null;
 }
 
 function readStatuses(text) {
@@ -95,8 +111,8 @@ function readStatuses(text) {
 
 const writeSegments = (segments) =>
   segments
-    .map(({ source, dx, dy, grown, from, to, name, score }) =>
-      [source, dx, dy, grown, from, to, name, Math.round(100 * score)].join("."),
+    .map(({ source, dx, dy, grown, cuts, name, score }) =>
+      [source, dx, dy, grown, cuts.flat().join("*"), name, Math.round(100 * score)].join("."),
     )
     .join("_") || "none";
 const writeStatuses = (statuses) => statuses.map((status) => STATUSES.indexOf(status)).join("");
@@ -108,6 +124,8 @@ export function readState(hash) {
     segments: p ?? start.segments,
     statuses: t ?? start.statuses,
     trueChosen: Math.round(trueChosen ?? start.trueChosen),
+    angle: Math.round(rest.angle ?? start.angle),
+    position: Math.round(rest.position ?? start.position),
   });
   choose(Math.round(chosen ?? start.chosen));
   past = [];
@@ -121,7 +139,7 @@ export function addressOfState() {
     ["t", writeStatuses(state.statuses), writeStatuses(start.statuses)],
     ["chosen", state.chosen, start.chosen],
     ["true", state.trueChosen, start.trueChosen],
-    ...Object.keys(PROOF_START).map((name) => [name, state[name], start[name]]),
+    ...Object.keys({ ...CUT_START, ...PROOF_START }).map((name) => [name, state[name], start[name]]),
   ];
   return writeAddress(
     Object.fromEntries(pairs.filter(([, now, then]) => now !== then).map(([name, now]) => [name, now])),
@@ -170,23 +188,42 @@ export function growBy(times) {
   if (current()) current().grown = within(current().grown + times, -8, 8);
 }
 
-// Cut the chosen segment into a left and a right half.
-export function split() {
-  const mask = current() && outlineOf(current());
-  if (!canSplit()) return;
-  const columns = [...mask.keys()].filter((pixel) => mask[pixel]).map((pixel) => pixel % SIZE.width);
-  const [first, last] = [Math.min(...columns), Math.max(...columns)];
-  const middle = Math.ceil((first + last) / 2) || 1;
-  const left = { ...current(), to: middle };
-  const right = { ...current(), from: middle };
-  state.segments.splice(state.chosen, 1, left, right);
+// The line along which Split cuts the chosen segment, [x0, y0, x1, y1] in pixels of the image, or null.
+export function cutLine() {
+  return chosenCut()?.line ?? null;
 }
 
-export function canSplit() {
-  if (!current() || state.segments.length >= MAX_SEGMENTS) return false;
-  const mask = outlineOf(current());
-  const columns = new Set([...mask.keys()].filter((pixel) => mask[pixel]).map((pixel) => pixel % SIZE.width));
-  return columns.size > 1;
+// That line with the mask that it cuts, { line, mask }, or null.
+export function chosenCut() {
+  const mask = current() && maskOf(current());
+  const line = mask && lineAcross(mask, state);
+  return line ? { line, mask } : null;
+}
+
+// Cut the chosen segment into two along a line, which goes on beyond its ends. Returns whether both
+// have a pixel; if not, nothing is changed.
+export function split(line = cutLine()) {
+  if (!canSplit(line)) return false;
+  state.segments.splice(state.chosen, 1, ...halves(current(), line));
+  return true;
+}
+
+export function canSplit(line = cutLine()) {
+  if (!line || !current() || state.segments.length >= MAX_SEGMENTS) return false;
+  return halves(current(), line).every((half) => maskOf(half).includes(1));
+}
+
+function halves(segment, line) {
+  const own = moved(line, -segment.dx, -segment.dy); // as seen from the outline
+  return [0, 1].map((side) => ({ ...segment, cuts: [...segment.cuts, [segment.grown, ...own, side]] }));
+}
+
+// Choose the segment in the middle of a line that the reader has drawn.
+export function chooseUnder(line) {
+  const [x, y] = [line[0] + line[2], line[1] + line[3]].map((sum) => Math.floor(sum / 2));
+  const pixel = within(y, 0, SIZE.height - 1) * SIZE.width + within(x, 0, SIZE.width - 1);
+  const id = predictionOf().idMap[pixel];
+  if (id) choose(id - 1);
 }
 
 export function remove() {
@@ -196,25 +233,17 @@ export function remove() {
 
 // What follows from it -------------------------------------------------------------------------
 
-// The outline that a segment is cut from: before it is moved and grown.
-function outlineOf({ source, from, to }) {
-  return pixelsOf(PREDICTION[source][1]).map((covered, pixel) => {
-    const column = pixel % SIZE.width;
-    return covered && column >= from && column < to ? 1 : 0;
-  });
-}
-
 // The pixels of a segment before others cover it.
-export function maskOf(segment) {
-  const grown = grow(outlineOf(segment), segment.grown);
-  const moved = new Uint8Array(grown.length);
-  grown.forEach((covered, pixel) => {
-    const [x, y] = [(pixel % SIZE.width) + segment.dx, Math.floor(pixel / SIZE.width) + segment.dy];
+export function maskOf({ source, dx, dy, grown, cuts }) {
+  const mask = divide(pixelsOf(PREDICTION[source][1]), cuts, grown);
+  const shifted = new Uint8Array(mask.length);
+  mask.forEach((covered, pixel) => {
+    const [x, y] = [(pixel % SIZE.width) + dx, Math.floor(pixel / SIZE.width) + dy];
     if (covered && x >= 0 && y >= 0 && x < SIZE.width && y < SIZE.height) {
-      moved[y * SIZE.width + x] = 1;
+      shifted[y * SIZE.width + x] = 1;
     }
   });
-  return moved;
+  return shifted;
 }
 
 const isThing = (name) => THINGS.some((category) => category.name === name);

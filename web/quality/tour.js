@@ -12,7 +12,8 @@ export const TOUR = [
     title: "Split",
     text:
       "Press Split: the bus is two halves, and none reaches an IoU above 0.5. PQ loses the match and " +
-      "counts two false positives. Mean IoU does not see it: every pixel still has its class.",
+      "counts two false positives. Mean IoU does not see it: every pixel still has its class. Press Undo, bring " +
+      "the position of the cut to 20 % and split again: the larger part still matches.",
     address: "#chosen=5&true=5",
   },
   {

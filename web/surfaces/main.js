@@ -162,4 +162,4 @@ function open() {
 }
 
 globalThis.surfaces = { state: view.state, pointOf: view.pointOf, trailOf: view.trailOf, evaluate };
-openPage(TOUR, open, redraw);
+openPage({ tour: TOUR, open, redraw, addressOf: view.addressOfState });

@@ -37,3 +37,17 @@ function nameMenus() {
 }
 
 document.addEventListener("DOMContentLoaded", nameMenus);
+
+// Pages in frames have colors of their own; they follow the theme that is chosen here.
+function sendTheme() {
+  for (const frame of document.querySelectorAll("details.computing > iframe")) {
+    frame.contentWindow?.postMessage({ theme: document.body.dataset.theme || "auto" }, "*");
+  }
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  const frames = document.querySelectorAll("details.computing > iframe");
+  if (!frames.length) return;
+  for (const frame of frames) frame.addEventListener("load", sendTheme);
+  new MutationObserver(sendTheme).observe(document.body, { attributeFilter: ["data-theme"] });
+});
