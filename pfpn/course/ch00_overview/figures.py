@@ -1,27 +1,31 @@
 """The first look in pictures: one image in three tasks, a probe, a map of the network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import Tensor
 
 from pfpn.course.ch00_overview.numbers import (
     Trace,
+    class_mask,
     count_objects,
     describe_match,
     fraction_without_things,
     ids_by_color,
+    label_regions,
     strength,
     things_only,
 )
 from pfpn.data.coco import id_map_to_rgb
 from pfpn.engine.checkpoint import Trained
 from pfpn.paste import paste_masks
+from pfpn.plot.boxes import ROW_COLORS
 from pfpn.plot.palette import (
     UNSET_COLOR,
     VOID_COLOR,
@@ -38,8 +42,18 @@ from pfpn.plot.panoptic import (
     draw_outline,
     draw_panoptic,
     segment_names,
+    write_inside,
 )
-from pfpn.plot.style import BLUE, Point, center_text, legend_below, rgb, show_pixels, subplots
+from pfpn.plot.style import (
+    BLUE,
+    Point,
+    center_text,
+    halo,
+    legend_below,
+    rgb,
+    show_pixels,
+    subplots,
+)
 from pfpn.structures import VOID, Category, Detections, Panoptic, Sample, stuff, things
 
 NUM_PROPOSALS = 60  # drawn in the map: more would hide the street
@@ -107,11 +121,15 @@ def paint_classes(panoptic: Panoptic, categories: Sequence[Category]) -> UInt8[n
 
 def paint_instances(sample: Sample, categories: Sequence[Category]) -> UInt8[np.ndarray, "h w 3"]:
     """Return the image in gray with its things painted over it: an instance segmentation."""
-    gray = sample.image.float().mean(dim=0).numpy()
-    pixels = np.repeat((140 + 0.35 * gray)[..., None], 3, axis=2).astype(np.uint8)
     objects = things_only(sample.panoptic)
     painted = paint_ids(objects, segment_colors(sample.panoptic, categories))
-    return np.where((objects != VOID).numpy()[..., None], painted, pixels)
+    return np.where((objects != VOID).numpy()[..., None], painted, _gray(sample))
+
+
+def _gray(sample: Sample) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the image in light gray, as a background for colors."""
+    gray = sample.image.float().mean(dim=0).numpy()
+    return np.repeat((140 + 0.35 * gray)[..., None], 3, axis=2).astype(np.uint8)
 
 
 # A probe ----------------------------------------------------------------------------------------
@@ -163,6 +181,49 @@ def describe_pixel(panoptic: Panoptic, categories: Sequence[Category], x: int, y
     kind = {s.id: "thing" if s.is_thing else "stuff" for s in panoptic.segments}[number]
     name = segment_names(panoptic, categories)[number]
     return f"{name} ({kind}), id {number}, {area} pixels"
+
+
+# Regions ----------------------------------------------------------------------------------------
+
+
+def plot_regions(
+    sample: Sample,
+    categories: Sequence[Category],
+    name: str,
+    count: Callable[[Tensor], int] | None = None,
+) -> Figure:
+    """Draw the objects of a class, and beside them the connected regions of their pixels.
+
+    Args:
+        sample: with its truth.
+        categories: of the truth.
+        name: of a thing class.
+        count: the reader's own function, which returns the number of regions of a mask.
+    """
+    height, width = sample.panoptic.id_map.shape
+    inches = 2.3 * height / width  # of a picture; a fixed layout is quicker than a fitted one
+    figure = Figure(figsize=(4.7, inches + 0.55))
+    panels = figure.subplots(1, 2)
+    figure.subplots_adjust(0.01, 0.25 / (inches + 0.55), 0.99, 1 - 0.27 / (inches + 0.55), 0.03)
+    label = [c.name for c in things(categories)].index(name)
+    ids, mask = class_mask(sample.panoptic, label)
+    objects = sum(k * (sample.panoptic.id_map == i).numpy() for k, i in enumerate(ids, 1))
+    parts = {"objects": objects * mask.numpy(), "regions": label_regions(mask).numpy()}
+    gray = _gray(sample)
+    for axes, (what, numbers) in zip(panels, parts.items(), strict=True):
+        total, painted = int(numbers.max()), gray.copy()
+        for k in range(1, total + 1):
+            color = to_rgb(ROW_COLORS[(k - 1) % len(ROW_COLORS)])
+            painted[numbers == k] = np.rint(255 * np.array(color))
+        show_pixels(axes, painted, f"{name}: {total} {what if total != 1 else what[:-1]}")
+        draw_outline(axes, numbers, color="black", linewidth=0.8)
+        for k in range(1, total + 1):
+            write_inside(axes, numbers == k, str(k), path_effects=halo())
+    words = "Each color is one object on the left, and one connected region on the right."
+    if count is not None:
+        words = f"Your {getattr(count, '__name__', 'function')} counts {count(mask)} regions."
+    figure.text(0.5, 0.02, words, fontsize=8, ha="center", va="bottom")
+    return figure
 
 
 # The id PNG -------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from pfpn.engine.checkpoint import Trained
@@ -39,6 +39,27 @@ def count_regions(mask: Tensor, steps: Collection[tuple[int, int]] = SIDES) -> i
     return regions
 
 
+def label_regions(mask: Bool[Tensor, "h w"]) -> Int[Tensor, "h w"]:
+    """Return the number of each pixel's region, from 1 in reading order; 0 is outside the mask.
+
+    Every pixel starts with a number of its own and takes the largest of its neighbors' numbers,
+    until none changes: then all pixels of a region have the number of its first pixel.
+    """
+    numbers = torch.arange(mask.numel(), 0, -1).view(mask.shape) * mask
+    while True:
+        grown = numbers.clone()
+        grown[1:] = torch.maximum(grown[1:], numbers[:-1])
+        grown[:-1] = torch.maximum(grown[:-1], numbers[1:])
+        grown[:, 1:] = torch.maximum(grown[:, 1:], numbers[:, :-1])
+        grown[:, :-1] = torch.maximum(grown[:, :-1], numbers[:, 1:])
+        grown *= mask
+        if torch.equal(grown, numbers):
+            break
+        numbers = grown
+    values, rank = numbers.unique(return_inverse=True)
+    return (len(values) - rank) * mask
+
+
 @dataclass(frozen=True, slots=True)
 class ClassCount:
     """How many objects of a class there are, and how many regions their pixels form together."""
@@ -52,11 +73,16 @@ def count_objects(panoptic: Panoptic, categories: Sequence[Category]) -> list[Cl
     """Return the numbers of objects and of regions of each thing class in a map."""
     rows = []
     for label, category in enumerate(things(categories)):
-        ids = [s.id for s in panoptic.segments if s.is_thing and s.label == label]
+        ids, mask = class_mask(panoptic, label)
         if ids:
-            mask = torch.isin(panoptic.id_map, torch.tensor(ids))
             rows.append(ClassCount(category, len(ids), count_regions(mask)))
     return rows
+
+
+def class_mask(panoptic: Panoptic, label: int) -> tuple[list[int], Bool[Tensor, "h w"]]:
+    """Return the ids of the objects of a thing class, and the mask of all their pixels."""
+    ids = [s.id for s in panoptic.segments if s.is_thing and s.label == label]
+    return ids, torch.isin(panoptic.id_map, torch.tensor(ids, dtype=torch.int64))
 
 
 def fraction_without_things(panoptic: Panoptic) -> float:

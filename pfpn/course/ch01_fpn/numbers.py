@@ -132,6 +132,22 @@ def build_pyramid(fpn: FPN, features: Mapping[str, Tensor], cut: Collection[str]
     return pyramid
 
 
+def pyramid_by(
+    fpn: FPN,
+    features: Mapping[str, Tensor],
+    top_down: Callable[[list[Tensor]], Sequence[Tensor]],
+) -> dict[str, Tensor]:
+    """Return "p2".."p5" of one image with the reader's own top-down path in place of the package's.
+
+    Args:
+        fpn: its lateral convolutions and its 3x3 are used.
+        features: "c2".."c5", each (1, c, h, w).
+        top_down: makes the merged maps from the lateral maps (c, h, w), both finest first.
+    """
+    merged = top_down([fpn.lateral[f"c{k}"](features[f"c{k}"])[0] for k in (2, 3, 4, 5)])
+    return {f"p{k}": fpn.smooth[f"p{k}"](m[None]) for k, m in enumerate(merged, start=2)}
+
+
 def blockiness(maps: Float[Tensor, "*n h w"]) -> float:
     """Return the mean step between cells at borders of 2x2 blocks, divided by that inside.
 

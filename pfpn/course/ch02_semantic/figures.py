@@ -1,6 +1,6 @@
 """The semantic head in pictures: its branches, its labels, what each part of it is good for."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 from torch import Tensor
 
-from pfpn.course.ch02_semantic.numbers import LEVELS, ClassScore, confusion, sample_positions
+from pfpn.course.ch02_semantic.numbers import (
+    LEVELS,
+    ClassScore,
+    confusion,
+    enlarge_row,
+    sample_positions,
+)
 from pfpn.plot.palette import UNSET_COLOR, VOID_COLOR, Color, class_colors, ink_on, to_hex
 from pfpn.plot.style import (
     BLUE,
     GREEN,
+    ORANGE,
     RED,
     SKY,
     YELLOW,
@@ -181,6 +188,45 @@ def plot_alignment(num: int = 4, factor: int = 4) -> Figure:
     error.set(xlabel="pixel", ylabel="reads this far off (pixels)")
     add_legend(error)
     return figure
+
+
+def plot_doubling(
+    values: Sequence[float], times: int, double: Callable[[Tensor], Tensor] | None = None
+) -> Figure:
+    """Draw a row that is doubled several times, beside one single enlargement of the same size.
+
+    Args:
+        values: of the cells, from 0 to 8.
+        times: the number of doublings.
+        double: the reader's own function, which doubles a row.
+    """
+    row = torch.tensor(values, dtype=torch.float32)
+    factor, doubled = 2**times, row
+    for _ in range(times):
+        doubled = enlarge_row(doubled, 2, "linear") if double is None else double(doubled)
+    often = "once" if times == 1 else f"{times} times"
+    name = f"doubled {often}" if double is None else f"{_name(double)}, used {often}"
+    figure = Figure(figsize=(4.7, 2.5))
+    axes = open_axes(figure.add_axes((0.1, 0.19, 0.87, 0.7)))
+    x = (torch.arange(len(doubled)) + 0.5) * len(row) / len(doubled)
+    even = (torch.arange(factor * len(row)) + 0.5) / factor
+    axes.step(range(len(row) + 1), [*values, values[-1]], where="post", color="0.8", label="cells")
+    once = enlarge_row(row, factor, "linear")
+    axes.plot(even, once, color=ORANGE, lw=3.5, label=f"enlarged {factor} times in one step")
+    axes.plot(x, doubled, "o-", color=BLUE, ms=3, lw=1, label=name)
+    axes.plot(torch.arange(len(row)) + 0.5, row, "s", color="black", ms=5, label="centers of cells")
+    axes.set(
+        xlim=(0, len(row)), ylim=(-0.4, 12), xlabel="position in cells", yticks=(0, 2, 4, 6, 8)
+    )
+    axes.set_xticks(range(len(row) + 1))
+    largest = f"largest: {doubled.max():.2f} doubled, {once.max():.2f} in one step"
+    axes.set_title(f"{len(row)} cells, {len(doubled)} values; {largest}", fontsize=9)
+    add_legend(axes, loc="upper center", ncols=2, columnspacing=1.2, handlelength=1.4)
+    return figure
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", "your function")
 
 
 def plot_frequencies(frequencies: Mapping[str, float], colors: Sequence[Color]) -> Figure:

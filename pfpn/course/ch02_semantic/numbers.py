@@ -103,6 +103,19 @@ def sample_positions(num: int, factor: int, align_corners: bool) -> Float[Tensor
     return ((x + 0.5) / factor - 0.5).clamp(0, num - 1)
 
 
+def enlarge_row(row: Float[Tensor, " n"], factor: int, mode: str) -> Float[Tensor, " m"]:
+    """Return a row with `factor` times as many values, read at half-pixel centers.
+
+    Args:
+        row: of values.
+        factor: whole.
+        mode: "linear" between the centers of cells, or "nearest".
+    """
+    options = {"align_corners": False} if mode == "linear" else {}
+    enlarged: Tensor = F.interpolate(row[None, None], scale_factor=factor, mode=mode, **options)
+    return enlarged[0, 0]
+
+
 def block_labels(
     labels: Int[Tensor, "b h w"], num_classes: int, side: int, rounds: int = 0
 ) -> Int[Tensor, "b h w"]:

@@ -17,9 +17,10 @@ from pfpn.course.ch00_overview.figures import (
     plot_image,
     plot_pipeline,
     plot_probe,
+    plot_regions,
     plot_tasks,
 )
-from pfpn.course.ch00_overview.numbers import trace_image
+from pfpn.course.ch00_overview.numbers import count_regions, trace_image
 from pfpn.data.toy import TOY_CATEGORIES, ToyStreet
 from pfpn.engine.checkpoint import load_weights
 from pfpn.plot.palette import VOID_COLOR
@@ -81,6 +82,26 @@ def test_the_tasks_figure_shows_what_is_lost(street):
     assert "3 cars, 2 regions" in titles
     assert "car 3 as 2" in describe_tasks(street, TOY_CATEGORIES)
     assert to_png(figure)
+
+
+def test_objects_and_regions_of_a_class_stand_side_by_side(street):
+    figure = plot_regions(street, TOY_CATEGORIES, "car")
+    assert [axes.get_title() for axes in figure.axes] == ["car: 3 objects", "car: 2 regions"]
+    numbers = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert numbers == [["1", "2", "3"], ["1", "2"]]
+    left, right = (np.asarray(axes.images[0].get_array()) for axes in figure.axes)
+    touching = torch.isin(street.panoptic.id_map, torch.tensor([9, 10])).numpy()
+    assert len(np.unique(left[touching], axis=0)) == 2  # two cars that touch
+    assert len(np.unique(right[touching], axis=0)) == 1  # are one region
+    assert to_png(figure)
+
+
+def test_the_readers_own_count_of_regions_is_written_below(street):
+    figure = plot_regions(street, TOY_CATEGORIES, "car", count_regions)
+    assert figure.texts[0].get_text() == "Your count_regions counts 2 regions."
+    figure = plot_regions(street, TOY_CATEGORIES, "bus", lambda mask: int(mask.sum()))
+    assert figure.texts[0].get_text() == "Your <lambda> counts 0 regions."
+    assert [axes.get_title() for axes in figure.axes] == ["bus: 0 objects", "bus: 0 regions"]
 
 
 def test_id_colors_are_the_bytes_of_the_ids(street):

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from pfpn.course.ch00_overview.numbers import (
+    class_mask,
     count_objects,
     count_regions,
     describe_match,
     fraction_without_things,
     ids_by_color,
+    label_regions,
     strength,
     things_only,
     trace_image,
@@ -42,6 +44,34 @@ def test_regions_are_connected_along_sides(text, count):
     given = mask(text)
     assert count_regions(given) == count
     assert torch.equal(given, mask(text))
+
+
+def test_regions_are_numbered_in_reading_order():
+    numbers = label_regions(mask("..##.# #..... ###..# ..#.##"))
+    assert numbers.tolist() == [
+        [0, 0, 1, 1, 0, 2],
+        [3, 0, 0, 0, 0, 0],
+        [3, 3, 3, 0, 0, 4],
+        [0, 0, 3, 0, 4, 4],
+    ]
+    assert label_regions(mask("### ###")).tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert not label_regions(mask("...")).any()
+
+
+def test_as_many_regions_are_numbered_as_counted():
+    rng = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        given = torch.rand(9, 11, generator=rng) < 0.55
+        assert int(label_regions(given).max()) == count_regions(given)
+        assert torch.equal(label_regions(given) > 0, given)
+
+
+def test_the_mask_of_a_class_has_all_its_objects():
+    ids, cars = class_mask(PANOPTIC, CAR)
+    assert ids == [1, 2, 3]
+    assert torch.equal(cars, (IDS >= 1) & (IDS <= 3))
+    ids, buses = class_mask(PANOPTIC, 3)
+    assert (ids, bool(buses.any())) == ([], False)
 
 
 def test_regions_of_a_class_are_not_its_objects():

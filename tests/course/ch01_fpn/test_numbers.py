@@ -22,6 +22,7 @@ from pfpn.course.ch01_fpn.numbers import (
     level_costs,
     principal_colors,
     probe_labels,
+    pyramid_by,
     relative_step,
     resnet_layers,
     theoretical_field,
@@ -76,6 +77,23 @@ def test_uncut_pyramid_is_that_of_the_fpn():
     assert list(ours) == list(theirs)
     for level in theirs:
         assert torch.equal(ours[level], theirs[level])
+
+
+def test_the_readers_top_down_path_is_used_for_every_level():
+    fpn, maps = FPN([3, 4, 5, 6], 4), features()
+
+    def no_path(laterals):
+        assert [tuple(m.shape) for m in laterals] == [(4, 16, 24), (4, 8, 12), (4, 4, 6), (4, 2, 3)]
+        return laterals
+
+    cut = build_pyramid(fpn, maps, cut=("p2", "p3", "p4"))
+    own = pyramid_by(fpn, maps, no_path)
+    assert list(own) == ["p2", "p3", "p4", "p5"]
+    assert all(torch.equal(own[level], cut[level]) for level in own)
+    whole = build_pyramid(fpn, maps)
+    merged = [inner_maps(fpn, maps)[f"p{k}"][0] for k in (2, 3, 4, 5)]
+    own = pyramid_by(fpn, maps, lambda laterals: merged)
+    assert all(torch.equal(own[level], whole[level]) for level in own)
 
 
 def test_cut_level_is_its_lateral_map_and_those_above_stay():

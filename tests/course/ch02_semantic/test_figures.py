@@ -13,6 +13,7 @@ from pfpn.course.ch02_semantic.figures import (
     plot_branch,
     plot_change,
     plot_confusion,
+    plot_doubling,
     plot_frequencies,
     plot_norms,
     plot_panels,
@@ -28,6 +29,20 @@ def test_colors_are_in_the_order_of_the_labels():
     assert colors[1:] == [c.color for c in TOY_CATEGORIES if not c.is_thing]
     painted = paint_labels(torch.tensor([[1, IGNORE]]), colors)
     assert painted[0].tolist() == [list(colors[1]), list(VOID_COLOR)]
+
+
+def test_a_row_is_doubled_by_the_package_or_by_the_reader():
+    def halves(row):
+        return row.repeat_interleave(2)
+
+    for double, values in ((None, [0.0, 1.0, 3.0, 4.0]), (halves, [0.0, 0.0, 4.0, 4.0])):
+        (axes,) = plot_doubling((0, 4), 1, double).axes
+        lines = {line.get_label(): line for line in axes.lines}
+        name = "doubled once" if double is None else "halves, used once"
+        assert lines[name].get_xdata().tolist() == [0.25, 0.75, 1.25, 1.75]
+        assert lines[name].get_ydata().tolist() == values
+    (axes,) = plot_doubling((0, 4, 8, 0), 3).axes
+    assert axes.get_title() == "4 cells, 32 values; largest: 6.69 doubled, 7.75 in one step"
 
 
 def test_figures_are_made_and_drawing_shows_the_shapes():

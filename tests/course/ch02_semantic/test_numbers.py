@@ -13,6 +13,7 @@ from pfpn.course.ch02_semantic.numbers import (
     class_scores,
     classify,
     confusion,
+    enlarge_row,
     entropy,
     label_names,
     near_border,
@@ -33,6 +34,18 @@ def head() -> SemanticHead:
 def pyramid() -> dict[str, torch.Tensor]:
     rng = torch.Generator().manual_seed(1)
     return {f"p{k}": torch.randn(2, 6, 64 // 2**k, 96 // 2**k, generator=rng) for k in range(2, 7)}
+
+
+def test_a_row_is_enlarged_at_half_pixel_centers():
+    row = torch.tensor([0.0, 4.0])
+    assert enlarge_row(row, 2, "linear").tolist() == [0.0, 1.0, 3.0, 4.0]
+    assert enlarge_row(row, 2, "nearest").tolist() == [0.0, 0.0, 4.0, 4.0]
+    once, twice = (
+        enlarge_row(row, 4, "linear"),
+        enlarge_row(enlarge_row(row, 2, "linear"), 2, "linear"),
+    )
+    assert once.tolist() == [0.0, 0.0, 0.5, 1.5, 2.5, 3.5, 4.0, 4.0]
+    assert twice.tolist() == [0.0, 0.25, 0.75, 1.5, 2.5, 3.25, 3.75, 4.0]
 
 
 def test_all_branches_together_are_the_head(head):
