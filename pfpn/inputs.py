@@ -143,9 +143,12 @@ def require_id_maps(gt: NDArray[Any], pred: NDArray[Any]) -> None:
     """Raise ValueError unless both are maps (h, w) of integers, of one size."""
     for array in (gt, pred):
         if array.ndim != 2 or array.dtype.kind not in "biu":
+            hint = "Update once for each image of a batch: ids of two images differ."
+            if array.ndim == 2:
+                hint = "Read and resize id maps without interpolation, and try id_map.long()."
             raise ValueError(
                 f"id map: found {array.dtype} values of shape {array.shape}, expected integers of "
-                "shape (h, w). Update once for each image of a batch: ids of two images differ."
+                f"shape (h, w). {hint}"
             )
     if gt.shape != pred.shape:
         raise ValueError(

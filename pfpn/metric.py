@@ -4,7 +4,10 @@
 of this package. It has the rules of `pfpn.quality`, which are panopticapi's.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import operator
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence, Sized
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -50,16 +53,34 @@ class PanopticMetric:
         names: Mapping[int, str] | None = None,
         modified_stuff: bool = False,
     ):
-        _require_classes(things, stuff, void)
+        ids = {
+            kind: _class_ids(given, kind)
+            for kind, given in (("things", things), ("stuff", stuff), ("void", void))
+        }
+        _require_classes(ids)
+        if names is not None and not isinstance(names, Mapping):
+            raise ValueError(
+                f"names: found {type(names).__name__}, expected names by class id. "
+                'Try names={1: "cat", 7: "grass"}'
+            )
         self.categories = tuple(
             Category(i, (names or {}).get(i, str(i)), is_thing)
-            for ids, is_thing in ((things, True), (stuff, False))
-            for i in sorted(set(ids))
+            for kind, is_thing in (("things", True), ("stuff", False))
+            for i in ids[kind]
         )
-        self.void = frozenset(void)
+        self.void = frozenset(ids["void"])
         self.modified_stuff = modified_stuff
         self._known = _labels(self.categories)
         self.reset()
+
+    def __repr__(self) -> str:
+        ids = [
+            [c.id for c in self.categories if c.is_thing is is_thing] for is_thing in (True, False)
+        ]
+        return (
+            f"{type(self).__name__}(things={ids[0]}, stuff={ids[1]}, void={sorted(self.void)}, "
+            f"modified_stuff={self.modified_stuff}; {self._quality.num_images} images)"
+        )
 
     def reset(self) -> None:
         """Forget all images."""
@@ -83,22 +104,31 @@ class PanopticMetric:
             ValueError: other shapes, values that are no integers, or a class that is not known. No
                 image of the batch is counted then.
         """
-        predicted, true = _array(prediction), _array(truth)
+        predicted, true = _array(prediction, "prediction"), _array(truth, "truth")
         _require_maps(predicted, true)
-        marked = [()] * len(true) if crowds is None else crowds
-        if len(marked) != len(true):
-            raise ValueError(f"crowds: found {len(marked)} entries, expected one for {len(true)}")
+        marked: Any = [()] * len(true) if crowds is None else crowds
+        if not isinstance(marked, Sequence) or len(marked) != len(true):
+            number = len(marked) if isinstance(marked, Sized) else type(marked).__name__
+            raise ValueError(
+                f"crowds: found {number} entries for {len(true)} images, expected one list for "
+                "each image"
+            )
         images = [
-            (self._panoptic(t, "truth", pairs), self._panoptic(p, "prediction"))
-            for t, p, pairs in zip(true, predicted, marked, strict=True)
+            (self._panoptic(t, "truth", _crowd_pairs(c)), self._panoptic(p, "prediction"))
+            for t, p, c in zip(true, predicted, marked, strict=True)
         ]
-        for gt, found in images:
-            overlaps = count_overlaps(gt.id_map, found.id_map)
-            self._quality.add(match_segments(gt, found, overlaps))
-            self._add_regions(gt, found, overlaps)
+        for gt, predicted_segments in images:
+            overlaps = count_overlaps(gt.id_map, predicted_segments.id_map)
+            self._quality.add(match_segments(gt, predicted_segments, overlaps))
+            self._add_regions(gt, predicted_segments, overlaps)
 
     def merge(self, other: "PanopticMetric") -> None:
         """Add the images of another process, over the same classes."""
+        if not isinstance(other, PanopticMetric):
+            raise ValueError(
+                f"merging panoptic metrics: found {type(other).__name__}, expected another "
+                "PanopticMetric"
+            )
         if self.modified_stuff != other.modified_stuff or self.void != other.void:
             raise ValueError("merging panoptic metrics: found other options, expected the same")
         self._quality.merge(other._quality)
@@ -128,8 +158,8 @@ class PanopticMetric:
         num, iou_sum = self._regions[category.id]
         return ClassQuality(category, int(num), 0, 0, iou_sum)
 
-    def _add_regions(self, gt: Panoptic, found: Panoptic, overlaps: Overlaps) -> None:
-        ids = {segment.label: segment.id for segment in found.segments if not segment.is_thing}
+    def _add_regions(self, gt: Panoptic, prediction: Panoptic, overlaps: Overlaps) -> None:
+        ids = {s.label: s.id for s in prediction.segments if not s.is_thing}
         numbers = {label: i for i, (is_thing, label) in self._known.items() if not is_thing}
         for segment in gt.segments:
             if segment.is_thing or segment.is_crowd:
@@ -186,8 +216,16 @@ def _labels(categories: Sequence[Category]) -> dict[int, tuple[bool, int]]:
     return known | {c.id: (False, label) for label, c in enumerate(stuff(categories), start=1)}
 
 
-def _array(maps: Maps) -> NDArray[Any]:
-    return maps.detach().cpu().numpy() if isinstance(maps, Tensor) else np.asarray(maps)
+def _array(maps: Maps, whose: str) -> NDArray[Any]:
+    if isinstance(maps, Tensor):
+        return maps.detach().cpu().numpy()
+    try:
+        return np.asarray(maps)
+    except ValueError:
+        raise ValueError(
+            f"{whose}: found images of several sizes, expected one size in a batch. Try one "
+            "update for each image, of image[None]."
+        ) from None
 
 
 def _require_maps(prediction: NDArray[Any], truth: NDArray[Any]) -> None:
@@ -206,14 +244,34 @@ def _require_maps(prediction: NDArray[Any], truth: NDArray[Any]) -> None:
         )
 
 
-def _require_classes(
-    things: Collection[int], stuff: Collection[int], void: Collection[int]
-) -> None:
-    ids = [*set(things), *set(stuff), *set(void)]
-    if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):
-        raise ValueError(f"classes: found {ids}, expected whole numbers from 0 on")
-    if not things and not stuff:
+def _class_ids(given: Collection[int], kind: str) -> list[int]:
+    """Return ids, also NumPy's or a tensor's, once each and sorted; ValueError if they are none."""
+    values: Any = given.tolist() if hasattr(given, "tolist") else given
+    if isinstance(values, str | bytes) or not isinstance(values, Collection):
+        values = [None]
+    if not all(isinstance(i, Integral) and not isinstance(i, bool) and int(i) >= 0 for i in values):
+        raise ValueError(
+            f"{kind}: found {given!r}, expected class ids, whole numbers from 0 on. "
+            f"Try {kind}=[1, 2]"
+        )
+    return sorted({int(i) for i in values})
+
+
+def _require_classes(ids: Mapping[str, Sequence[int]]) -> None:
+    if not ids["things"] and not ids["stuff"]:
         raise ValueError("classes: found neither things nor stuff, expected some")
-    twice = sorted({i for i in ids if ids.count(i) > 1})
+    every = Counter(i for kind in ids.values() for i in kind)
+    twice = sorted(i for i, num in every.items() if num > 1)
     if twice:
         raise ValueError(f"classes: found {twice[0]} twice, expected it in things, stuff or void")
+
+
+def _crowd_pairs(crowds: Any) -> list[Pair]:
+    """Return (class, instance) of each crowd of an image; ValueError if they are none."""
+    try:
+        return [(operator.index(label), operator.index(instance)) for label, instance in crowds]
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"crowds: found {crowds!r} for an image, expected pairs of class and instance. "
+            "Try crowds=[[(1, 3)], []] for two images"
+        ) from None

@@ -8,6 +8,7 @@ at most one pair can. Then, per class over the whole data set,
 The rules for void and for crowds are those of the reference implementation, panopticapi.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -176,11 +177,23 @@ class PanopticResult:
 
 
 class PanopticQuality:
-    """Computes panoptic quality from one image after the other. Source: [PS] 4."""
+    """Computes panoptic quality from one image after the other. Source: [PS] 4.
+
+    Its images are `Panoptic`: an id map and its segments. `pfpn.metric.PanopticMetric` takes maps
+    of class and instance, with no type of this package.
+
+    Args:
+        categories: of the data set, each id once.
+    """
 
     def __init__(self, categories: Sequence[Category]):
         self.categories = tuple(categories)
+        _require_categories(self.categories)
         self.reset()
+
+    def __repr__(self) -> str:
+        numbers = f"{len(self.categories)} categories, {self.num_images} images"
+        return f"{type(self).__name__}({numbers})"
 
     def reset(self) -> None:
         """Forget all images."""
@@ -193,6 +206,12 @@ class PanopticQuality:
 
     def update(self, gt: Panoptic, prediction: Panoptic) -> None:
         """Add one image."""
+        for whose, given in (("truth", gt), ("prediction", prediction)):
+            if not isinstance(given, Panoptic):
+                raise ValueError(
+                    f"{whose}: found {type(given).__name__}, expected a Panoptic of an id map and "
+                    "its segments. For maps of class and instance try pfpn.metric.PanopticMetric."
+                )
         self.add(match_segments(gt, prediction))
 
     def add(self, matches: Matches) -> None:
@@ -220,6 +239,7 @@ class PanopticQuality:
 
     def merge(self, other: "PanopticQuality") -> None:
         """Add the counts of another process, over other images and for the same categories."""
+        _require_same_type(self, other)
         if self.categories != other.categories:
             raise ValueError(
                 f"merging panoptic qualities: found {len(other.categories)} categories that differ "
@@ -286,19 +306,25 @@ class SemanticQuality:
         self.confusion[:] = 0
 
     def update(self, gt_labels: IdMap, pred_labels: IdMap) -> None:
-        """Add one image: true IGNORE is left out, predicted IGNORE is wrong without a class."""
-        for (gt, predicted), pixels in count_overlaps(gt_labels, pred_labels).pairs.items():
-            for label in (gt, predicted):
-                if label >= len(self.names) and label != self.ignore:
-                    raise ValueError(
-                        f"label map: found label {label}, expected 0 to {len(self.names) - 1} or "
-                        f"{self.ignore} for none"
-                    )
+        """Add one image: true IGNORE is left out, predicted IGNORE is wrong without a class.
+
+        Raises:
+            ValueError: maps that do not fit, or a label without a class. Nothing is counted then.
+        """
+        pairs = count_overlaps(gt_labels, pred_labels).pairs
+        for label in (label for pair in pairs for label in pair):
+            if label >= len(self.names) and label != self.ignore:
+                raise ValueError(
+                    f"label map: found label {label}, expected 0 to {len(self.names) - 1} or "
+                    f"{self.ignore} for none"
+                )
+        for (gt, predicted), pixels in pairs.items():
             if gt != self.ignore:
                 self.confusion[gt, -1 if predicted == self.ignore else predicted] += pixels
 
     def merge(self, other: "SemanticQuality") -> None:
         """Add the counts of another process, over other images and for the same classes."""
+        _require_same_type(self, other)
         if self.names != other.names:
             raise ValueError(
                 f"merging semantic qualities: found classes {other.names}, expected {self.names}"
@@ -366,9 +392,28 @@ def _mean(entries: Iterable[ClassQuality]) -> GroupQuality | None:
     return GroupQuality(pq, sq, rq, n)
 
 
+def _require_categories(categories: Sequence[Any]) -> None:
+    for category in categories:
+        if not isinstance(category, Category):
+            raise ValueError(
+                f"categories: found {type(category).__name__}, expected pfpn.structures.Category. "
+                'Try Category(1, "cat", is_thing=True); pfpn.data.coco reads those of a file.'
+            )
+    twice = [i for i, num in Counter(category.id for category in categories).items() if num > 1]
+    if twice:
+        raise ValueError(f"categories: found id {twice[0]} twice, expected each id once")
+
+
+def _require_same_type(one: Any, other: Any) -> None:
+    if not isinstance(other, type(one)):
+        raise ValueError(
+            f"merge: found {type(other).__name__}, expected another {type(one).__name__}"
+        )
+
+
 def _class_of(segment: Segment) -> tuple[bool, int]:
     return segment.is_thing, segment.label
 
 
 def _array(id_map: IdMap) -> np.ndarray:
-    return np.asarray(id_map.cpu() if isinstance(id_map, Tensor) else id_map)
+    return np.asarray(id_map.detach().cpu() if isinstance(id_map, Tensor) else id_map)

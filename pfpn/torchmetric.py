@@ -57,6 +57,11 @@ class PanopticQuality(Metric):
     ):
         super().__init__(**options)
         self._metric = PanopticMetric(things, stuffs, void=void, modified_stuff=modified_stuff)
+        if allow_unknown_preds_category and not self._metric.void:
+            raise ValueError(
+                "allow_unknown_preds_category: found no id for pixels without a class, expected "
+                "one. Try void=[255]"
+            )
         self.allow_unknown_preds_category = allow_unknown_preds_category
         self.return_sq_and_rq = return_sq_and_rq
         self.return_per_class = return_per_class
@@ -71,22 +76,20 @@ class PanopticQuality(Metric):
     ) -> None:
         """Add a batch (b, ..., 2) of (class, instance); see `PanopticMetric.update`."""
         if self.allow_unknown_preds_category:
-            preds = self._without_unknown(preds, target)
+            preds = self._without_unknown(torch.as_tensor(preds))
         self._metric.reset()
         self._metric.update(preds, target, crowds=crowds)
         self.sums += torch.from_numpy(self._metric.state()).to(self.sums)
 
-    def _without_unknown(self, preds: Tensor, target: Tensor) -> Tensor:
+    def _without_unknown(self, preds: Tensor) -> Tensor:
         """Return predictions in which every unknown class is void."""
+        if preds.dtype.is_floating_point or not preds.ndim:
+            return preds  # which `update` refuses in words
+        preds = preds.long()  # few operations take unsigned integers, and they need not hold void
         known = torch.tensor([c.id for c in self._metric.categories], device=preds.device)
-        void = min(self._metric.void, default=None)
-        if void is None:
-            raise ValueError(
-                "allow_unknown_preds_category: found no id for pixels without a class, expected "
-                "one. Try void=[255]"
-            )
         is_known = torch.isin(preds[..., 0], known)
-        return torch.where(is_known[..., None], preds, preds.new_tensor([void, 0]))
+        void = preds.new_tensor([min(self._metric.void), 0])
+        return torch.where(is_known[..., None], preds, void)
 
     def figures(self) -> PanopticResult:
         """Return all figures, as `PanopticMetric.compute` does."""
@@ -106,3 +109,7 @@ class PanopticQuality(Metric):
         elif not self.return_sq_and_rq:
             return table[None, :, 0]  # a row, as torchmetrics' own
         return table if self.return_sq_and_rq else table[0]
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw one value or several, as torchmetrics' own metrics do: (figure, axes)."""
+        return self._plot(val, ax)

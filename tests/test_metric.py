@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pfpn.metric import PanopticMetric
+from pfpn.quality import PanopticQuality
 from tests.two_channels import VOID_CLASS, categories_of, images_of
 
 ROOT = Path(__file__).parents[1]
@@ -80,14 +81,14 @@ def maps(classes: str, instances: str) -> torch.Tensor:
 
 
 TRUTH = maps("1112 1122 0022", "1110 1100 0000")
-FOUND = maps("1112 1222 1222", "7770 7000 9000")
+PREDICTION = maps("1112 1222 1222", "7770 7000 9000")
 
 
 def test_a_small_case_by_hand():
     # The car has 5 pixels, of which 4 are predicted as one; the road has 5, which are among the 7
     # of the prediction, of which one is void.
     metric = PanopticMetric([1], [2], void=[0], names={1: "car", 2: "road"})
-    metric.update(FOUND, TRUTH)
+    metric.update(PREDICTION, TRUTH)
     car, road = metric.compute().per_class
     assert (car.category.name, car.tp, car.fp, car.fn) == ("car", 1, 0, 0)  # on void: ignored
     assert car.iou_sum == pytest.approx(4 / 5)
@@ -97,7 +98,7 @@ def test_a_small_case_by_hand():
 
 def test_a_batch_is_its_images_and_arrays_are_tensors():
     one, two = (PanopticMetric([1], [2], void=[0]) for _ in range(2))
-    batch = torch.cat([FOUND, TRUTH]), torch.cat([TRUTH, FOUND])
+    batch = torch.cat([PREDICTION, TRUTH]), torch.cat([TRUTH, PREDICTION])
     one.update(*batch)
     for prediction, truth in zip(*batch, strict=True):
         two.update(prediction[None].numpy().astype(np.int16), truth[None].to(torch.int32).numpy())
@@ -107,8 +108,8 @@ def test_a_batch_is_its_images_and_arrays_are_tensors():
 
 def test_images_may_have_any_spatial_axes():
     flat, whole = (PanopticMetric([1], [2], void=[0]) for _ in range(2))
-    whole.update(FOUND, TRUTH)
-    flat.update(FOUND.reshape(1, -1, 2), TRUTH.reshape(1, -1, 2))
+    whole.update(PREDICTION, TRUTH)
+    flat.update(PREDICTION.reshape(1, -1, 2), TRUTH.reshape(1, -1, 2))
     assert flat.compute() == whole.compute()
 
 
@@ -118,14 +119,14 @@ def test_instances_of_stuff_make_no_difference():
     results = []
     for truth in (TRUTH, other):
         metric = PanopticMetric([1], [2], void=[0])
-        metric.update(FOUND, truth)
+        metric.update(PREDICTION, truth)
         results.append(metric.compute())
     assert results[0] == results[1]
 
 
 def test_merging_is_one_data_set_and_reset_forgets():
     whole, first, second = (PanopticMetric([1], [2], void=[0]) for _ in range(3))
-    for metric, pair in ((whole, (FOUND, TRUTH)), (first, (FOUND, TRUTH))):
+    for metric, pair in ((whole, (PREDICTION, TRUTH)), (first, (PREDICTION, TRUTH))):
         metric.update(*pair)
     whole.update(TRUTH, TRUTH)
     second.update(TRUTH, TRUTH)
@@ -153,7 +154,7 @@ def test_modified_quality_of_stuff_has_no_threshold():
 
 def test_void_leaves_the_union_of_modified_quality():
     metric = PanopticMetric([1], [2], void=[0], modified_stuff=True)
-    metric.update(FOUND, TRUTH)
+    metric.update(PREDICTION, TRUTH)
     assert metric.compute().stuff.pq == pytest.approx(5 / 6)
     metric.reset()
     metric.update(maps("2222", "0000"), maps("2200", "0000"))
@@ -163,13 +164,13 @@ def test_void_leaves_the_union_of_modified_quality():
 @pytest.mark.parametrize(
     ("prediction", "truth", "message"),
     [
-        (FOUND[0, 0], TRUTH[0, 0], r"of shape \(4, 2\).*\[None\] for one image"),
-        (FOUND.float(), TRUTH, "float32 values"),
-        (FOUND[..., :1], TRUTH, r"of shape \(1, 3, 4, 1\), expected integers"),
-        (FOUND[:, :2], TRUTH, r"shape \(1, 2, 4, 2\), expected the truth's \(1, 3, 4, 2\)"),
-        (FOUND - 1, TRUTH, "found -1, expected ids from 0 on"),
-        (FOUND + torch.tensor([6, 0]), TRUTH, r"prediction: found class 7.*Try void=\[7\]"),
-        (FOUND, TRUTH + torch.tensor([7, 0]), "truth: found class 7"),
+        (PREDICTION[0, 0], TRUTH[0, 0], r"of shape \(4, 2\).*\[None\] for one image"),
+        (PREDICTION.float(), TRUTH, "float32 values"),
+        (PREDICTION[..., :1], TRUTH, r"of shape \(1, 3, 4, 1\), expected integers"),
+        (PREDICTION[:, :2], TRUTH, r"shape \(1, 2, 4, 2\), expected the truth's \(1, 3, 4, 2\)"),
+        (PREDICTION - 1, TRUTH, "found -1, expected ids from 0 on"),
+        (PREDICTION + torch.tensor([6, 0]), TRUTH, r"prediction: found class 7.*Try void=\[7\]"),
+        (PREDICTION, TRUTH + torch.tensor([7, 0]), "truth: found class 7"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_not_counted(prediction, truth, message):
@@ -185,8 +186,12 @@ def test_what_does_not_fit_is_refused_and_not_counted(prediction, truth, message
         (([1], [1]), "found 1 twice"),
         (([1], [2], [2]), "found 2 twice"),
         (([], []), "neither things nor stuff"),
-        ((["car"], []), "expected whole numbers"),
-        (([-1], []), "expected whole numbers"),
+        ((["car"], []), "expected class ids"),
+        (([-1], []), r"things: found \[-1\], expected class ids, whole numbers from 0 on"),
+        (([1.5], []), "expected class ids"),
+        (([True], []), "expected class ids"),
+        (("12", []), "things: found '12'"),
+        (([1], [2], 255), r"void: found 255, expected class ids.*Try void=\[1, 2\]"),
     ],
 )
 @pytest.mark.usefixtures("unchecked")
@@ -196,17 +201,87 @@ def test_classes_that_make_no_sense_are_refused(arguments, message):
         PanopticMetric(things, stuff, void=void[0] if void else ())
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_names_stand_beside_their_ids():
+    with pytest.raises(ValueError, match="names: found list, expected names by class id"):
+        PanopticMetric([1], [2], names=["car", "road"])
+
+
 def test_crowds_must_be_segments_of_the_truth():
     metric = PanopticMetric([1], [2], void=[0])
     with pytest.raises(ValueError, match=r"crowds: found \(1, 5\), expected a segment"):
-        metric.update(FOUND, TRUTH, crowds=[[(1, 5)]])
-    with pytest.raises(ValueError, match="crowds: found 2 entries, expected one for 1"):
-        metric.update(FOUND, TRUTH, crowds=[[], []])
+        metric.update(PREDICTION, TRUTH, crowds=[[(1, 5)]])
+    with pytest.raises(ValueError, match="crowds: found 2 entries for 1 images"):
+        metric.update(PREDICTION, TRUTH, crowds=[[], []])
+
+
+@pytest.mark.parametrize(
+    ("crowds", "message"),
+    [
+        ([(1, 1)], r"found \(1, 1\) for an image, expected pairs.*Try crowds=\[\[\(1, 3\)\]"),
+        ([None], "found None for an image"),
+        ([[(1.5, 1)]], "expected pairs of class and instance"),
+        ([[(1, 1, 1)]], "expected pairs of class and instance"),
+        ([5], "found 5 for an image"),
+        ({1, 2}, "crowds: found 2 entries for 1 images"),
+        (7, "crowds: found int entries for 1 images"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_crowds_of_other_kinds_are_refused(crowds, message):
+    metric = PanopticMetric([1], [2], void=[0])
+    with pytest.raises(ValueError, match=message):
+        metric.update(PREDICTION, TRUTH, crowds=crowds)
+    assert metric.compute().num_images == 0
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_crowds_may_be_rows_of_a_tensor():
+    one, two = (PanopticMetric([1], [2], void=[0]) for _ in range(2))
+    one.update(PREDICTION, TRUTH, crowds=[[(1, 1)]])
+    two.update(PREDICTION, TRUTH, crowds=[torch.tensor([[1, 1]])])
+    assert one.compute() == two.compute()
+    assert one.compute().per_class[0].tp == 0  # without crowds it is matched
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_images_of_two_sizes_are_no_batch():
+    metric = PanopticMetric([1], [2], void=[0])
+    both = [TRUTH[0].numpy(), TRUTH[0, :2].numpy()]
+    with pytest.raises(ValueError, match="prediction: found images of several sizes"):
+        metric.update(both, both)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_class_ids_may_come_from_arrays():
+    given = [
+        PanopticMetric(np.array([1]), torch.tensor([2]), void={0}),
+        PanopticMetric([np.int64(1)], range(2, 3), void=(0,)),
+    ]
+    for metric in given:
+        assert metric.categories == PanopticMetric([1], [2], void=[0]).categories
+        assert metric.void == {0}
+        assert all(type(c.id) is int for c in metric.categories)
+
+
+def test_the_repr_shows_classes_and_images():
+    metric = PanopticMetric([3, 1], [2], void=[0, 255])
+    metric.update(TRUTH, TRUTH)
+    assert repr(metric) == (
+        "PanopticMetric(things=[1, 3], stuff=[2], void=[0, 255], modified_stuff=False; 1 images)"
+    )
 
 
 def test_options_that_differ_are_not_merged():
     with pytest.raises(ValueError, match="other options"):
         PanopticMetric([1], [2]).merge(PanopticMetric([1], [2], void=[0]))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_only_a_metric_is_merged():
+    metric = PanopticMetric([1], [2])
+    with pytest.raises(ValueError, match="found PanopticQuality, expected another PanopticMetric"):
+        metric.merge(PanopticQuality(metric.categories))
 
 
 PAGE = (ROOT / "docs" / "quality.md").read_text(encoding="utf-8")

@@ -236,6 +236,51 @@ def test_a_label_that_no_category_has_is_refused(is_thing, label, expected, fate
     assert quality.compute() == before
 
 
+@pytest.mark.parametrize(
+    ("categories", "message"),
+    [
+        ([CAR, CAR], f"found id {CAR.id} twice"),
+        ([CAR, Category(CAR.id, "road", is_thing=False)], f"found id {CAR.id} twice"),
+        ([{"id": 1, "name": "car", "isthing": 1}], r"found dict, expected .*Try Category\(1"),
+        (["car"], "found str"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_categories_that_cannot_be_told_apart_are_refused(categories, message):
+    """Two classes of one id would share their counts."""
+    with pytest.raises(ValueError, match=message):
+        PanopticQuality(categories)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_maps_without_segments_are_refused_with_what_takes_them():
+    quality, id_map = PanopticQuality([CAR]), torch.ones(2, 3, dtype=torch.long)
+    truth = Panoptic(id_map, (Segment(1, 0, is_thing=True),))
+    with pytest.raises(ValueError, match=r"truth: found Tensor.*try pfpn\.metric\.PanopticMetric"):
+        quality.update(id_map, id_map)
+    with pytest.raises(ValueError, match="prediction: found Tensor"):
+        quality.update(truth, id_map)
+    with pytest.raises(ValueError, match="merge: found SemanticQuality, expected another Panoptic"):
+        quality.merge(SemanticQuality(["car"]))
+    with pytest.raises(ValueError, match="merge: found PanopticQuality, expected another Semantic"):
+        SemanticQuality(["car"]).merge(quality)
+    assert repr(quality) == "PanopticQuality(1 categories, 0 images)"
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_interpolated_maps_are_refused_with_what_to_try():
+    ids = torch.ones(2, 3, requires_grad=True)
+    with pytest.raises(ValueError, match=r"float32 values.*without interpolation"):
+        count_overlaps(ids, ids)
+
+
+def test_a_refused_label_map_counts_nothing():
+    quality = SemanticQuality(["car", "road"])
+    with pytest.raises(ValueError, match="found label 9"):
+        quality.update(torch.tensor([[0, 1]]), torch.tensor([[0, 9]]))
+    assert quality.confusion.sum() == 0
+
+
 def test_a_label_of_a_kind_that_no_category_is_of_is_refused():
     quality = PanopticQuality([CAR])
     sky = panoptic("a", a="s")

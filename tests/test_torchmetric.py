@@ -1,8 +1,10 @@
 """Panoptic quality as a torchmetrics.Metric: panopticapi's figures, states, and its own options."""
 
 import json
+import pickle
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from torch.testing import assert_close
@@ -94,6 +96,48 @@ def test_unknown_predictions_are_refused_or_void(images):
     allowed.update(strange, truth)
     plain.update(prediction, truth)
     assert_close(allowed.compute(), plain.compute())
-    without_void = PanopticQuality(*categories_of(NORMAL), allow_unknown_preds_category=True)
     with pytest.raises(ValueError, match="no id for pixels without a class"):
-        without_void.update(strange, truth)
+        PanopticQuality(*categories_of(NORMAL), allow_unknown_preds_category=True)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32])
+def test_unknown_predictions_may_be_of_any_integer_type(dtype):
+    """Also of one that cannot hold the id of void, and as an array."""
+    truth = torch.tensor([[[[1, 1], [1, 1], [7, 0], [7, 0]]]])
+    strange = truth.clone()
+    strange[0, 0, 3] = torch.tensor([9, 4])
+    expected = PanopticQuality([1], [7], void=[300])
+    expected.update(torch.where(strange == 9, 300, strange), truth)
+    assert 0 < float(expected.compute()) < 1
+    for prediction in (strange.to(dtype), strange.to(dtype).numpy()):
+        metric = PanopticQuality([1], [7], void=[300], allow_unknown_preds_category=True)
+        metric.update(prediction, truth)
+        assert_close(metric.compute(), expected.compute())
+    with pytest.raises(ValueError, match="float32 values"):
+        metric.update(strange.float(), truth)
+
+
+def test_a_refused_batch_counts_nothing():
+    truth = torch.tensor([[[[1, 1], [7, 0]]]])
+    metric = PanopticQuality([1], [7])
+    metric.update(truth, truth)
+    with pytest.raises(ValueError, match="found class 3"):
+        metric.update(truth + torch.tensor([2, 0]), truth)
+    assert metric.sums[:, 0].tolist() == [1, 1]
+    assert metric.sums[:, 1:3].sum() == 0
+
+
+def test_it_is_drawn_cloned_and_stored_as_others_are(images):
+    metric = build()
+    metric.update(*images[0][:2])
+    figure, _ = metric.plot()
+    assert figure.axes
+    plt.close(figure)
+    assert_close(metric.clone().compute(), metric.compute())
+    assert_close(pickle.loads(pickle.dumps(metric)).compute(), metric.compute())
+    metric.persistent(True)
+    other = build()
+    other.persistent(True)
+    other.load_state_dict(metric.state_dict())
+    assert torch.equal(other.sums, metric.sums)

@@ -24,7 +24,7 @@ def ignored_labels(ignore: Ignored, ignore_index: Ignored = None) -> list[int]:
             f"Lovász loss: found ignore {ignore!r} and ignore_index {ignore_index!r}, which are "
             "two names of one option, expected one of them. For several labels try ignore=[...]."
         )
-    given = ignore if ignore_index is None else ignore_index
+    given: Any = ignore if ignore_index is None else ignore_index
     is_list = isinstance(given, Sequence) and not isinstance(given, str | bytes)
     labels = [] if given is None else list(given) if is_list else [given]
     if not all(_is_whole(label) and -(2**63) <= label < 2**63 for label in labels):
