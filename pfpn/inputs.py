@@ -1,6 +1,7 @@
 """Refuse unsuitable numbers, images, labels and maps, each with one line that says what to do."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pfpn.structures import VOID, Segment
+from pfpn.structures import VOID, Category, Panoptic, Segment
 
 # What each number of ModelConfig may be. The upper ends only keep a slip of the pen from filling
 # the memory.
@@ -157,6 +158,15 @@ def require_id_maps(gt: NDArray[Any], pred: NDArray[Any]) -> None:
         )
 
 
+def require_labels(pairs: Iterable[tuple[int, int]], num: int, ignore: int) -> None:
+    """Raise ValueError unless all labels of pairs are 0 to num - 1, or `ignore`."""
+    for label in (label for pair in pairs for label in pair):
+        if label >= num and label != ignore:
+            raise ValueError(
+                f"label map: found label {label}, expected 0 to {num - 1} or {ignore} for none"
+            )
+
+
 def require_listed(segments: Sequence[Segment], areas: Mapping[int, int], whose: str) -> None:
     """Raise ValueError unless the segments are those of the map, each listed once.
 
@@ -173,4 +183,35 @@ def require_listed(segments: Sequence[Segment], areas: Mapping[int, int], whose:
             f"{whose}: segment ids {sorted(once.symmetric_difference(painted))[:5]} are in the map "
             "and not listed once in segments, or listed and not in the map; expected each id of "
             "the map listed once, and never VOID"
+        )
+
+
+def require_panoptic(gt: Any, prediction: Any) -> None:
+    """Raise ValueError unless both are a `Panoptic`, not a map alone."""
+    for whose, given in (("truth", gt), ("prediction", prediction)):
+        if not isinstance(given, Panoptic):
+            raise ValueError(
+                f"{whose}: found {type(given).__name__}, expected a Panoptic of an id map and its "
+                "segments. For maps of class and instance try pfpn.metric.PanopticMetric."
+            )
+
+
+def require_categories(categories: Sequence[Any]) -> None:
+    """Raise ValueError unless all are a `Category`, each id once."""
+    for category in categories:
+        if not isinstance(category, Category):
+            raise ValueError(
+                f"categories: found {type(category).__name__}, expected pfpn.structures.Category. "
+                'Try Category(1, "cat", is_thing=True).'
+            )
+    twice = [i for i, num in Counter(category.id for category in categories).items() if num > 1]
+    if twice:
+        raise ValueError(f"categories: found id {twice[0]} twice, expected each id once")
+
+
+def require_same_type(one: Any, other: Any) -> None:
+    """Raise ValueError unless the second can be merged into the first."""
+    if not isinstance(other, type(one)):
+        raise ValueError(
+            f"merge: found {type(other).__name__}, expected another {type(one).__name__}"
         )

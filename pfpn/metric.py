@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pfpn.inputs import require_same_type
 from pfpn.quality import (
     ClassQuality,
     Overlaps,
@@ -124,11 +125,7 @@ class PanopticMetric:
 
     def merge(self, other: "PanopticMetric") -> None:
         """Add the images of another process, over the same classes."""
-        if not isinstance(other, PanopticMetric):
-            raise ValueError(
-                f"merging panoptic metrics: found {type(other).__name__}, expected another "
-                "PanopticMetric"
-            )
+        require_same_type(self, other)
         if self.modified_stuff != other.modified_stuff or self.void != other.void:
             raise ValueError("merging panoptic metrics: found other options, expected the same")
         self._quality.merge(other._quality)

@@ -8,7 +8,6 @@ at most one pair can. Then, per class over the whole data set,
 The rules for void and for crowds are those of the reference implementation, panopticapi.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,14 @@ import numpy as np
 from jaxtyping import Integer
 from torch import Tensor
 
-from pfpn.inputs import require_id_maps, require_listed
+from pfpn.inputs import (
+    require_categories,
+    require_id_maps,
+    require_labels,
+    require_listed,
+    require_panoptic,
+    require_same_type,
+)
 from pfpn.pairs import count_pairs
 from pfpn.structures import IGNORE, VOID, Category, Panoptic, Segment, stuff, things
 
@@ -179,21 +185,16 @@ class PanopticResult:
 class PanopticQuality:
     """Computes panoptic quality from one image after the other. Source: [PS] 4.
 
-    Its images are `Panoptic`: an id map and its segments. `pfpn.metric.PanopticMetric` takes maps
-    of class and instance, with no type of this package.
-
-    Args:
-        categories: of the data set, each id once.
+    `pfpn.metric.PanopticMetric` is the same for maps of class and instance.
     """
 
     def __init__(self, categories: Sequence[Category]):
         self.categories = tuple(categories)
-        _require_categories(self.categories)
+        require_categories(self.categories)
         self.reset()
 
     def __repr__(self) -> str:
-        numbers = f"{len(self.categories)} categories, {self.num_images} images"
-        return f"{type(self).__name__}({numbers})"
+        return f"PanopticQuality({len(self.categories)} categories, {self.num_images} images)"
 
     def reset(self) -> None:
         """Forget all images."""
@@ -206,12 +207,7 @@ class PanopticQuality:
 
     def update(self, gt: Panoptic, prediction: Panoptic) -> None:
         """Add one image."""
-        for whose, given in (("truth", gt), ("prediction", prediction)):
-            if not isinstance(given, Panoptic):
-                raise ValueError(
-                    f"{whose}: found {type(given).__name__}, expected a Panoptic of an id map and "
-                    "its segments. For maps of class and instance try pfpn.metric.PanopticMetric."
-                )
+        require_panoptic(gt, prediction)
         self.add(match_segments(gt, prediction))
 
     def add(self, matches: Matches) -> None:
@@ -239,7 +235,7 @@ class PanopticQuality:
 
     def merge(self, other: "PanopticQuality") -> None:
         """Add the counts of another process, over other images and for the same categories."""
-        _require_same_type(self, other)
+        require_same_type(self, other)
         if self.categories != other.categories:
             raise ValueError(
                 f"merging panoptic qualities: found {len(other.categories)} categories that differ "
@@ -306,25 +302,16 @@ class SemanticQuality:
         self.confusion[:] = 0
 
     def update(self, gt_labels: IdMap, pred_labels: IdMap) -> None:
-        """Add one image: true IGNORE is left out, predicted IGNORE is wrong without a class.
-
-        Raises:
-            ValueError: maps that do not fit, or a label without a class. Nothing is counted then.
-        """
+        """Add one image: true IGNORE is left out, predicted IGNORE is wrong without a class."""
         pairs = count_overlaps(gt_labels, pred_labels).pairs
-        for label in (label for pair in pairs for label in pair):
-            if label >= len(self.names) and label != self.ignore:
-                raise ValueError(
-                    f"label map: found label {label}, expected 0 to {len(self.names) - 1} or "
-                    f"{self.ignore} for none"
-                )
+        require_labels(pairs, len(self.names), self.ignore)
         for (gt, predicted), pixels in pairs.items():
             if gt != self.ignore:
                 self.confusion[gt, -1 if predicted == self.ignore else predicted] += pixels
 
     def merge(self, other: "SemanticQuality") -> None:
         """Add the counts of another process, over other images and for the same classes."""
-        _require_same_type(self, other)
+        require_same_type(self, other)
         if self.names != other.names:
             raise ValueError(
                 f"merging semantic qualities: found classes {other.names}, expected {self.names}"
@@ -390,25 +377,6 @@ def _mean(entries: Iterable[ClassQuality]) -> GroupQuality | None:
         return None
     pq, sq, rq = (sum(getattr(e, name) for e in counted) / n for name in ("pq", "sq", "rq"))
     return GroupQuality(pq, sq, rq, n)
-
-
-def _require_categories(categories: Sequence[Any]) -> None:
-    for category in categories:
-        if not isinstance(category, Category):
-            raise ValueError(
-                f"categories: found {type(category).__name__}, expected pfpn.structures.Category. "
-                'Try Category(1, "cat", is_thing=True); pfpn.data.coco reads those of a file.'
-            )
-    twice = [i for i, num in Counter(category.id for category in categories).items() if num > 1]
-    if twice:
-        raise ValueError(f"categories: found id {twice[0]} twice, expected each id once")
-
-
-def _require_same_type(one: Any, other: Any) -> None:
-    if not isinstance(other, type(one)):
-        raise ValueError(
-            f"merge: found {type(other).__name__}, expected another {type(one).__name__}"
-        )
 
 
 def _class_of(segment: Segment) -> tuple[bool, int]:

@@ -280,7 +280,9 @@ def test_options_that_differ_are_not_merged():
 @pytest.mark.usefixtures("unchecked")
 def test_only_a_metric_is_merged():
     metric = PanopticMetric([1], [2])
-    with pytest.raises(ValueError, match="found PanopticQuality, expected another PanopticMetric"):
+    with pytest.raises(
+        ValueError, match="merge: found PanopticQuality, expected another PanopticM"
+    ):
         metric.merge(PanopticQuality(metric.categories))
 
 

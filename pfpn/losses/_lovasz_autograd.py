@@ -20,21 +20,26 @@ def differentiable_loss(values: Tensor, labels: Tensor, kind: str, *options: Any
     return loss
 
 
-def save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    """Keep what `scale_gradient` needs; the forward pass has computed the gradient already."""
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    """Keep what `_scale` needs; the forward pass has computed the gradient already."""
     values, labels, ctx.kind, *ctx.options = inputs
     ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)  # else zeros come for the gradient that is an output
     ctx.save_for_backward(output[1], values, labels)
 
 
-def scale_gradient(ctx: Any, scale: Tensor | None, _: Tensor | None) -> Any:
+def _scale(ctx: Any, scale: Tensor | None, _: Tensor | None) -> Any:
     """Return the derivatives by the inputs of the operator: only the values have one."""
     if scale is None:
         return (None,) * 10
     is_once = torch.compiler.is_compiling() or not torch.is_grad_enabled()
     grad = ctx.saved_tensors[0] if is_once else _differentiable_gradient(ctx)
     return scale * grad, *[None] * 9
+
+
+def register_gradient() -> None:
+    """Say how the operator itself is differentiated, as it is inside of compiled graphs."""
+    torch.library.register_autograd("pfpn::lovasz", _scale, setup_context=_save)
 
 
 class _LovaszWithRules(torch.autograd.Function):
@@ -47,10 +52,10 @@ class _LovaszWithRules(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        save_for_backward(ctx, inputs, output)
+        _save(ctx, inputs, output)
         ctx.save_for_forward(output[1], *inputs[:2])
 
-    backward = staticmethod(scale_gradient)
+    backward = staticmethod(_scale)
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> tuple[Tensor, None]:

@@ -21,11 +21,7 @@ from torch import Tensor
 
 from pfpn.inputs import require_scores
 from pfpn.losses._arguments import Ignored, as_images, ignored_labels, require_options
-from pfpn.losses._lovasz_autograd import (
-    differentiable_loss,
-    save_for_backward,
-    scale_gradient,
-)
+from pfpn.losses._lovasz_autograd import differentiable_loss, register_gradient
 from pfpn.losses._lovasz_fast import TINY, binned_loss, sorted_loss
 from pfpn.losses._lovasz_rows import (
     Classes,
@@ -290,7 +286,7 @@ def _(values: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     return values.new_empty(()), torch.empty_like(values, memory_format=torch.contiguous_format)
 
 
-torch.library.register_autograd("pfpn::lovasz", scale_gradient, setup_context=save_for_backward)
+register_gradient()
 
 
 def _is_for_cpu(values: Tensor) -> bool:
