@@ -1,5 +1,6 @@
 """README and docs keep their word: commands parse, snippets run, pictures and figures are there."""
 
+import argparse
 import re
 import shlex
 import tomllib
@@ -67,6 +68,29 @@ def test_every_pfpn_command_in_the_documents_parses():
             else:
                 assert not rest, line
     assert num_train >= 8
+
+
+def test_every_command_that_prose_names_exists_with_its_options():
+    """`pfpn name --option` in a sentence or table of a document may leave out what it needs."""
+    (choices,) = (
+        action.choices
+        for action in build_parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    others = [ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
+    num = 0
+    for path in [*documents(), *others]:
+        text = re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+        for line in re.findall(r"`(?:python -m )?pfpn ([^`]+)`", text):
+            name, *words = line.split()
+            if name.startswith("-"):
+                assert name in ("--version", "--help"), line
+                continue
+            known = {option for a in choices[name]._actions for option in a.option_strings}
+            options = {word.split("=")[0] for word in words if word.startswith("--")}
+            assert options <= known, f"{path.name}: pfpn {line}"
+            num += 1
+    assert num > 30
 
 
 def test_the_commands_to_begin_with_parse():

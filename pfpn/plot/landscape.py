@@ -32,7 +32,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Inexact, Int
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -87,7 +87,7 @@ def random_direction(
 ) -> Direction:
     """Return a random direction in weight space, each filter as long as the network's own.
 
-    Parameters of one axis (biases, norm layers) get zeros.
+    Parameters of one axis (biases, norm layers) get zeros; complex ones get complex directions.
 
     Args:
         model: whose weights are moved.
@@ -95,21 +95,29 @@ def random_direction(
         parts: see `moved_parameters`.
 
     Raises:
-        ValueError: the network has no such parameters: the surface would be flat.
+        ValueError: the network has no such parameters, or none with a length: the surface would
+            be flat.
     """
     direction = {}
     for name, weight in moved_parameters(model, parts).items():
         if weight.ndim < 2:
             direction[name] = torch.zeros_like(weight)
             continue
-        noise = torch.randn(weight.shape, generator=rng).to(weight)
+        dtype = torch.complex64 if weight.is_complex() else None
+        noise = torch.randn(weight.shape, generator=rng, dtype=dtype).to(weight)
         direction[name] = normalize_filters(noise, weight.detach())
+    if not any(bool(step.any()) for step in direction.values()):
+        raise ValueError(
+            f"random_direction: found only biases, norm layers and filters of zeros in "
+            f"{', '.join(direction)}, expected filters with a length. Without them the surface "
+            "would be flat. Try a trained network, or other parts."
+        )
     return direction
 
 
 def normalize_filters(
-    direction: Float[Tensor, "n *rest"], weight: Float[Tensor, "n *rest"]
-) -> Float[Tensor, "n *rest"]:
+    direction: Inexact[Tensor, "n *rest"], weight: Inexact[Tensor, "n *rest"]
+) -> Inexact[Tensor, "n *rest"]:
     """Scale each filter (row) of a direction to the Euclidean length of that filter of a weight."""
     rest = (1,) * (weight.ndim - 1)
     lengths = [tensor.flatten(1).norm(dim=1).view(-1, *rest) for tensor in (direction, weight)]
@@ -119,29 +127,40 @@ def normalize_filters(
 def moved_parameters(
     model: nn.Module, parts: Sequence[str] | None = MOVED
 ) -> dict[str, nn.Parameter]:
-    """Return the parameters of some parts of a network, by name.
+    """Return the parameters of some parts of a network, by name; integers are none.
 
     Args:
         model: any network.
-        parts: names of its children; None takes all parameters. The default is what the semantic
-            branch of a PanopticFPN depends on.
+        parts: names of its modules, with dots for those further inside, or of its parameters; None
+            takes all. The default is what the semantic branch of a PanopticFPN depends on.
 
     Raises:
-        ValueError: there are none.
+        ValueError: a part that is not there, or parameters that are none or have no values yet.
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"moved_parameters: found {type(model).__name__}, expected an nn.Module")
+    names = [parts] if isinstance(parts, str) else parts
+    known = {name for name, _ in (*model.named_modules(), *model.named_parameters())}
     parameters = {
         name: parameter
         for name, parameter in model.named_parameters()
-        if parts is None or name.split(".")[0] in parts
+        if (names is None or any(f"{name}.".startswith(f"{part}.") for part in names))
+        and (parameter.is_floating_point() or parameter.is_complex())
     }
-    if not parameters:
+    if not parameters or not known.issuperset(names or ()):
         there = dict.fromkeys(name.split(".")[0] for name, _ in model.named_parameters())
         raise ValueError(
             f"moved_parameters: found a {type(model).__name__} with parameters in "
-            f"{', '.join(there) or 'no part'}, expected some in {', '.join(parts or ['any'])}. "
+            f"{', '.join(there) or 'no part'}, expected some in {', '.join(names or ['any'])}. "
             "Without them the surface would be flat. Try a PanopticFPN with a semantic branch, or "
             "for another network parts=None."
         )
+    for name, parameter in parameters.items():
+        if parameter.is_meta or isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise ValueError(
+                f"moved_parameters: found {name} without values, expected a network on a device. "
+                "Load its weights, or show a network of lazy layers a batch first."
+            )
     return parameters
 
 
@@ -193,9 +212,12 @@ def semantic_losses(model: PanopticFPN, batch: SemanticBatch) -> dict[str, float
 
 @contextmanager
 def norm_statistics(model: nn.Module, statistics: Statistics) -> Iterator[None]:
-    """Let norm layers use the running or the batch's statistics; restore the model afterwards."""
-    training = {name: module.training for name, module in model.named_modules()}
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    """Let norm layers use the running or the batch's statistics; restore the model afterwards.
+
+    Buffers are restored as objects too: a forward pass may replace, grow or add some.
+    """
+    modes = [(module, module.training, dict(module._buffers)) for module in model.modules()]
+    values = {buffer: buffer.clone() for buffer in model.buffers()}
     model.eval()
     if statistics == "batch":
         for module in model.modules():
@@ -204,10 +226,13 @@ def norm_statistics(model: nn.Module, statistics: Statistics) -> Iterator[None]:
     try:
         yield
     finally:
-        for name, module in model.named_modules():
-            module.training = training[name]
-        for name, buffer in model.named_buffers():
-            buffer.copy_(buffers[name])
+        for module, training, buffers in modes:
+            module.training = training
+            module._buffers.clear()
+            module._buffers.update(buffers)
+        for buffer, value in values.items():
+            if not torch.equal(buffer, value):  # what is expanded cannot be written to, nor changed
+                buffer.copy_(value)
 
 
 def evaluate_landscape(

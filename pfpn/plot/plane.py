@@ -11,6 +11,7 @@ that it is added to.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from pfpn.plot.surface import CONTOUR_COLOR, DOT_COLOR, PALE_COLORS, SURFACE_COL
 
 MAX_LOSSES = 3  # side by side on a page
 FLAT = 1e-9  # a smaller difference is none
+REPEATED = 0.01  # two values of one network may differ by this fraction, as they do on some GPUs
 PANEL = 2.9  # inches: width of a panel
 
 
@@ -61,37 +63,75 @@ def evaluate_plane(
     Args:
         model: its weights, buffers and mode are the same afterwards.
         losses: by name, functions of the network that return one number, on data of their own: the
-            same at every call, or the surface is noise.
+            same at every call, or the surface would be noise.
         steps: points along each axis; odd, so that the network itself is the middle one.
         reach: of the axes, in lengths of the filters.
         seed: of the two directions.
         statistics: of batch norm, "kept" or "batch".
-        parts: names of the model's children whose weights are moved; None moves all.
+        parts: names of the model's modules whose weights are moved, such as ["layer4", "fc"]; None
+            moves all.
         progress: show a bar.
 
     Raises:
-        ValueError: an even number of steps, no losses, or parts without parameters.
+        ValueError: an even number of steps; no losses, or one that returns no number, or another
+            number each time; parts without parameters, or whose filters are all zero.
     """
-    if steps < 1 or steps % 2 == 0:
-        raise ValueError(f"evaluate_plane: found steps {steps}, expected an odd number")
-    if statistics not in ("kept", "batch"):
-        raise ValueError(f"evaluate_plane: found statistics {statistics!r}, expected kept or batch")
-    if not losses:
-        raise ValueError("evaluate_plane: found no losses, expected one or more by name")
+    _require_options(losses, steps, reach, statistics)
     axis = np.linspace(-reach, reach, steps)
     axis[steps // 2] = 0.0
     rng = torch.Generator().manual_seed(seed)
     first, second = (random_direction(model, rng, parts) for _ in range(2))
     values = {name: np.empty((steps, steps)) for name in losses}
     with norm_statistics(model, statistics), tqdm(total=steps**2, disable=not progress) as bar:
+        _require_repeatable(model, losses)
         for i, y in enumerate(axis.tolist()):
             for j, x in enumerate(axis.tolist()):
                 with moved(model, first, second, x, y):
                     for name, loss in losses.items():
-                        values[name][i, j] = float(loss(model))
+                        values[name][i, j] = _number(name, loss(model))
                 bar.update()
     num_weights = sum(weight.numel() for weight in moved_parameters(model, parts).values())
     return Plane(axis, values, num_weights)
+
+
+def _require_options(losses: Any, steps: Any, reach: float, statistics: str) -> None:
+    if not isinstance(steps, int) or steps < 1 or steps % 2 == 0:
+        raise ValueError(f"evaluate_plane: found steps {steps}, expected an odd number")
+    if not (math.isfinite(reach) and reach > 0):
+        raise ValueError(f"evaluate_plane: found reach {reach}, expected a length above 0")
+    if statistics not in ("kept", "batch"):
+        raise ValueError(f"evaluate_plane: found statistics {statistics!r}, expected kept or batch")
+    if not isinstance(losses, Mapping) or not losses:
+        given = "no losses" if isinstance(losses, Mapping) else type(losses).__name__
+        raise ValueError(
+            f"evaluate_plane: found {given}, expected one or more losses by name. "
+            'Try {"loss": lambda net: ...}'
+        )
+
+
+def _require_repeatable(model: nn.Module, losses: Mapping[str, Callable[..., Any]]) -> None:
+    """Raise ValueError if a loss of the network itself differs from call to call."""
+    for name, loss in losses.items():
+        one, other = (_number(name, loss(model)) for _ in range(2))
+        is_same = math.isclose(one, other, rel_tol=REPEATED, abs_tol=FLAT) or one != one
+        if not is_same:
+            raise ValueError(
+                f"evaluate_plane: found {one:.6g} and then {other:.6g} as {name!r} of the same "
+                "weights, expected one value: the surface would be noise. Try a batch and random "
+                "numbers that are drawn once, outside of the loss, and no net.train() in it."
+            )
+
+
+def _number(name: str, value: Any) -> float:
+    is_number = value.numel() == 1 if isinstance(value, Tensor) else isinstance(value, Real)
+    if not is_number:
+        kind = type(value).__name__
+        given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else kind
+        raise ValueError(
+            f"evaluate_plane: found {given} as {name!r}, expected one number. Try its mean, or its "
+            "entry with the loss."
+        )
+    return float(value)
 
 
 def plot_plane(plane: Plane, tops: Mapping[str, float] | None = None) -> Figure:
@@ -106,6 +146,15 @@ def plot_plane(plane: Plane, tops: Mapping[str, float] | None = None) -> Figure:
         raise ValueError(
             f"plot_plane: found {len(plane.values)} losses, expected at most {MAX_LOSSES}. Draw "
             "them in several figures."
+        )
+    if len(plane.axis) < 2:
+        raise ValueError(
+            "plot_plane: found a plane of one point, expected more. Try steps=31 in evaluate_plane."
+        )
+    unknown = sorted((tops or {}).keys() - plane.values.keys())
+    if unknown:
+        raise ValueError(
+            f"plot_plane: found a top for {unknown[0]!r}, expected one of {', '.join(plane.values)}"
         )
     num = len(plane.values)
     figure = Figure(figsize=(PANEL * num, 5.2))

@@ -114,12 +114,25 @@ def loss_at(
         if loss != "lovasz_softmax":
             raise ValueError(f"loss_at: {loss!r} is no function of errors. Try over='logits'.")
         return extend_jaccard(points, truth)[0]
+    if len(truth) != points.shape[-1] or not set(truth) <= {0, 1}:
+        raise ValueError(
+            f"loss_at: found truth {tuple(truth)} for {points.shape[-1]} pixels, expected 1 for "
+            "each pixel of the foreground and 0 for each of the background"
+        )
     is_fg = torch.tensor(truth, dtype=points.dtype)
     sign = 2 * is_fg - 1
     margins = points if over == "margins" else 1 - sign * points
     agreement = 1 - margins  # y * d: positive where the pixel is right
     if not isinstance(loss, str):
-        return loss(sign * agreement if over == "margins" else points, truth)
+        value = loss(sign * agreement if over == "margins" else points, truth)
+        if not isinstance(value, Tensor) or value.shape != points.shape[:-1]:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(
+                f"loss_at: found {shape} as values of the loss, expected a tensor of shape "
+                f"{tuple(points.shape[:-1])}: one for each point. Try .mean(-1), over its pixels, "
+                'in place of .mean(), and reduction="none" in functions of torch.'
+            )
+        return value
     if loss == "jaccard":
         return jaccard_loss(agreement <= 0, is_fg.bool().expand(points.shape)).to(points.dtype)
     if loss == "hinge":

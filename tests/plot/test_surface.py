@@ -152,3 +152,28 @@ def test_unknown_losses_and_coordinates_are_refused():
         sf.loss_at("hinge", point, (0, 1), "errors")
     with pytest.raises(ValueError, match="expected logits, margins or errors"):
         sf.loss_at("hinge", point, (0, 1), "probs")
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (
+            lambda points, truth: points.mean(),
+            r"found \(\) as values.*shape \(3, 3\).*\.mean\(-1\)",
+        ),
+        (lambda points, truth: points, r"found \(3, 3, 2\) as values"),
+        (lambda points, truth: 1.0, "found float as values"),
+    ],
+)
+def test_a_loss_that_has_no_value_for_each_point_is_refused(loss, message):
+    """The mean over all points, as most functions of torch give it, would be a flat surface."""
+    with pytest.raises(ValueError, match=message):
+        sf.make_surface(loss, (0, 1), steps=3)
+
+
+@pytest.mark.parametrize("truth", [(0, 255), (0, -1), (0, 1, 1), (1,)])
+@pytest.mark.usefixtures("unchecked")
+def test_a_truth_that_does_not_fit_is_refused(truth):
+    for loss in ("dice", "lovasz_hinge"):
+        with pytest.raises(ValueError, match="for 2 pixels, expected 1 for each pixel of the fore"):
+            sf.make_surface(loss, truth, steps=3)
