@@ -30,6 +30,7 @@ ROOT = BOOK.parents[1]
 sys.path[:0] = [str(ROOT), str(BOOK)]
 
 import chapters  # noqa: E402
+import excerpts  # noqa: E402
 import reference  # noqa: E402
 
 ADDRESSES = runpy.run_path(str(ROOT / "notebooks" / "addresses.py"))
@@ -409,6 +410,7 @@ def finish(source: Path, site: Path) -> None:
         if site / "pages" not in path.parents:
             text = path.read_text(encoding="utf-8")
             path.write_text(mend(text), encoding="utf-8")
+    excerpts.write_texts(site)
     for path in site.glob("pages/*/index.html"):
         lead_back(path)
     for name in (".buildinfo", "objects.inv"):

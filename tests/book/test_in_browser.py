@@ -129,6 +129,29 @@ def test_the_search_finds_a_chapter(address, open_page):
     assert faults == []
 
 
+def test_the_search_shows_the_same_excerpts_without_a_server(site, address, browser):
+    found = []
+    for start in (address, f"{site.as_uri()}/"):
+        page = browser.new_page()
+        errors = []
+        page.on("console", lambda message, errors=errors: errors.append(message.text))
+        page.goto(f"{start}search.html?q=submodular")
+        page.wait_for_function(
+            """() => {
+                const said = document.querySelector("#search-results").textContent;
+                const excerpts = document.querySelectorAll("ul.search p.context").length;
+                return Number(said.match(/found (\\d+) page/)?.[1]) === excerpts;
+            }""",
+            timeout=PATIENCE,
+        )
+        results = page.locator("ul.search li").all_inner_texts()
+        found.append([" ".join(result.split()) for result in results])
+        assert errors == []
+        page.close()
+    assert len(found[0]) > 3
+    assert found[0] == found[1]
+
+
 def test_a_question_is_answered_by_keyboard(address, open_page):
     page, _ = open_page(DESK)
     visit(page, address + "notebooks/10_panoptic_quality.html")

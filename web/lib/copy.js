@@ -11,6 +11,9 @@ export function reachOf({ protocol, hostname }) {
 
 // Let the button #copy write the address and copy it; `remark` says what the address leaves out.
 export function installCopy(addressOf, remark = () => "") {
+  for (const kind of ["input", "pointerdown"]) {
+    document.querySelector("main").addEventListener(kind, () => $("copied").replaceChildren()); // no longer so
+  }
   $("copy").addEventListener("click", async () => {
     history.replaceState(null, "", addressOf());
     const words = [remark(), reachOf(location)].filter(Boolean);

@@ -41,7 +41,8 @@ export function paintNodes(result, state, image) {
     $(`node-${id}`).setAttribute("aria-pressed", String(state.part === id));
     if (!(id in result.maps)) continue;
     const { values, width, height } = activity(result.maps[id]);
-    put(canvasOf(id), heat(values, { width, height, low: 0 }));
+    const isFlat = values.every((value) => value === values[0]); // of a level that is cut off: dark
+    put(canvasOf(id), heat(values, { width, height, low: isFlat ? undefined : 0 }));
     say(id, id[0] === "s" ? "" : `${result.maps[id].dims[1]} × ${height} × ${width}`);
   }
   put(canvasOf("labels"), labelSheet(result.labelMap, image));

@@ -111,6 +111,7 @@ $("split").addEventListener("click", () => {
   cut();
 });
 $("draw").addEventListener("click", () => setDrawing(!isDrawing()));
+addEventListener("keydown", ({ key }) => key === "Escape" && isDrawing() && setDrawing(false));
 for (const name of ["angle", "position"]) {
   $(name).addEventListener(
     "input",

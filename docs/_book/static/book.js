@@ -51,3 +51,22 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const frame of frames) frame.addEventListener("load", sendTheme);
   new MutationObserver(sendTheme).observe(document.body, { attributeFilter: ["data-theme"] });
 });
+
+// Without a server the search can fetch no page to show an excerpt of: see excerpts.py.
+function answerFromFile() {
+  const root = new URL(document.documentElement.dataset.content_root, location.href).href;
+  const loaded = new Promise((done) => {
+    const script = document.createElement("script");
+    script.onload = script.onerror = done;
+    script.src = `${root}_static/texts.js`;
+    document.head.append(script);
+  });
+  window.fetch = async (address) => {
+    await loaded;
+    const name = new URL(address, location.href).href.slice(root.length).replace(/[?#].*$/, "");
+    const text = globalThis.BOOK_TEXTS?.[decodeURIComponent(name)] ?? "";
+    return new Response(text && `<div role="main">${text}</div>`);
+  };
+}
+
+if (location.protocol === "file:" && document.querySelector("#search-results")) answerFromFile();
