@@ -59,6 +59,11 @@ class Predictions:
             found, expected = "an annotation without image_id", "a number or a name"
             raise FormatError(Finding(self._json, None, None, found, expected))
 
+    @property
+    def ids(self) -> set[int | str]:
+        """The images that there is a prediction of."""
+        return {image_id for image_id in self._annotations if image_id is not None}
+
     def get(self, image_id: int | str) -> Panoptic | None:
         """Read the map of an image, None if there is none; raise FormatError if it is malformed."""
         annotation = self._annotations.get(image_id)

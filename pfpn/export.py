@@ -285,7 +285,8 @@ def export_graphs(
     The stages are features, semantic, rpn, boxes and masks; `network_pieces` names what each takes
     and returns. "stacked", which features takes, is the normalized image, padded with zeros.
 
-    Every piece is run by ONNX Runtime and compared with PyTorch before anything is returned.
+    Every piece is run by ONNX Runtime and compared with PyTorch before anything is returned; with
+    `half` a second time, with its weights in float16, with a PyTorch whose weights are rounded so.
 
     Args:
         model: on the CPU.
@@ -301,6 +302,10 @@ def export_graphs(
     require_packages()
     protos = _export_pieces(model, fold=not half)
     _require_agreement(check_pieces(model, protos, _example_image()))
+    if half:
+        for proto in protos.values():
+            _halve(proto)
+        _require_agreement(check_pieces(rounded_to_half(model), protos, _example_image()))
     if stages:
         names = [piece.name for piece in network_pieces(model) if piece.has_weights]
         graphs = {name: protos[name] for name in names}
@@ -310,8 +315,19 @@ def export_graphs(
         graphs = {"network": join_graphs(protos, ["image"], outputs)}
     props = {"pfpn.model": json.dumps(dataclasses.asdict(model.config)), **(about or {})}
     for graph in graphs.values():
-        _finish(graph, props, half)
+        _finish(graph, props)
     return graphs
+
+
+def rounded_to_half(model: PanopticFPN) -> PanopticFPN:
+    """Return a copy of a model that computes with the weights that float16 keeps; see `_halve`."""
+    rounded = copy.deepcopy(model)
+    for module in rounded.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            for weights in module.parameters():
+                if weights.numel() >= MIN_HALVED:
+                    weights.data = weights.data.half().to(weights.dtype)
+    return rounded
 
 
 def _require_agreement(errors: dict[str, float]) -> None:
@@ -548,12 +564,10 @@ def join_graphs(
     return joined
 
 
-def _finish(proto: "ModelProto", props: dict[str, str], half: bool) -> None:
-    """Write into a graph what it is, and store its weights as they are to be."""
+def _finish(proto: "ModelProto", props: dict[str, str]) -> None:
+    """Write into a graph what it is."""
     from onnx import helper
 
-    if half:
-        _halve(proto)
     proto.producer_name = "pfpn"
     proto.doc_string = "Panoptic FPN, exported by pfpn"
     del proto.graph.value_info[:]

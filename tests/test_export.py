@@ -223,6 +223,34 @@ def test_a_result_that_is_nan_is_no_agreement():
     assert export._error(expected, expected) == 0
 
 
+def test_weights_that_are_halved_wrongly_are_not_written(small, capsys, monkeypatch):
+    """The check before the halving does not see it: the halved graphs run, too."""
+    real = export._halve
+
+    def wrong(proto) -> None:
+        real(proto)
+        for tensor in proto.graph.initializer:
+            if tensor.data_type == onnx.TensorProto.FLOAT16:
+                values = 1.01 * onnx.numpy_helper.to_array(tensor)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+    monkeypatch.setattr(export, "_halve", wrong)
+    assert_fails(small, capsys, "--dtype", "float16", says="found results of ONNX Runtime that")
+
+
+def test_rounding_changes_the_weights_that_halving_changes_and_no_others():
+    model = PanopticFPN(tiny_config())
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    after = export.rounded_to_half(model).state_dict()
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    for key in before:
+        assert torch.equal(model.state_dict()[key], before[key])
+        expected = before[key].half().float() if key in changed else before[key]
+        assert torch.equal(after[key], expected)
+    assert "backbone.conv1.weight" in changed
+    assert not {key for key in changed if "bn" in key or before[key].numel() < export.MIN_HALVED}
+
+
 def test_a_weight_beyond_float16_is_refused(small, capsys):
     config = tiny_config(instance_branch=False, num_semantic=len(TOY_CATEGORIES))
     model = PanopticFPN(config)

@@ -122,13 +122,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError:
         complain(f"pfpn {command.name}: found too little memory. Try fewer or smaller images")
     except (ValueError, OSError) as error:
-        complain(f"pfpn {command.name}: {error}")
+        complain(f"pfpn {command.name}: {_in_words(error)}")
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, without importing it here
             raise
         reason = str(error).partition(". ")[0]
         complain(f"pfpn {command.name}: {reason}. Try smaller images, or --device cpu")
     return 2
+
+
+def _in_words(error: ValueError | OSError) -> str:
+    """Return the message of an error; one of the system begins with the file, as all others do."""
+    if not isinstance(error, OSError) or error.filename is None or error.strerror is None:
+        return str(error)
+    name, reason = os.fsdecode(error.filename), error.strerror.lower()
+    return f"{name}: found it unusable ({reason}), expected a file or folder that pfpn may use"
 
 
 def _stopped(command: Command, number: int, name: str) -> int:

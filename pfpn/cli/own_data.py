@@ -59,6 +59,7 @@ def _import(arguments: argparse.Namespace) -> int:
         remarks,
     )
     from pfpn.data.formats.source import Options
+    from pfpn.data.split import division_of
     from pfpn.files import claim
 
     def path(name: str | None) -> Path | None:
@@ -75,10 +76,11 @@ def _import(arguments: argparse.Namespace) -> int:
     with claim(root, "import") as output:
         is_new = arguments.classes is None and not (root / CLASSES).exists()
         entries = class_table(reader, root, path(arguments.classes), output)
+        divided = division_of(root, arguments.split)
         with count_bar() as progress:
             report = import_pictures(
                 reader, output, arguments.split, entries, order=arguments.order,
-                progress=progress,
+                replaces=divided, progress=progress,
             )  # fmt: skip
     for line in report.lines():
         say(line)
@@ -89,6 +91,8 @@ def _import(arguments: argparse.Namespace) -> int:
         say(f"classes were guessed: look at {root / CLASSES}, edit it, and import again")
     for line in remarks(arguments.format, reader):
         say(line)
+    if divided:
+        say(f"removed the division of the earlier import: `pfpn split {root}` divides this one")
     if report.skipped:
         left = len(report.skipped)
         complain(f"pfpn import: {left} picture{'s' * (left != 1)} left out")
@@ -128,6 +132,7 @@ def _split(arguments: argparse.Namespace) -> int:
 
     from pfpn.data.split import divide_dataset
 
+    require_within(arguments, 0, MOST, "seed")
     names = arguments.names.split(",")
     if len(names) != 2 or names[0] == names[1]:
         raise ValueError(f"--names: found {arguments.names!r}, expected two names, such as fit,val")
@@ -177,7 +182,14 @@ def _browse(arguments: argparse.Namespace) -> int:
     dataset = CocoPanoptic(arguments.root, arguments.split)
     out = Path(arguments.out or f"{arguments.split}.html")
     number = min(len(dataset), arguments.images or len(dataset))
+    if not number:
+        raise ValueError(f"{arguments.root}: found 0 images in {arguments.split}, expected some")
     predictions = Predictions(Path(arguments.pred), dataset.categories) if arguments.pred else None
+    if predictions and not predictions.ids & set(dataset.image_ids[:number]):
+        raise ValueError(
+            f"{arguments.pred}: found predictions of other images, expected some of those in "
+            f"{arguments.split} of {arguments.root}. Is --split the right one?"
+        )
     title = f"{Path(arguments.root).resolve().name}, {arguments.split}"
     with (
         claim_file(out, "browse") as output,
@@ -229,6 +241,10 @@ def _export_data(arguments: argparse.Namespace) -> int:
     from pfpn.data.predictions import plain_stem
     from pfpn.files import claim, require_distinct
 
+    for option, kind in (("things_only", "coco"), ("things_other", "semantic")):
+        if getattr(arguments, option) and arguments.format != kind:
+            name = option.replace("_", "-")
+            raise ValueError(f"--{name}: found with {arguments.format}, expected with {kind} only")
     dataset = CocoPanoptic(arguments.root, arguments.split)
     categories = dataset.categories
     names = [plain_stem(image_id) for image_id in dataset.image_ids]

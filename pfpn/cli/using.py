@@ -112,6 +112,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         )
         require_same_categories(trained.categories, dataset.categories)
         num_images = min(len(dataset), arguments.images or len(dataset))
+        if not num_images:
+            raise ValueError(
+                f"{arguments.data}: found 0 images with annotations in {arguments.split}, expected "
+                "some to score on. `pfpn predict` takes photographs without annotations"
+            )
         scores, writer = _open_outputs(arguments, dataset, num_images, process.is_main, stack)
         num_own = len(range(process.rank, num_images, process.world))
         with image_bar(num_own, process.is_main) as on_image:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pfpn.data.categories import parse_categories
+from pfpn.data.categories import parse_categories, read_json
 from pfpn.data.coco import CocoPanoptic, annotation_paths, open_annotations
 from pfpn.files import Output, claim, name_problem
 
@@ -170,7 +170,8 @@ def divide_dataset(
 ) -> Division:
     """Divide a split of a data set into two; write their lists, and the undivided one as "all".
 
-    Photographs and PNGs stay where they are. A list is replaced only if pfpn wrote it.
+    Photographs and PNGs stay where they are. The list that is divided may be replaced if pfpn wrote
+    it, for it is kept as "all"; a list of another part only if an earlier division wrote it.
 
     Args:
         root: of the data set.
@@ -181,12 +182,12 @@ def divide_dataset(
         group: see `divide`.
 
     Raises:
-        ValueError: a list of that name is there that pfpn did not write.
+        ValueError: a list of that name is there that may not be replaced.
     """
     for name in names:
-        problem = name_problem(name)
+        problem = "the name of the undivided list" if name == WHOLE else name_problem(name)
         if problem:
-            raise ValueError(f"split {name!r}: found {problem}, expected a plain name")
+            raise ValueError(f"split {name!r}: found {problem}, expected another plain name")
     lists = {name: f"annotations/panoptic_{name}.json" for name in (*names, WHOLE, source)}
     with claim(root, "split") as output:
         again = source in names and output.is_own(lists[WHOLE])
@@ -198,9 +199,15 @@ def divide_dataset(
             key: folder.relative_to(root).as_posix() for key, folder in plain.items()
         }
         division = _divide_list(content, str(root / lists[source]), val, seed, group)
-        written = [*names, *([WHOLE] if source in names else [])]
-        for name in written:
-            _adopt(output, lists[name], root)
+        if source in names:
+            _adopt(output, lists[source], root)
+        for name in {*names, WHOLE if source in names else names[0]} - {source}:
+            if (root / lists[name]).exists() and not output.is_own(lists[name]):
+                raise ValueError(
+                    f"{root / lists[name]}: found a list that no division wrote, expected "
+                    "none. Its images would be lost; give the parts other names, such as "
+                    "--names fit,holdout"
+                )
         if source in names and not again:
             keep_all = [True] * len(division.is_val)
             output.write(lists[WHOLE], json.dumps(subset(content, keep_all, folders)).encode())
@@ -210,6 +217,20 @@ def divide_dataset(
             keep = [is_val == is_part for is_val in division.is_val]
             output.write(lists[name], json.dumps(subset(content, keep, folders)).encode())
     return division
+
+
+def division_of(root: Path, source: str) -> list[str]:
+    """Return the lists, relative to the root, that divisions of a split's photographs have written.
+
+    Args:
+        root: of the data set.
+        source: the split that the photographs are in.
+    """
+    output = Output(root, "split")
+    names = [name for name in output.names() if name.startswith("annotations/panoptic_")]
+    return [
+        name for name in names if read_json(root / name).get("folders", {}).get("images") == source
+    ]
 
 
 def _divide_list(
@@ -233,6 +254,6 @@ def _adopt(output: Output, name: str, root: Path) -> None:
     if not any(Output(root, by).is_own(name) for by in WRITERS):
         raise ValueError(
             f"{root / name}: found a list that pfpn did not write, or that was changed since, "
-            "expected none. Give the parts other names, for instance --names fit,holdout"
+            "expected none. Give the parts other names, such as --names fit,holdout"
         )
     output.adopt(name)

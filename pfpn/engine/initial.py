@@ -28,8 +28,11 @@ from pfpn.structures import Category, stuff, things
 TOY = "toy"  # as init: the weights that come with this package
 
 # Settings that change what the same tensors compute, and leave their shapes as they are
-ARITHMETIC = (
-    "channel_order", "pixel_mean", "pixel_std", "stride_in_1x1", "roi_aligned", "anchor_rounding",
+ARITHMETIC = ("channel_order", "pixel_mean", "pixel_std", "stride_in_1x1")
+# The same of the instance branch: what boxes are described by, and which level they are pooled from
+INSTANCE_ARITHMETIC = (
+    "anchor_sides", "anchor_ratios", "anchor_rounding", "roi_aligned", "roi_canonical_size",
+    "mask_bins",
 )  # fmt: skip
 
 # What `take_network` leaves as the run has it: it belongs to the data, or to the training
@@ -275,9 +278,10 @@ def _copy_rows(
 
 
 def _require_same_arithmetic(theirs: ModelConfig, ours: ModelConfig, path: Path) -> None:
+    both = theirs.instance_branch and ours.instance_branch
     differing = {
         name: getattr(theirs, name)
-        for name in ARITHMETIC
+        for name in ARITHMETIC + (INSTANCE_ARITHMETIC if both else ())
         if getattr(theirs, name) != getattr(ours, name)
     }
     if theirs.depth < 50 and ours.depth < 50:  # their blocks have no 1x1 to put a stride in

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pfpn.data.loader import PanopticDataset
+from pfpn.data.threads import usable_cores
 from pfpn.engine import distributed
 from pfpn.engine.checkpoint import BEST, LAST
 from pfpn.engine.config import TrainConfig, fit_to_categories
@@ -15,6 +16,8 @@ from pfpn.engine.memory import checkpoint_bytes
 
 Progress = Callable[[int, int], object]  # called with the number of files read, and of all
 
+# Processes that load ahead: more of them only wait, and with hundreds a run begins after minutes
+WORKERS_PER_CORE, MIN_WORKERS = 4, 32
 MAX_LISTED = 20  # problems of one kind
 GIB = 2**30
 
@@ -29,7 +32,7 @@ def require_ready(
     """Raise ValueError on all processes if something would fail later; it lists all of it.
 
     Looks at the classes of both splits, every file of them (existence, header, size), how the batch
-    is divided, and the room on disk.
+    is divided, how many processes load it, and the room on disk.
 
     Args:
         config: of the run.
@@ -40,7 +43,8 @@ def require_ready(
     """
     problem: ValueError | None = None
     if process.is_main:
-        lines = batch_problems(config, process) + class_problems(config, datasets)
+        lines = batch_problems(config, process) + worker_problems(config)
+        lines += class_problems(config, datasets)
         if not lines:
             lines += disk_problems(config, out, datasets)
         lines += file_problems(config, datasets, progress)
@@ -66,6 +70,19 @@ def batch_problems(config: TrainConfig, process: Process) -> list[str]:
     return [
         f"batch_size={config.batch_size}: found no way to give {process.world} processes {parts} "
         f"equal parts each, expected a multiple of {process.world * parts}"
+    ]
+
+
+def worker_problems(config: TrainConfig) -> list[str]:
+    """Return whether far more processes are to load images than the machine has cores for."""
+    cores = usable_cores()
+    most = max(MIN_WORKERS, WORKERS_PER_CORE * cores)
+    if config.data.workers <= most:
+        return []
+    return [
+        f"data.workers={config.data.workers}: found {cores} processor cores for it, expected at "
+        f"most {most} processes that load ahead; each takes seconds to start, and memory. Try "
+        f"data.workers={cores}"
     ]
 
 

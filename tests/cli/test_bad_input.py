@@ -54,6 +54,7 @@ def assert_one_clear_line(arguments, world, capsys, codes=(2,)):
     assert code in codes, err
     assert lines, "a word is missing"
     assert "Traceback" not in err
+    assert "[Errno" not in err
     assert all(line.isprintable() for line in lines)
     assert lines[0].startswith(f"pfpn {arguments[0]}: ") or code == 1
     assert all(line.startswith("  ") for line in lines[1:]), err
@@ -305,6 +306,13 @@ WRONG_WORDS = [
     ["demo", "optim.lr=x", "--out", "out"],
     ["demo", "--out", "photos/p0.png"],
 ]  # fmt: skip
+
+
+def test_a_set_without_annotations_is_not_scored(world, capsys):
+    """A table of nothing but dashes and code 0 would pass for a result."""
+    content = json.loads((world / TRUTH).read_text())
+    (world / TRUTH).write_text(json.dumps(content | {"annotations": []}))
+    assert_one_clear_line(EVALUATE, world, capsys)
 
 
 def shown(words: list[str]) -> str:

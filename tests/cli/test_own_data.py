@@ -119,6 +119,47 @@ def test_a_list_that_pfpn_did_not_write_is_not_divided_in_place(root, capsys):
     assert len(CocoPanoptic(root, "fit")) + len(CocoPanoptic(root, "holdout")) == 10
 
 
+def test_a_list_of_another_part_is_not_replaced_by_a_division(exported, root, capsys):
+    """Here the photographs of val were imported by themselves; dividing train would lose them."""
+    assert run("import", "labelme", exported, "--out", root, "--split", "val") == 0
+    before = (root / "annotations/panoptic_val.json").read_bytes()
+    assert run("split", root) == 2
+    assert "panoptic_val.json: found a list that no division wrote" in capsys.readouterr().err
+    assert (root / "annotations/panoptic_val.json").read_bytes() == before
+    assert len(CocoPanoptic(root, "train")) == 10
+    assert run("split", root, "--names", "all,val") == 2
+    assert "the name of the undivided list" in capsys.readouterr().err
+    assert run("split", root, "--names", "fit,holdout") == 0
+
+
+@pytest.mark.parametrize("names", ["train,val", "fit,holdout"])
+def test_importing_again_after_the_table_was_edited_undoes_the_division(
+    names, exported, root, capsys
+):
+    assert run("split", root, "--names", names) == 0
+    table = root / "classes.toml"
+    text = table.read_text(encoding="utf-8")
+    table.write_text(text.replace('name = "car"', 'name = "automobile"'), encoding="utf-8")
+    assert run("import", "labelme", exported, "--out", root) == 0
+    assert "`pfpn split" in capsys.readouterr().out
+    assert {p.name for p in (root / "annotations").glob("*.json")} == {"panoptic_train.json"}
+    assert len(CocoPanoptic(root, "train")) == 10
+    assert run("split", root, "--names", names) == 0
+    part = CocoPanoptic(root, names.partition(",")[0])
+    assert "automobile" in {category.name for category in part.categories}
+
+
+def test_a_division_of_a_damaged_import_stays(exported, root, capsys):
+    assert run("split", root) == 0
+    (root / "train" / "foreign.png").write_bytes(b"mine")
+    mine = next(p for p in (root / "train").iterdir() if p.name != "foreign.png")
+    mine.write_bytes(b"my own photograph")
+    assert run("import", "labelme", exported, "--out", root) == 2
+    assert mine.read_bytes() == b"my own photograph"
+    for name, number in (("train", 8), ("val", 2), ("all", 10)):
+        assert len(CocoPanoptic(root, name)) == number
+
+
 def test_the_page_of_a_data_set_is_written(root, tmp_path):
     page = tmp_path / "page.html"
     assert run("browse", root, "--out", page, "--images", 3) == 0
@@ -126,6 +167,20 @@ def test_the_page_of_a_data_set_is_written(root, tmp_path):
     page.write_text("mine")
     assert run("browse", root, "--out", page) == 2
     assert page.read_text() == "mine"
+
+
+def test_a_page_needs_images_and_predictions_of_them(root, tmp_path, capsys):
+    assert run("split", root) == 0
+    lists = {name: root / f"annotations/panoptic_{name}.json" for name in ("train", "val")}
+    page = tmp_path / "page.html"
+    arguments = ["browse", root, "--split", "val", "--out", page]
+    assert run(*arguments, "--pred", lists["train"]) == 2
+    assert "found predictions of other images" in capsys.readouterr().err
+    content = json.loads(lists["val"].read_text())
+    lists["val"].write_text(json.dumps(content | {"annotations": [], "images": []}))
+    assert run(*arguments) == 2
+    assert "found 0 images in val" in capsys.readouterr().err
+    assert not page.exists()
 
 
 @pytest.mark.parametrize("kind", ["coco", "semantic", "two-channel"])
@@ -184,8 +239,12 @@ def test_combined_results_are_written_as_predictions(tmp_path):
         ["import", "coco", ".", "--out", "x", "--split", "../up"],
         ["split", "nowhere"],
         ["split", ".", "--names", "one"],
+        ["split", ".", "--seed", "-1"],
         ["browse", "nowhere"],
         ["export-data", "coco", "nowhere", "--out", "x"],
+        ["export-data", "coco", ".", "--out", "x", "--things-other"],
+        ["export-data", "semantic", ".", "--out", "x", "--things-only"],
+        ["import", "coco", "nowhere", "--out", "x", "--classes", "none"],
         ["combine", "--images", "none", "--instances", "a", "--stuff", "b", "--out", "x"],
         ["settings", "nothing"],
     ],
@@ -193,7 +252,11 @@ def test_combined_results_are_written_as_predictions(tmp_path):
 def test_bad_input_is_one_line_and_code_2(arguments, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run(*arguments) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"pfpn {arguments[0]}: ")
+    assert "found " in line
+    assert "expected " in line or "Did you mean" in line
+    assert "Errno" not in line
 
 
 def test_settings_and_presets_are_listed(capsys):

@@ -161,6 +161,14 @@ def test_what_was_kept_is_told_in_a_table(tiny, tmp_path):
         ("stride_in_1x1", True, "model.stride_in_1x1=true"),
         ("roi_aligned", False, "model.roi_aligned=false"),
         ("anchor_rounding", True, "model.anchor_rounding=true"),
+        (
+            "anchor_sides",
+            (3.0, 6.0, 12.0, 24.0, 48.0),
+            r"model.anchor_sides=3.0,6.0,12.0,24.0,48.0",
+        ),
+        ("anchor_ratios", (0.3, 1.0, 3.0), "model.anchor_ratios=0.3,1.0,3.0"),
+        ("roi_canonical_size", 57.0, "model.roi_canonical_size=57.0"),
+        ("mask_bins", 9, "model.mask_bins=9"),
     ],
 )
 def test_weights_of_another_arithmetic_are_refused_with_the_settings_to_add(
@@ -179,6 +187,19 @@ def test_weights_of_another_arithmetic_are_refused_with_the_settings_to_add(
     assert override(TrainConfig(model=config), [text]).model == theirs
     load_initial(model, path, CATEGORIES, other_arithmetic=True)
     assert torch.equal(model.backbone.conv1.weight, state["backbone.conv1.weight"])
+
+
+def test_anchors_make_no_difference_where_one_of_the_networks_has_none(tiny, tmp_path):
+    path = tmp_path / "w.safetensors"
+    config = tiny(num_things=1, num_semantic=2).model
+    theirs = replace(config, anchor_sides=(3.0, 6.0, 12.0, 24.0, 48.0))
+    save_weights(path, PanopticFPN(theirs).state_dict(), model=theirs, categories=CATEGORIES)
+    alone = PanopticFPN(replace(config, instance_branch=False))
+    load_initial(alone, path, CATEGORIES)
+    assert_close(
+        alone.state_dict()["backbone.conv1.weight"],
+        load_weights(path).model.state_dict()["backbone.conv1.weight"],
+    )
 
 
 def test_without_a_1x1_convolution_its_stride_is_no_difference(model, tmp_path):

@@ -8,7 +8,12 @@ import torch
 from pfpn.engine.checkpoint import LAST
 from pfpn.engine.distributed import Process
 from pfpn.engine.evaluate import category_differences
-from pfpn.engine.preflight import class_problems, file_problems, images_per_part
+from pfpn.engine.preflight import (
+    class_problems,
+    file_problems,
+    images_per_part,
+    worker_problems,
+)
 from pfpn.engine.train import train
 from pfpn.structures import Category
 from tests.engine.conftest import Blocks
@@ -65,6 +70,18 @@ def test_progress_is_reported_while_files_are_looked_at(tiny, tmp_path):
     sets = WithProblems(5, []), WithProblems(2, [])
     next(train(tiny(), tmp_path, datasets=sets, progress=lambda *numbers: seen.append(numbers)))
     assert seen == [(1, 1)] * 2
+
+
+def test_hundreds_of_loading_processes_are_refused_at_the_start(tiny, monkeypatch, tmp_path):
+    monkeypatch.setattr("pfpn.engine.preflight.usable_cores", lambda: 2)
+    for num, fits in ((0, True), (4, True), (32, True), (33, False), (1000, False)):
+        config = tiny()
+        config = replace(config, data=replace(config.data, workers=num))
+        assert (worker_problems(config) == []) is fits
+    with pytest.raises(ValueError, match=r"data.workers=1000: found 2 .*Try data.workers=2"):
+        begin(config, tmp_path, (Blocks(2), Blocks(2)))
+    monkeypatch.setattr("pfpn.engine.preflight.usable_cores", lambda: 250)
+    assert worker_problems(config) == []
 
 
 def test_more_classes_than_a_label_map_can_tell_apart_are_refused(tiny):

@@ -166,14 +166,9 @@ def _read(path: Path) -> dict[str, Any]:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise ValueError(f"{path}: found no list of {key}, expected COCO instances")
     for entry in content["images"]:
-        if not (
-            isinstance(entry, dict)
-            and isinstance(entry.get("file_name"), str)
-            and all(type(entry.get(k)) is int and entry[k] > 0 for k in ("height", "width"))
-            and type(entry.get("id")) in (int, str)
-        ):
-            expected = "id, file_name, height and width in pixels"
-            raise ValueError(f"{path}: found image {str(entry)[:80]}, expected {expected}")
+        problem = _image_problem(entry)
+        if problem:
+            raise ValueError(f"{path}: found {problem}, in image {shorten(entry)}")
     for what in ("images", "categories"):
         ids = Counter(entry.get("id") for entry in content[what] if isinstance(entry, dict))
         twice = [number for number, count in ids.items() if count > 1]
@@ -184,11 +179,26 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
+def _image_problem(entry: object) -> str:
+    """Say what is wrong with an entry of the images, "" if nothing is."""
+    if not isinstance(entry, dict):
+        return f"{shorten(entry)}, expected an object with id, file_name, height and width"
+    if type(entry.get("id")) not in (int, str):
+        return f"id {shorten(entry.get('id'))}, expected a whole number or text"
+    if not isinstance(entry.get("file_name"), str):
+        return f"file_name {shorten(entry.get('file_name'))}, expected text"
+    for side in ("height", "width"):
+        if type(entry.get(side)) is not int or entry[side] <= 0:
+            return f"{side} {shorten(entry.get(side))}, expected a whole number of pixels"
+    return ""
+
+
 def _names(content: Mapping[str, Any], path: Path) -> dict[str, str]:
     names: dict[str, str] = {}
     for entry in content["categories"]:
         if not isinstance(entry, dict) or type(entry.get("id")) is not int:
-            raise ValueError(f"{path}: found category {entry!r}, expected id and name")
+            found = shorten(entry.get("id") if isinstance(entry, dict) else entry)
+            raise ValueError(f"{path}: found category id {found}, expected a whole number")
         names[str(entry["id"])] = str(entry.get("name", entry["id"]))
     return names
 

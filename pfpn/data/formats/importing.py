@@ -157,6 +157,7 @@ def import_pictures(
     entries: Sequence[ClassEntry],
     *,
     order: str = "file",
+    replaces: Sequence[str] = (),
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Report:
     """Write all pictures of a source as one split; the JSON file is removed first, written last.
@@ -169,15 +170,14 @@ def import_pictures(
         split: such as "train".
         entries: the table of classes.
         order: how overlaps are settled, see `regions.compose`.
-        progress: called after each picture with the numbers of those done and of all.
+        replaces: files in ROOT that another command made of an earlier import; they are removed.
+        progress: called for each picture with the numbers of those done and of all.
     """
     categories, category_ids = to_categories(entries)
-    if not categories:
-        raise ValueError("classes: found only ignored ones, expected a thing or stuff")
     labels, index = LabelMap(tuple(categories)), f"annotations/panoptic_{split}.json"
-    pictures = told_apart(list(reader))
-    _require_names(pictures, split, output)
-    output.remove(index)
+    pictures = _pictures(reader, split, entries, output, replaces)
+    for name in {index, *replaces}:
+        output.remove(name)
     report = Report()
     images: list[Mapping[str, Any]] = []
     annotations: list[Mapping[str, Any]] = []
@@ -190,8 +190,9 @@ def import_pictures(
             )
         except (ValueError, OSError) as error:
             report.skipped[picture.name] = str(error)
-            progress(number, len(pictures))
             continue
+        finally:
+            progress(number, len(pictures))
         report.add(picture, losses, note)
         truth, image = f"annotations/panoptic_{split}/{picture.name}.png", picture.name + suffix
         output.write(truth, encode_id_map(panoptic.id_map))
@@ -200,7 +201,6 @@ def import_pictures(
         height, width = picture.size
         images.append({"id": number, "file_name": image, "height": height, "width": width})
         annotations.append(make_annotation(panoptic, number, f"{picture.name}.png", labels))
-        progress(number, len(pictures))
     report.written = len(images)
     for name in sorted(before - kept):  # of pictures that the source no longer has
         if name.startswith((f"annotations/panoptic_{split}/", f"{split}/")):
@@ -211,8 +211,23 @@ def import_pictures(
     return report
 
 
-def _require_names(pictures: Sequence[Picture], split: str, output: Output) -> None:
-    """Raise ValueError, before anything is written, where a name or a file is in the way."""
+def _pictures(
+    reader: Reader,
+    split: str,
+    entries: Sequence[ClassEntry],
+    output: Output,
+    replaces: Sequence[str],
+) -> list[Picture]:
+    """Return the pictures under names that differ.
+
+    Raises ValueError, before anything is written, where there is none, or no class, or a name or a
+    file is in the way.
+    """
+    if all(entry.kind == "ignore" for entry in entries):
+        raise ValueError("classes: found only ignored ones, expected a thing or stuff")
+    pictures = told_apart(list(reader))
+    if not pictures:
+        raise ValueError("source: found no picture in it, expected at least one")
     for what, name in [("split", split), *(("picture", p.name) for p in pictures)]:
         problem = name_problem(name)
         if problem:
@@ -223,7 +238,10 @@ def _require_names(pictures: Sequence[Picture], split: str, output: Output) -> N
         names.append(f"annotations/panoptic_{split}/{picture.name}.png")
         names += [f"{split}/{picture.name}{suffix}" for suffix in IMAGE_SUFFIXES]
     inputs = [picture.image for picture in pictures if isinstance(picture.image, Path)]
-    output.require_free(names, inputs)
+    output.require_free(set(names) - set(replaces), inputs)
+    for name in replaces:
+        output.adopt(name)
+    return pictures
 
 
 def _photograph(picture: Picture) -> tuple[bytes, str, str]:

@@ -308,7 +308,15 @@ def test_an_annotation_without_a_mask_is_reported(tmp_path, segmentation):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"images": [{"id": 1}]}, "expected id, file_name"),
+        ({"images": [{"id": 1}]}, "found file_name null, expected text"),
+        ({"images": [{"id": 1.0}]}, "found id 1.0, expected a whole number or text"),
+        ({"images": ["x"]}, "expected an object with id, file_name"),
+        (
+            {"images": [{"id": 1, "file_name": "p.jpg", "height": 4, "width": 6.0}]},
+            "found width 6.0, expected a whole number of pixels",
+        ),
+        ({"categories": [{"id": "1", "name": "cat"}]}, 'found category id "1"'),
+        ({"images": [], "annotations": []}, "found no picture"),
         ({"annotations": [{"image_id": 9, "category_id": 0}]}, "an annotation of image 9"),
         ({"annotations": [{"image_id": 1, "category_id": 9}]}, "found category_id 9"),
         ({"categories": None}, "no list of categories"),
