@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from pfpn.cli.command import Command, complain, image_bar, say
 
-SPINS = "20000"  # turns that a thread waits awake before it sleeps: some 50 microseconds
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -38,20 +36,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def wait_awake_briefly() -> None:
-    """Let threads that wait for each other sleep soon; has an effect before torch is imported only.
-
-    A step of a small network has thousands of short parts. Threads that sleep at the end of each
-    lose more time in waking up than a second thread gains: measured on two cores, a step of the
-    drawn world takes 98 ms on one thread, 115 on two that sleep at once and 75 on two that wait
-    awake. Threads that never sleep take the processor from programs beside them.
-    """
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # of GNU's OpenMP
-    os.environ.setdefault("KMP_BLOCKTIME", "1")  # of LLVM's and Intel's, in milliseconds
-
-
 def _train(arguments: argparse.Namespace) -> int:
-    wait_awake_briefly()
     from pfpn.engine.config import override
     from pfpn.engine.distributed import LostProcessError
     from pfpn.engine.signals import stop_signals
@@ -280,7 +265,6 @@ def _say_what_to_expect(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, An
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    wait_awake_briefly()
     from pathlib import Path
 
     import torch

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pfpn.cli.training import wait_awake_briefly
+from pfpn.cli import prepare_torch
 from pfpn.engine.threads import FIRST_WAIT, LONGEST_WAIT, FittingThreads
 
 
@@ -96,6 +96,6 @@ def test_a_single_core_is_left_alone():
 def test_own_choice_of_waiting_is_respected(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     monkeypatch.delenv("KMP_BLOCKTIME", raising=False)
-    wait_awake_briefly()
+    prepare_torch()
     assert os.environ["GOMP_SPINCOUNT"] == "7"
     assert os.environ["KMP_BLOCKTIME"] == "1"
