@@ -3,7 +3,7 @@
 They hold no Python lock while they run, so several threads do.
 """
 
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import numba
 import numpy as np
@@ -132,20 +132,48 @@ def count_in_table(gt, pred, edges, keys, counts):
     return pairs if bits >> 31 == 0 else -1
 
 
-def _bins_signature(codes: Any) -> Any:
-    floats = types.Array(types.float32, 1, "C", readonly=True)
-    numbers = (types.int64, types.int64, types.int64, types.float32)
-    codes = types.Array(codes, 1, "C", readonly=True)
-    return types.void(floats, codes, *numbers, types.int32[::1], types.int64[::1])
+_STRIP = 1024  # pixels that are gone over at a time
+_CODES = [types.Array(kind, 1, "C", readonly=True) for kind in (types.uint8, types.int16)]
+_VALUES = types.Array(types.float32, 1, "C", readonly=True)
+_IMAGE = types.Array(types.float32, 2, "C", readonly=True)
+_FLOATS, _TABLES = types.float32[::1], types.float32[:, ::1]
+_BINS = (types.int64, types.int64)  # the code of ignored pixels, the number of bins
 
 
 @no_type_check
-@numba.njit([_bins_signature(codes) for codes in (types.uint8, types.int16)], **_compiled)
-def count_bins(values, codes, channel, ignored, bins, step, index, counts):
-    """Write the number of each pixel's bin to `index`, and count it there in `counts`.
+@numba.njit(
+    [
+        types.void(_VALUES, codes, types.int64, *_BINS, types.float32, types.uint32[::1])
+        for codes in _CODES
+    ],
+    **_compiled,
+)
+def _number_bins(values, codes, channel, ignored, bins, step, numbers):
+    """Write the number of each pixel's bin, and bins + 1 more for a foreground pixel.
 
-    As `_count` in losses/_lovasz_fast.py does for probabilities, in the same float32 operations;
-    that file says what lanes are.
+    As `_count` in losses/_lovasz_fast.py does for probabilities, in the same float32 operations.
+    There is no branch, so that several pixels are computed at once.
+    """
+    top = np.float32(bins)
+    for i in range(values.size):
+        is_fg = codes[i] == channel
+        error = abs(values[i] - np.float32(is_fg))
+        error = np.float32(0) if codes[i] == ignored else error
+        scaled = error * step
+        scaled = scaled if scaled <= top else top  # nan too
+        numbers[i] = np.uint32(np.int32(np.ceil(scaled)) + np.int32(is_fg) * np.int32(bins + 1))
+
+
+@no_type_check
+@numba.njit(
+    [
+        types.void(_VALUES, codes, types.int64, *_BINS, types.float32, types.int64[::1])
+        for codes in _CODES
+    ],
+    **_compiled,
+)
+def count_bins(values, codes, channel, ignored, bins, step, counts):
+    """Count the pixels of each bin.
 
     Args:
         values: probabilities.
@@ -154,19 +182,70 @@ def count_bins(values, codes, channel, ignored, bins, step, index, counts):
         ignored: the code of pixels whose error is 0.
         bins: without bin 0.
         step: bins per unit of error.
-        index: filled, as long as the values.
-        counts: of lanes, of background and foreground, of bins; added to.
+        counts: of lanes, of background and foreground, of bins; added to. losses/_lovasz_fast.py
+            says what lanes are.
     """
     width = 2 * (bins + 1)
     last_lane = counts.size // width - 1  # their number is a power of 2
-    top = np.float32(bins)
-    for i in range(values.size):  # without a branch, so that several pixels are computed at once
-        is_fg = codes[i] == channel
-        error = abs(values[i] - np.float32(is_fg))
-        error = np.float32(0) if codes[i] == ignored else error
-        scaled = error * step
-        scaled = scaled if scaled <= top else top  # nan too
-        number = np.int32(np.ceil(scaled)) + np.int32(width) * np.int32(i & last_lane)
-        index[i] = number + (np.int32(bins + 1) if is_fg else np.int32(0))
-    for i in range(values.size):
-        counts[index[i]] += 1
+    numbers = np.empty(_STRIP, np.uint32)
+    for start in range(0, values.size, _STRIP):
+        here = slice(start, min(start + _STRIP, values.size))
+        _number_bins(values[here], codes[here], channel, ignored, bins, step, numbers)
+        for i in range(here.stop - start):
+            counts[np.uint64(numbers[i]) + np.uint64((i & last_lane) * width)] += 1
+
+
+@no_type_check
+@numba.njit(
+    [
+        types.void(
+            *(_IMAGE, codes, _TABLES, types.int64[::1], _VALUES, _TABLES),
+            *(*_BINS, types.int64, types.boolean, _FLOATS),
+        )
+        for codes in _CODES
+    ],
+    **_compiled,
+)
+def look_up(values, codes, grad, rows, steps, tables, ignored, bins, start, from_logits, dots):
+    """Write the gradient of a run of one image's pixels: the weights of their bins.
+
+    As `_look_up` in losses/_lovasz_fast.py does, in the same float32 operations. The number of a
+    bin is computed once more, which costs less than to keep it.
+
+    Args:
+        values: (channels, pixels), probabilities.
+        codes: (pixels,)
+        grad: (channels, pixels), written; may be `values`.
+        rows: of each channel, -1 where it has none: there the weights are 0.
+        steps: of each row.
+        tables: of each row, the weights of background and foreground by bin.
+        ignored: the code of pixels whose error is 0.
+        bins: without bin 0.
+        start: the first pixel.
+        from_logits: go back through the softmax too.
+        dots: filled with the sum over channels of value times weight; as many as pixels.
+    """
+    numbers = np.empty(_STRIP, np.uint32)
+    weights = np.zeros((rows.size, _STRIP), np.float32)
+    for first in range(0, dots.size, _STRIP):
+        strip = dots[first : first + _STRIP]
+        here = slice(start + first, start + first + strip.size)
+        strip[:] = 0
+        for channel in range(rows.size):
+            row = rows[channel]
+            if row >= 0:
+                probs, looked_up, table = values[channel, here], weights[channel], tables[row]
+                _number_bins(probs, codes[here], channel, ignored, bins, steps[row], numbers)
+                for i in range(strip.size):
+                    looked_up[i] = table[numbers[i]]
+                for i in range(strip.size):
+                    strip[i] += probs[i] * looked_up[i]
+        for channel in range(rows.size):
+            probs, looked_up, out = values[channel, here], weights[channel], grad[channel, here]
+            if from_logits:  # not straight to `out`: what may overlap is computed one by one
+                for i in range(strip.size):
+                    looked_up[i] = (looked_up[i] - strip[i]) * probs[i]
+            for i in range(strip.size):
+                out[i] = looked_up[i]
+            if rows[channel] < 0:
+                looked_up[:] = 0

@@ -305,12 +305,21 @@ class Block(NamedTuple):
     rows: list[int]
 
 
-def binned_loss(work: Work, bins: int, weigh: Weigh, num_threads: int) -> float:
-    """Return the binned loss and write its gradient to `work.grad`.
+def loops_for(num: int) -> ModuleType | None:
+    """Return the compiled loops, if they are worth it for a loss of that many errors."""
+    return request_loops() if num > SMALL else loaded_loops()
+
+
+def binned_loss(
+    work: Work, bins: int, weigh: Weigh, num_threads: int, loops: ModuleType | None
+) -> float:
+    """Return the binned loss and write its gradient, by logits if `work.sums_to_one`.
 
     Two passes over the pixels, in blocks that fit the cache: one counts, one looks the weights up.
     In between, the gradient's own memory keeps the number of each pixel's bin (and
-    before that the hinge's errors, whose largest is not known beforehand).
+    before that the hinge's errors, whose largest is not known beforehand). Compiled loops, where
+    they are, compute that number twice instead, which is quicker than to write and read it; so
+    they can write the gradient over the probabilities.
     """
     num = num_threads if work.codes.size * len(work.rows) > SMALL else 1
     blocks = _blocks(work, num)
@@ -321,7 +330,6 @@ def binned_loss(work: Work, bins: int, weigh: Weigh, num_threads: int) -> float:
             tops = np.max(list(spread(lambda part: _find_tops(work, part), parts)), axis=0)
         steps = np.float32(bins) / np.maximum(tops, np.float32(TINY))  # bins per unit of error
         lanes = LANES if bins <= MANY_BINS else 1
-        loops = request_loops() if work.codes.size * len(work.rows) > SMALL else loaded_loops()
         count = functools.partial(_count, work, bins=bins, lanes=lanes, steps=steps, loops=loops)
         counts = np.sum(list(spread(count, parts)), axis=0)
         # Bin 0 holds the errors of 0, which come last. Of these only the foreground counts.
@@ -334,8 +342,11 @@ def binned_loss(work: Work, bins: int, weigh: Weigh, num_threads: int) -> float:
         # The loss, <error, weight>, is <value, gradient> and the sum of the errors' constant parts.
         constants = np.array([[work.offset], [-1.0]])
         loss = float((counts * tables * constants).sum())
-        tables = np.tile(tables.reshape(len(tables), -1).astype(np.float32), lanes)
-        return loss + math.fsum(spread(lambda part: _look_up(work, part, tables), parts))
+        tables = tables.reshape(len(tables), -1).astype(np.float32)
+        if loops is None:
+            tables = np.tile(tables, lanes)
+        look_up = functools.partial(_look_up, work, tables=tables, steps=steps, loops=loops)
+        return loss + math.fsum(spread(look_up, parts))
 
 
 @np.errstate(all="ignore")
@@ -366,7 +377,7 @@ def _count(
     Bin i holds the errors in ((i - 1) / bins, i / bins] of the row's largest possible error.
     Neighbors are often in one bin, and a processor waits until it has written a number before it
     can add to it again. So a pixel is counted in the table of its lane, its number modulo `lanes`.
-    The compiled loop, where there is one, does the same in one pass for probabilities.
+    The compiled loop, where there is one, counts the same in one pass.
     """
     width = 2 * (bins + 1)
     counts = np.zeros((len(work.rows), lanes * width), np.int64)
@@ -378,11 +389,11 @@ def _count(
         scaled, fg = np.empty(codes.shape, np.float32), np.empty(codes.shape, np.float32)
         for r in block.rows:
             here = block.image, work.rows[r].channel, block.pixels
-            index = work.grad[here].view(np.int32)
-            if loops is not None and not work.offset:
+            if loops is not None:
                 numbers = work.rows[r].channel, work.ignored, bins, steps[r]
-                loops.count_bins(work.values[here], codes, *numbers, index, counts[r])
+                loops.count_bins(work.values[here], codes, *numbers, counts[r])
                 continue
+            index = work.grad[here].view(np.int32)
             np.copyto(fg, codes == work.rows[r].channel)
             errors = work.grad[here]  # the hinge's, as _find_tops left them
             if not work.offset:
@@ -411,16 +422,38 @@ def _bincount(index: Array, length: int) -> Array:
 
 
 @np.errstate(all="ignore")
-def _look_up(work: Work, blocks: Iterable[Block], tables: Array) -> float:
-    """Turn the numbers of the bins into the gradient, return the sum of value times gradient."""
+def _look_up(
+    work: Work, blocks: Iterable[Block], *, tables: Array, steps: Array, loops: ModuleType | None
+) -> float:
+    """Turn the numbers of the bins into the gradient, return the sum of value times weight.
+
+    By the logits of a softmax, the gradient is that by its probabilities minus their mean under
+    these probabilities, times the probability. The compiled loop does the same strip by strip.
+    """
     total = 0.0
     for block in blocks:
-        for r in block.rows:
-            here = block.image, work.rows[r].channel, block.pixels
-            grad = work.grad[here]
-            # No number is out of range, so the mode is only the fastest one.
-            tables[r].take(grad.view(np.int32).astype(np.intp), out=grad, mode="wrap")
-            total += float(np.einsum("p,p->", work.values[here], grad))  # few: float32 is enough
+        values, grad = work.values[block.image], work.grad[block.image]
+        dots = np.zeros(block.pixels.stop - block.pixels.start, np.float32)
+        if loops is not None:
+            rows = np.full(len(values), -1)
+            rows[[work.rows[r].channel for r in block.rows]] = block.rows
+            bins = tables.shape[1] // 2 - 1
+            where = work.ignored, bins, block.pixels.start, work.sums_to_one, dots
+            loops.look_up(values, work.codes[block.image], grad, rows, steps, tables, *where)
+        else:
+            product = np.empty_like(dots)
+            for r in block.rows:
+                here = work.rows[r].channel, block.pixels
+                # No number is out of range, so the mode is only the fastest one.
+                index = grad[here].view(np.int32).astype(np.intp)
+                tables[r].take(index, out=grad[here], mode="wrap")
+                dots += np.multiply(values[here], grad[here], out=product)
+            if work.sums_to_one:
+                for channel in range(len(values)):
+                    here = channel, block.pixels
+                    grad[here] -= dots
+                    grad[here] *= values[here]
+        total += float(dots.sum())  # few: float32 is enough
     return total
 
 
@@ -430,7 +463,7 @@ def _blocks(work: Work, num_threads: int) -> list[Block]:
     rows_of = [[r for r, row in enumerate(work.rows) if i in row.images] for i in range(num_images)]
     length = min(BLOCK, max(SMALL, -(-num_images * num_pixels // (2 * num_threads))))
     return [
-        Block(image, slice(start, start + length), rows_of[image])
+        Block(image, slice(start, min(start + length, num_pixels)), rows_of[image])
         for image in range(num_images)
         for start in range(0, num_pixels, length)
     ]

@@ -6,6 +6,7 @@ background (offset 0 is the softmax, 1 the hinge). An error of 0 or less costs n
 gradient.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -57,11 +58,13 @@ class Work:
                 groups.append([row])
         return groups
 
-    def without_row(self) -> list[tuple[int, int]]:
-        """List the pairs (image, channel) that no loss uses."""
+    def clear_unused(self) -> None:
+        """Write 0 as the gradient of channels that no loss uses."""
+        used = {(image, row.channel) for row in self.rows for image in row.images}
         num_images, num_classes = self.values.shape[:2]
-        seen = {(image, row.channel) for row in self.rows for image in row.images}
-        return [(i, c) for i in range(num_images) for c in range(num_classes) if (i, c) not in seen]
+        for i, c in itertools.product(range(num_images), range(num_classes)):
+            if (i, c) not in used:
+                self.grad[i, c] = 0
 
     @property
     def ignored(self) -> int:

@@ -13,6 +13,7 @@ sorting (bins), the two losses, and how they are applied to each class of each i
 """
 
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any, Literal
 
 import torch
@@ -22,7 +23,7 @@ from torch import Tensor
 from pfpn.inputs import require_scores
 from pfpn.losses._arguments import Ignored, as_images, ignored_labels, require_options
 from pfpn.losses._lovasz_autograd import differentiable_loss, register_gradient
-from pfpn.losses._lovasz_fast import TINY, binned_loss, sorted_loss
+from pfpn.losses._lovasz_fast import TINY, binned_loss, loops_for, sorted_loss
 from pfpn.losses._lovasz_rows import (
     Classes,
     Work,
@@ -258,22 +259,25 @@ def _loss_and_gradient(
         rows = list_rows(codes, shape[1], chosen, present, weights, per_image)
     else:
         rows = list_all_rows(codes, shape[1], chosen, present, class_weights, per_image)
-    if kind == "logits":
-        values = values.softmax(1)
     if kind == "probs" and validate:
         require_probs(values)
-    grad = torch.empty_like(values)
+    values = values.softmax(1) if kind == "logits" else values
+    is_quick = bins is not None and _is_for_cpu(values)
+    loops = loops_for(values.numel()) if is_quick and kind != "hinge" else None
+    grad = values if kind == "logits" and loops else torch.empty_like(values)
     offset, has_ignored = float(kind == "hinge"), bool(ignored)
     work = Work(values, codes, grad, offset, rows, has_ignored, sums_to_one=kind == "logits")
-    for image, channel in work.without_row():
-        grad[image, channel] = 0
     if not rows:
-        loss = values.new_zeros(())
+        return values.new_zeros(()), torch.zeros_like(values).view(shape)
+    if grad is not values:
+        work.clear_unused()
+    if is_quick:
+        loss = _binned_loss(work, bins, loops)
     elif _is_for_cpu(values):
-        loss = _fast_loss(work, bins)
+        loss = values.new_tensor(sorted_loss(work.numpy(), torch.get_num_threads()))
     else:
         loss = _loss(work, bins)
-    if kind == "logits":  # in place: the operator reads each entry before it writes it
+    if kind == "logits" and not is_quick:  # in place: each entry is read before it is written
         torch.ops.aten._softmax_backward_data.out(grad, values, 1, values.dtype, grad_input=grad)
     return loss, grad.view(shape)
 
@@ -294,15 +298,12 @@ def _is_for_cpu(values: Tensor) -> bool:
     return values.device.type == "cpu" and values.dtype == torch.float32
 
 
-def _fast_loss(work: Work, bins: int | None) -> Tensor:
-    threads = torch.get_num_threads()
-    if bins is None:
-        return work.values.new_tensor(sorted_loss(work.numpy(), threads))
-
+def _binned_loss(work: Work, bins: int, loops: ModuleType | None) -> Tensor:
     def weigh(*counts: Any) -> Any:
         return [weights.numpy() for weights in _weigh_bins(*map(torch.from_numpy, counts))]
 
-    return work.values.new_tensor(binned_loss(work.numpy(), bins, weigh, threads))
+    loss = binned_loss(work.numpy(), bins, weigh, torch.get_num_threads(), loops)
+    return work.values.new_tensor(loss)
 
 
 def _loss(work: Work, bins: int | None) -> Tensor:

@@ -1106,14 +1106,21 @@ def test_the_compiled_count_gives_the_same_to_the_bit(num_classes, bins, spoiled
     probs[0, :, 0, :4] = torch.nn.functional.one_hot(labels[0, 0, :4] % 2, num_classes).T.float()
     if spoiled:
         probs[0, 1, 2, 3], probs[1, 0, 5, 5] = math.nan, math.inf
+        logits[0, 1, 2, 3], logits[1, 0, 5, 5] = math.nan, math.inf
     results = []
     for loops in (None, LOOPS):
         monkeypatch.setattr(fast, "loaded_loops", lambda loops=loops: loops)
         monkeypatch.setattr(fast, "request_loops", lambda loops=loops: loops)
         for per_image in (False, True):
             options = {"bins": bins, "ignore": IGNORE, "per_image": per_image, "validate": False}
-            results.append(value_and_gradient(lovasz_softmax, probs, labels, **options))
-            results.append(value_and_gradient(lovasz_softmax, probs, labels % 2, **options))
+            for loss, scores in (
+                (lovasz_softmax, probs),
+                (lovasz_softmax_from_logits, logits),
+            ):
+                for some in (labels, labels % 2):
+                    untouched = scores.clone()
+                    results.append(value_and_gradient(loss, scores, some, **options))
+                    assert_close(scores, untouched, rtol=0, atol=0, equal_nan=True)
     half = len(results) // 2
     for plain, quick in zip(results[:half], results[half:], strict=True):
         assert_close(quick, plain, rtol=0, atol=0, equal_nan=True)
