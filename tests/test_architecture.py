@@ -73,7 +73,7 @@ AROUND = [
     "course.capstone_figures", "course.capstone_report", "course.capstone_training",
     "course.capstone_rescue", "course.capstone_quality", "course.capstone_gather",
     "course.capstone", *CHAPTERS,
-    "course.encode", "course.answering", "course.grade", "course",
+    "course.encode", "course.answering", "course.kernel", "course.grade", "course",
     "fold", "lab", "report", "browse",
     "kit.chapter", "kit.plan", "kit.words", "kit.formula", "kit.slides", "kit.quiz",
     "kit.notes", "kit.handout", "kit.nbgrader", "kit.schedule", "kit.make", "kit",

@@ -8,6 +8,7 @@ there is a network that the learner can read, keep and use without a notebook.
 import ast
 import importlib.util
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -60,8 +61,13 @@ def gather_parts(folder: Path | str, to: Path | str | None = None) -> dict[str, 
 
 
 def find_notebook(folder: Path, chapter: str) -> Path:
-    """Return a chapter's notebook in a folder."""
+    """Return a chapter's notebook in a folder.
+
+    A newer release that `pfpn lab` laid beside a changed notebook is not the one that was solved.
+    """
     paths = sorted(folder.glob(f"{chapter}_*.ipynb"))
+    if len(paths) > 1:
+        paths = [path for path in paths if not re.search(r"\.new\d*$", path.stem)]
     if len(paths) != 1:
         raise ValueError(
             f"{folder}: found {len(paths)} notebooks of chapter {chapter}, expected one. "

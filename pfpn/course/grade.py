@@ -14,26 +14,23 @@ notebooks of people whom you do not trust, grade in a container:
 """
 
 import ast
-import asyncio
 import csv
 import html
 import io
 import json
-import os
 import shutil
-import signal
 import tempfile
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pfpn.course.answering import read_outcomes
 from pfpn.course.check import Exercise, Outcome, Report, all_exercises, judge
 from pfpn.course.encode import encode
+from pfpn.course.kernel import ending_strays, run_cells
 from pfpn.course.values import Missing
 
 MOST_BYTES = 20 << 20  # of a notebook, of a file beside it, of written answers
@@ -55,6 +52,23 @@ class Program:
     cells: list[str] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)  # exercise: expression of the answer
     problems: dict[str, str] = field(default_factory=dict)  # exercise: why it cannot run
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A notebook as it was handed in; all are read before the first runs."""
+
+    path: Path
+    content: bytes
+    program: Program
+    problem: str = ""  # why it cannot be read
+
+    def has_changed(self) -> bool:
+        """Return whether the file is another one by now: a notebook runs as the user does."""
+        try:
+            return self.path.read_bytes() != self.content
+        except OSError:
+            return True
 
 
 @dataclass(slots=True)
@@ -82,14 +96,13 @@ def read_program(path: Path) -> Program:
     """
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"{path.name}: larger than {MOST_BYTES >> 20} MB")
+    program = Program()
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        sources = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        for source in ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]:
+            _add_cell(program, source)
+    except (ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path.name}: cannot be read as a notebook") from error
-    program = Program()
-    for source in sources:
-        _add_cell(program, source)
     return program
 
 
@@ -145,21 +158,49 @@ def _reference_in(body: Sequence[ast.stmt]) -> str:
 # Running ------------------------------------------------------------------------------------------
 
 
-def run_notebook(
-    path: Path, seed: int, limits: Limits
+def read_submission(path: Path) -> Submission:
+    """Return a notebook as it is now, or why it cannot be read."""
+    try:
+        content = path.read_bytes() if path.stat().st_size <= MOST_BYTES else b""
+        return Submission(path, content, read_program(path))
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        why = str(error) if isinstance(error, ValueError) else f"{path.name}: cannot be read"
+        return Submission(path, b"", Program(), why)
+
+
+def grade_notebook(
+    submission: Submission, seed: int, limits: Limits
+) -> tuple[dict[str, Report], str]:
+    """Return the reports on a notebook's exercises, and a remark if it did not run well.
+
+    Whatever goes wrong costs this notebook alone.
+    """
+    if submission.problem:
+        return {}, submission.problem
+    path, program = submission.path, submission.program
+    try:
+        outcomes, remark = run_program(program, path.parent, seed, limits)
+    except Exception as error:  # a folder that cannot be copied, a value that nobody thought of
+        why = f"cannot be run ({type(error).__name__})"
+        outcomes, remark = dict.fromkeys(program.answers, f"The notebook {why}."), why
+    reports = {name: _judge(all_exercises()[name], seed, each) for name, each in outcomes.items()}
+    remarks = [f"{path.name}: {remark}"] if remark else []
+    if submission.has_changed():
+        remarks.append(f"{path.name}: was changed or removed meanwhile; what was handed in counts")
+    return reports, "; ".join(remarks)
+
+
+def run_program(
+    program: Program, beside: Path, seed: int, limits: Limits
 ) -> tuple[dict[str, list[Outcome] | str], str]:
-    """Return what the answers of a notebook did, and a remark if it did not run well.
+    """Return what the answers of a notebook did, and why its process ended early, "" if it did not.
 
     Where an exercise has no outcomes, the reason is in their place.
     """
-    try:
-        program = read_program(path)
-    except (OSError, ValueError) as error:
-        return {}, str(error)
     names = [name for name in program.answers if name not in program.problems]
-    with tempfile.TemporaryDirectory(prefix="pfpn-grade-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="pfpn-grade-", ignore_cleanup_errors=True) as scratch:
         folder = Path(scratch) / "work"
-        _copy(path.parent, folder)
+        _copy(beside, folder)
         nums = {}
         for name in names:
             cases = all_exercises()[name].all_cases(seed)
@@ -171,7 +212,7 @@ def run_notebook(
             name: _outcomes(folder / f"{name}.outputs.json", num, remark)
             for name, num in nums.items()
         }
-    return outcomes | program.problems, f"{path.name}: {remark}" if remark else ""
+    return outcomes | program.problems, remark
 
 
 def _run_answers(program: Program, names: list[str], folder: Path, limits: Limits) -> str:
@@ -181,7 +222,7 @@ def _run_answers(program: Program, names: list[str], folder: Path, limits: Limit
     """
     first, left = "", list(names)
     while left:
-        remark = run_cells(list(_program_cells(program, left, limits)), folder, limits)
+        remark = run_cells(list(_program_cells(program, left, limits)), folder, limits.seconds)
         first = first or remark
         missing = [name for name in left if not (folder / f"{name}.outputs.json").exists()]
         if not remark or not missing:
@@ -218,61 +259,6 @@ def _program_cells(program: Program, names: Iterable[str], limits: Limits) -> It
         )
 
 
-def run_cells(cells: Sequence[str], folder: Path, limits: Limits) -> str:
-    """Run cells in a kernel that is a process group of its own; return why it ended, "" if well.
-
-    A cell that raises an error does not keep the next ones from running.
-    """
-    import nbformat
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
-    manager = AsyncKernelManager(kernel_name="python3")
-    client = NotebookClient(
-        notebook,
-        km=manager,
-        allow_errors=True,
-        timeout=None,
-        resources={"metadata": {"path": str(folder)}},
-    )
-
-    async def execute() -> None:
-        run = client.async_execute(cwd=str(folder), env=_environment(folder))
-        try:
-            await asyncio.wait_for(run, 3 * limits.seconds)
-        finally:
-            await _end(manager)
-
-    try:
-        asyncio.run(execute())
-    except (TimeoutError, CellTimeoutError):
-        return f"stopped after {3 * limits.seconds:g} s"
-    except (DeadKernelError, RuntimeError):
-        return f"its process ended early: a crash, or more than {limits.seconds:g} s of work"
-    return ""
-
-
-async def _end(manager: Any) -> None:
-    """Kill a kernel and every process that it has started and that is still in its group."""
-    group = getattr(manager.provisioner, "pgid", None)
-    if group:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGKILL)
-        await manager.provisioner.wait()
-    manager.context.destroy(linger=0)
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    """Return the variables of a student's process: what Python needs, and a home of its own."""
-    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-    own = {"HOME": str(folder), "OMP_NUM_THREADS": "1", "PFPN_STATIC": "1"}
-    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
-    own["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # the same pfpn as here
-    return {name: os.environ[name] for name in kept if name in os.environ} | own
-
-
 # Judging ------------------------------------------------------------------------------------------
 
 
@@ -294,7 +280,10 @@ def _judge(exercise: Exercise, seed: int, outcomes: list[Outcome] | str) -> Repo
         return _nothing(exercise, outcomes)
     if all(_is_empty(outcome) for outcome in outcomes):
         return _nothing(exercise, "Not answered.")
-    return judge(exercise, exercise.all_cases(seed), outcomes)
+    try:
+        return judge(exercise, exercise.all_cases(seed), outcomes)
+    except Exception as error:  # written by a student's process: it may be any value
+        return _nothing(exercise, f"The answers cannot be compared ({type(error).__name__}).")
 
 
 def _is_empty(outcome: Outcome) -> bool:
@@ -349,23 +338,38 @@ def grade(folder: Path, *, seed: int, limits: Limits, jobs: int = 2) -> Iterator
         ValueError: there is no student's folder.
     """
     found = submissions(folder)
-    known = all_exercises()  # imported once, before the threads
-    with ThreadPoolExecutor(jobs) as pool:
+    all_exercises()  # imported once, before the threads
+    read = {student: [read_submission(p) for p in paths] for student, paths in found.items()}
+    with ending_strays(), ThreadPoolExecutor(jobs) as pool:
         running = {
-            student: [pool.submit(run_notebook, path, seed, limits) for path in paths]
-            for student, paths in found.items()
+            student: [pool.submit(grade_notebook, each, seed, limits) for each in notebooks]
+            for student, notebooks in read.items()
         }
         for student, notebooks in running.items():
             grades = Grades(student)
             if not notebooks:
                 grades.remarks.append("no notebook under a chapter's name, as 03_proposals.ipynb")
             for notebook in notebooks:
-                outcomes, remark = notebook.result()
-                for name, each in outcomes.items():
-                    grades.reports[name] = _judge(known[name], seed, each)
-                if remark:
-                    grades.remarks.append(remark)
+                _add(grades, *notebook.result())
+            grades.remarks += _twice(found[student])
             yield grades
+
+
+def _add(grades: Grades, reports: dict[str, Report], remark: str) -> None:
+    """Add the reports on a notebook; of two answers to an exercise the better one counts."""
+    for name, report in reports.items():
+        other = grades.reports.get(name)
+        if other is None or report.points > other.points:
+            grades.reports[name] = report
+    if remark:
+        grades.remarks.append(remark)
+
+
+def _twice(paths: Sequence[Path]) -> Iterator[str]:
+    """Yield a remark for each chapter of which there is more than one notebook."""
+    for chapter, num in Counter(path.name[:2] for path in paths).items():
+        if num > 1:
+            yield f"{num} notebooks of chapter {chapter}: of each exercise the better answer counts"
 
 
 def table(grades: Sequence[Grades]) -> str:

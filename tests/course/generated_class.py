@@ -35,6 +35,21 @@ HOSTILE = {
         "import sys; c = sys.modules['pfpn.course.check']\n"
         "    c.differ = lambda *_: ''; c.judge = lambda *_: None; c.run = lambda *_: None; return 7"
     ),
+    "dumps": "import json; json.dumps = lambda *_, **__: '[1]'",
+    "equal": (
+        "class E(float):\n        def __eq__(self, other): return True\n"
+        "        def __abs__(self): raise KeyError\n    return E(7)"
+    ),
+    "iterator": (
+        "class L(list):\n        def __iter__(self):\n            while True: yield 1\n"
+        "    return L([1])"
+    ),
+    "daemon": (
+        "import os, time\n    if not os.path.exists('left'):\n"
+        "        open('left', 'w')\n        if os.fork() == 0:\n            os.setsid()\n"
+        "            while True: time.sleep(1)\n    return 7"
+    ),
+    "loud": "import os; os.write(1, b'x' * (1 << 22)); return 7",  # a GB in all cases together
     "forged": "open('03.iou.outputs.json', 'w').write('[]'); import os; os._exit(0)",
 }
 IMPORTS = "import math\nfrom pfpn.boxes import MAX_LOG_SCALE\n\n\n"

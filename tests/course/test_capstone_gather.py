@@ -73,3 +73,14 @@ def test_a_broken_notebook_is_named(folder):
     (folder / "01_x.ipynb").write_text("{", encoding="utf-8")
     with pytest.raises(ValueError, match="cannot be read as a notebook"):
         gather_parts(folder)
+
+
+def test_a_newer_release_beside_a_changed_notebook_is_passed_over(folder):
+    solved = "def my_merge():\n    return 9"
+    notebook(folder / "09_x.ipynb", (solved, ["exercise"]))
+    notebook(folder / "09_x.new.ipynb", ("def my_merge(): ...", ["exercise"]))
+    notebook(folder / "09_x.new2.ipynb", ("def my_merge(): ...", ["exercise"]))
+    assert gather_parts(folder)["merge"]() == 9
+    notebook(folder / "09_copy.ipynb", (solved, ["exercise"]))
+    with pytest.raises(ValueError, match="found 2 notebooks of chapter 09"):
+        gather_parts(folder)

@@ -3,21 +3,24 @@
 import csv
 import html
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from pfpn.cli import main
-from pfpn.course.check import examine, find
+from pfpn.course.check import Outcome, examine, find
 from pfpn.course.grade import (
     Grades,
     Limits,
     feedback,
     grade,
     read_program,
+    read_submission,
     submissions,
     table,
 )
+from pfpn.course.values import Missing
 
 # The sockets to a kernel that was killed are closed only when they are collected.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -174,6 +177,83 @@ def test_an_answer_beyond_its_limits_earns_nothing(tmp_path, kind):
     [row] = grade(tmp_path, seed=1, limits=Limits(seconds=30, memory=1 << 30), jobs=1)
     assert row.reports["00.id_to_color"].points == 0
     assert row.reports["00.panoptic_ids"].right, row.remarks
+
+
+@pytest.mark.slow
+def test_a_hostile_notebook_costs_nobody_else(tmp_path):
+    """It breaks its own messages, prints without end, leaves a process behind, removes files."""
+    folder, note = tmp_path / "class", tmp_path / "pid"
+    leaves = (
+        "import os, time\n"
+        "if os.fork() == 0:\n    os.setsid()\n"
+        f"    open({str(note)!r}, 'w').write(str(os.getpid()))\n    while True: time.sleep(1)\n"
+        f"while not os.path.exists({str(note)!r}): time.sleep(0.01)\n"
+    )
+    removes = (
+        f"import pathlib, shutil\nfor p in pathlib.Path({str(folder)!r}).glob('[c-z]*/*.ipynb'):\n"
+        "    p.write_text('gone')\n"
+        f"shutil.rmtree({str(folder / 'ann')!r})\n"
+    )
+    color_of = RIGHT.partition("_ =")[0]
+    write(folder / "ann", IMPORTS, removes + RIGHT, IDS)
+    write(folder / "bob", IMPORTS, color("import json; json.dumps = lambda *_, **__: '[1]'"))
+    write(folder / "cem", IMPORTS, "for _ in range(64): print('x' * (1 << 22))\n" + RIGHT, IDS)
+    write(folder / "dan", IMPORTS, f"{leaves}\n{color_of}check('00.id_to_color', id_to_color)")
+    write(folder / "eve", IMPORTS, RIGHT, IDS)
+    rows = list(grade(folder, seed=1, limits=Limits(seconds=30), jobs=1))
+    points = {row.student: row.points for row in rows}
+    assert points == {"ann": 3, "bob": 0, "cem": 3, "dan": 1, "eve": 3}
+    changed = {row.student for row in rows if "changed or removed" in "".join(row.remarks)}
+    assert changed == {"ann", "cem", "dan", "eve"}
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
+
+
+def test_whatever_goes_wrong_costs_one_notebook(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RecursionError("too deep")
+
+    write(tmp_path / "ann", IMPORTS, RIGHT)
+    monkeypatch.setattr("pfpn.course.grade.run_program", fail)
+    [row] = grade(tmp_path, seed=1, limits=Limits(), jobs=1)
+    assert row.points == 0
+    assert row.remarks == ["00_panoptic_segmentation.ipynb: cannot be run (RecursionError)"]
+    assert "cannot be run" in row.reports["00.id_to_color"].diagnosis
+
+
+def test_an_answer_that_cannot_be_compared_has_this_reason(tmp_path, monkeypatch):
+    value = [Outcome([1])]
+    monkeypatch.setattr("pfpn.course.grade.run_program", lambda *_: ({"00.id_to_color": value}, ""))
+    write(tmp_path / "ann", IMPORTS, RIGHT)  # one outcome for some hundred cases
+    [row] = grade(tmp_path, seed=1, limits=Limits(), jobs=1)
+    assert "cannot be compared (ValueError)" in row.reports["00.id_to_color"].diagnosis
+
+
+def test_an_expression_without_end_is_a_problem_of_its_exercise_or_its_notebook(tmp_path):
+    deep = color("return " + "+".join(["i"] * 20_000))
+    read = read_submission(write(tmp_path / "ann", IMPORTS, deep, IDS))
+    assert read.problem or "not valid Python" in read.program.problems["00.id_to_color"]
+
+
+def test_of_two_notebooks_of_a_chapter_the_better_answers_count(tmp_path, monkeypatch):
+    """As `pfpn lab` lays a newer one beside a changed one, and a student hands in both."""
+    num = len(find("00.id_to_color").all_cases(1))
+
+    def outcomes(program, *_):
+        is_written = "NotImplementedError" not in "".join(program.cells)
+        cases = find("00.id_to_color").all_cases(1)
+        right = [Outcome(find("00.id_to_color").reference(*case.arguments)) for case in cases]
+        return {"00.id_to_color": right if is_written else [Outcome(Missing)] * num}, ""
+
+    monkeypatch.setattr("pfpn.course.grade.run_program", outcomes)
+    path = write(tmp_path / "ann", IMPORTS, RIGHT)
+    stub = "def f(i):\n    raise NotImplementedError\n\n_ = check('00.id_to_color', f)"
+    newer = write(tmp_path / "other", IMPORTS, stub)
+    newer.rename(path.with_name("00_panoptic_segmentation.new.ipynb"))
+    newer.parent.rmdir()
+    [row] = grade(tmp_path, seed=1, limits=Limits(), jobs=1)
+    assert row.points == 1
+    assert row.remarks == ["2 notebooks of chapter 00: of each exercise the better answer counts"]
 
 
 def test_pages_of_another_origin_stop_the_command_before_it_grades(tmp_path, capsys):
