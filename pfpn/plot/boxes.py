@@ -57,7 +57,8 @@ def draw_boxes(
     lines = [[(a, b), (c, b), (c, d), (a, d), (a, b)] for a, b, c, d in corners]
     axes.add_collection(
         LineCollection(
-            lines, colors=colors, linewidths=width, linestyles=style, capstyle="projecting",
+            lines, colors=colors, linewidths=width, linestyles=style,
+            capstyle="projecting" if style == "-" else "butt",  # no caps in the gaps of dashes
             joinstyle="miter", path_effects=halo(width + HALO_WIDTH, "black", alpha=0.55),
         )
     )  # fmt: skip

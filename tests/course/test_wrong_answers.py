@@ -57,7 +57,7 @@ def void_only_where_the_instance_is_zero(labels, instances, num_things):
     return torch.where((labels == 255) & (instances == 0), 0, ids)
 
 
-@wrong("00.panoptic_ids")
+@wrong("00.panoptic_ids", "itself is stuff")
 def the_first_stuff_class_is_a_thing(labels, instances, num_things):
     ids = 1000 * (labels + 1) + torch.where(labels <= num_things, instances, 0)
     return torch.where(labels == 255, 0, ids)
@@ -130,7 +130,7 @@ def only_two_levels(laterals):
     return merged
 
 
-@wrong("01.top_down")
+@wrong("01.top_down", "finest map first")
 def coarsest_first(laterals):
     merged = [laterals[-1]]
     for lateral in laterals[-2::-1]:
@@ -228,7 +228,7 @@ def ends_are_mirrored(row):
     return torch.stack([left, right], 1).flatten()
 
 
-@wrong("02.double_row")
+@wrong("02.double_row", "left, right, left, right")
 def halves_in_blocks(row):
     before, after = torch.cat([row[:1], row[:-1]]), torch.cat([row[1:], row[-1:]])
     return torch.cat([0.75 * row + 0.25 * before, 0.75 * row + 0.25 * after])
@@ -280,7 +280,7 @@ def squares_alone(a, b):
     return width * height / (areas - width * height) if areas > width * height else 0.0
 
 
-@wrong("03.iou")
+@wrong("03.iou", "larger area")
 def larger_area(a, b):
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
     iou = overlap(a, b)

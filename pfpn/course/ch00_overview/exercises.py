@@ -142,6 +142,11 @@ IDS.mistake(
     "The rule adds 1 to the class first."
 )(lambda labels, instances, num_things: panoptic_ids(labels, instances, num_things, 0))
 
+IDS.mistake(
+    "You treated the label num_things as a thing. Things are the labels below it; the label "
+    "num_things itself is stuff."
+)(lambda labels, instances, num_things: panoptic_ids(labels, instances, num_things + 1))
+
 # 00.count_regions ---------------------------------------------------------------------------------
 
 REGIONS = Exercise(

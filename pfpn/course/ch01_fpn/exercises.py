@@ -1,5 +1,6 @@
 """Exercises of chapter 01: sizes, receptive fields, the top-down path, costs, frozen norms."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -208,6 +209,10 @@ TOP_DOWN.mistake("The lateral map is missing from the sum. Only the map from abo
     lambda laterals: _merge(lambda _, above: _double(above), laterals)
 )
 
+TOP_DOWN.mistake("The maps are right, but their order is not. Return the finest map first.")(
+    lambda laterals: top_down(laterals)[::-1]
+)
+
 # 01.multiplications -----------------------------------------------------------------------------
 
 COST = Exercise(
@@ -264,6 +269,11 @@ COST.mistake(
     "You rounded the sides of the output down. Round them up: thanks to the padding, the last, "
     "incomplete step gives an output cell, too."
 )(lambda i, o, k, size, s: i * o * k**2 * (size[0] // s) * (size[1] // s))
+
+COST.mistake(
+    "You left out the padding. The map is padded, so with stride 1 there are as many output cells "
+    "as input cells."
+)(lambda i, o, k, size, s: i * o * k**2 * math.prod((n - k) // s + 1 for n in size))
 
 # 01.fold_batch_norm -----------------------------------------------------------------------------
 

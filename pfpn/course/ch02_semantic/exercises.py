@@ -153,6 +153,13 @@ def _(x: Tensor, groups: int, eps: float) -> Tensor:
     return ((rows - rows.mean(1, keepdim=True)) / std).reshape(x.shape)
 
 
+@NORM.mistake("You divided by the variance. Divide by its square root, the standard deviation.")
+def _(x: Tensor, groups: int, eps: float) -> Tensor:
+    rows = x.reshape(groups, -1)
+    var = rows.var(1, correction=0, keepdim=True) + eps
+    return ((rows - rows.mean(1, keepdim=True)) / var).reshape(x.shape)
+
+
 # 02.double_row ----------------------------------------------------------------------------------
 
 DOUBLE = Exercise(
@@ -223,6 +230,15 @@ def _(row: Tensor) -> Tensor:
 DOUBLE.mistake("The weights are swapped: the nearer value has 3/4, the farther one 1/4.")(
     lambda row: _mix(row, row[:1], row[-1:], weight=0.25)
 )
+
+DOUBLE.mistake(
+    "The two halves of each cell are swapped. The left half is mixed with the value to the left."
+)(lambda row: double_row(row).view(-1, 2).flip(1).flatten())
+
+DOUBLE.mistake(
+    "All left halves come first, then all right halves. The halves of a cell stand side by side: "
+    "left, right, left, right."
+)(lambda row: double_row(row).view(-1, 2).T.flatten())
 
 # 02.cross_entropy -------------------------------------------------------------------------------
 

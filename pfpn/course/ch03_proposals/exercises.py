@@ -75,6 +75,14 @@ iou.mistake(
     "You divided by the smaller area. Then a small box inside a large one has an IoU of 1. Divide "
     "by the area that both boxes cover together."
 )(lambda a, b: math.prod(_sides(a, b)) / min(_area(a), _area(b)))
+iou.mistake(
+    "You divided by the larger area. The union is larger than that, unless one box lies inside "
+    "the other."
+)(lambda a, b: math.prod(_sides(a, b)) / max(_area(a), _area(b)))
+iou.mistake(
+    "That is the Dice coefficient: twice the intersection, divided by the sum of both areas. "
+    "Divide the intersection by the union."
+)(lambda a, b: 2 * math.prod(_sides(a, b)) / (_area(a) + _area(b)))
 
 
 @iou.mistake(
@@ -267,8 +275,8 @@ def _decode(
     size = box[2:] - box[:2]
     shift = delta[:2] if in_pixels else delta[:2] * size
     new_size = size * grow(delta[2:].clamp(low, high))
-    corner = box[:2] + shift if from_corner else box[:2] + size / 2 + shift - new_size / 2
-    return torch.cat([corner, corner + new_size])
+    center = box[:2] + shift + (new_size if from_corner else size) / 2
+    return torch.cat([center - new_size / 2, center + new_size / 2])
 
 
 @decode.examples

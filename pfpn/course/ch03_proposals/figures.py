@@ -183,7 +183,7 @@ def describe_anchor_fit(best: Float[Tensor, " n"]) -> str:
         f"A cloud of {len(best)} things: best IoU with any anchor over the thing's size, and a "
         f"histogram. Half of them lie above {best.median():.2f}, "
         f"{100 * (best >= 0.7).float().mean():.0f} % reach 0.7, the lowest is {best.min():.2f}; "
-        "large and small things fare alike."
+        "large and small things reach about the same."
     )
 
 
@@ -326,7 +326,7 @@ def plot_recall(
         axes.axvline(end, color="0.8", linewidth=0.8, zorder=0)
     most = max(len(values) for values in curves.values())
     log_xticks(axes, [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if t <= most], 10)
-    axes.set(xlabel="proposals an image, best first", ylabel="recall", ylim=(0, 1.02))
+    axes.set(xlabel="proposals per image, best first", ylabel="recall", ylim=(0, 1.02))
     axes.set_title(title, fontsize=9)
     add_legend(axes, loc="best")
     draw_grid(axes)

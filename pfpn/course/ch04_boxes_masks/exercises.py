@@ -64,6 +64,9 @@ level_of_box.mistake(
     "You rounded to the nearest level. The rule rounds down: a box goes one level up only when its "
     "side has doubled."
 )(lambda w, h: _clamp(round(_level(math.sqrt(w * h)))))
+level_of_box.mistake("You rounded up. The rule rounds down.")(
+    lambda w, h: _clamp(math.ceil(_level(math.sqrt(w * h))))
+)
 level_of_box.mistake("You took the longer side. The rule takes the square root of the area.")(
     lambda w, h: _clamp(_level(max(w, h)))
 )

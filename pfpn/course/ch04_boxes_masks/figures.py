@@ -71,7 +71,7 @@ def plot_levels() -> Figure:
         axes.set_xlabel("side of the box (pixels)")
         axes.grid(color="0.93")
     left.set_yticks([2, 3, 4, 5], ["p2", "p3", "p4", "p5"])
-    left.set_title("the level that it is pooled from", fontsize=9)
+    left.set_title("the level that the box is read from", fontsize=9)
     right.set_yscale("log", base=2)
     spans = [FEWEST_CELLS * 2**i for i in range(-2, 4)]
     right.set_yticks(spans, [f"{span:g}" for span in spans])
@@ -409,7 +409,9 @@ def describe_ceiling(by_bins: Mapping[int, Float[Tensor, " n"]]) -> str:
         f"{bins} x {bins}: mean {float(v.mean()):.3f}, lowest {float(v.min()):.2f}"
         for bins, v in by_bins.items()
     )
-    return f"IoU of true masks with themselves after a trip through the box's grid. {listed}."
+    return (
+        f"IoU of each true mask with itself, resampled to the grid of its box and back. {listed}."
+    )
 
 
 def plot_paste(

@@ -255,6 +255,17 @@ def _gather(errors: Tensor, is_fg: Tensor) -> Tensor:
     return _rises(is_fg[order].float())[order]
 
 
+@weights.mistake(
+    "These are the losses after each pixel. The weight of a pixel is the *rise* of the loss when "
+    "this pixel becomes wrong."
+)
+def _loss_of_each(errors: Tensor, is_fg: Tensor) -> Tensor:
+    order = errors.argsort(descending=True)
+    losses = torch.zeros(len(errors))
+    losses[order] = _rises(is_fg[order].float()).cumsum(0)
+    return losses
+
+
 weights.mistake("You sorted from the smallest error to the largest.")(
     lambda errors, is_fg: _weights(-errors, is_fg)
 )
@@ -299,6 +310,10 @@ hinge_errors.mistake(
     "The margin is missing: your error is 0 from the logit 0 on. The hinge error is 0 from a logit"
     " of 1 on the right side on."
 )(lambda logits, is_fg: (-(2 * is_fg - 1) * logits).clamp(min=0))
+hinge_errors.mistake(
+    "The sign is wrong: your error grows as the logit becomes more right. Subtract sign * logit "
+    "from 1."
+)(lambda logits, is_fg: (1 + (2 * is_fg - 1) * logits).clamp(min=0))
 hinge_errors.mistake(
     "An error is negative. A pixel that is right by more than the margin has an error of 0."
 )(lambda logits, is_fg: 1 - (2 * is_fg - 1) * logits)
