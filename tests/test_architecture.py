@@ -313,7 +313,10 @@ def test_figures_are_made_without_pyplot():
 
 
 # These call a learner's code, which can raise anything, and show it.
-LEARNERS_CODE = ("course.check", "course.yours", "course.explore", "course.capstone_report")
+LEARNERS_CODE = (
+    "course.check", "course.yours", "course.explore", "course.capstone_report", "course.kernel",
+    "course.grade",
+)  # fmt: skip
 
 
 def test_no_error_is_swallowed_blindly():
