@@ -169,10 +169,17 @@ class Explorer:
 
     def _draw(self) -> Figure:
         """Call the drawing function, with the reader's own where it is switched on and works."""
+        return self.with_yours(lambda **own: self.draw(**self.settings(), **own))
+
+    def with_yours(self, call: Callable[..., Any]) -> Any:
+        """Return `call(yours=...)` with the reader's function where it is switched on and works.
+
+        Otherwise return `call()`, and say in the message why.
+        """
         self.message.value = ""
         if self.yours is not None and self.controls["yours"].value:
             try:
-                return self.draw(**self.settings(), yours=self.yours)
+                return call(yours=self.yours)
             except NotImplementedError:
                 words = "is not written yet. The package's is shown."
             except Exception as error:
@@ -180,7 +187,7 @@ class Explorer:
                 words = f"raised {kind}: {error}. The package's is shown."
             name = getattr(self.yours, "__name__", "Your function")
             self.message.value = f'<p role="alert">{html.escape(f"{name} {words}")}</p>'
-        return self.draw(**self.settings())
+        return call()
 
     def _clicked(self, report: str) -> None:
         """Move the point to where the picture was clicked; outside of all axes nothing moves."""
@@ -236,16 +243,21 @@ def explore(
     for name in point or ():
         if not isinstance(knobs.get(name), tuple):
             raise ValueError(f"explore: point names {name!r}, expected two knobs that are ranges")
-    if yours is not None and not callable(yours):
-        raise ValueError(
-            f"explore: yours is {type(yours).__name__} ({yours!r:.60}), expected your function. "
-            "Pass it by its name, without brackets"
-        )
+    require_function(yours)
     if is_static():
         publish(contact_sheet(draw, frames), describe_frames(alt, frames))
     else:
         show_explorer(
             Explorer(draw, frames, knobs, alt, point, yours), contact_sheet(draw, frames), frames
+        )
+
+
+def require_function(yours: Any) -> None:
+    """Raise ValueError if the reader's own function is something else."""
+    if yours is not None and not callable(yours):
+        raise ValueError(
+            f"explore: yours is {type(yours).__name__} ({yours!r:.60}), expected your function. "
+            "Pass it by its name, without brackets"
         )
 
 

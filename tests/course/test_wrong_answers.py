@@ -699,7 +699,7 @@ def steps_between_neighbors(values):
     )
 
 
-@wrong("07.chord_excess")
+@wrong("07.chord_excess", "n - 1 steps")
 def one_point_too_many(values):
     n = len(values)
     return max(v - (values[0] + (values[-1] - values[0]) * i / n) for i, v in enumerate(values))
@@ -714,7 +714,7 @@ def union_of_the_truth(labeling, beliefs):
     return total
 
 
-@wrong("07.expected_jaccard")
+@wrong("07.expected_jaccard", "the loss is 0")
 def one_where_both_are_empty(labeling, beliefs):
     total = 0.0
     for truth, weight in beliefs.items():
@@ -1000,7 +1000,7 @@ def quality(tp, fp, fn, total):
     return sq * rq, sq, rq
 
 
-@wrong("10.mean_quality")
+@wrong("10.mean_quality", "mean SQ leaves out")
 def sq_over_classes_with_matches(classes):
     rows = [quality(*entry) for entry in classes if any(entry[:3])]
     sqs = [row[1] for row, entry in zip(rows, [e for e in classes if any(e[:3])]) if entry[0]]
@@ -1057,7 +1057,7 @@ def void_stays_in_the_union(*maps):
     return panoptic(*maps, union="none")
 
 
-@wrong("10.panoptic_quality")
+@wrong("10.panoptic_quality", "Such a segment is ignored")
 def nothing_is_ignored(*maps):
     return panoptic(*maps, ignore=False)
 
@@ -1081,14 +1081,14 @@ def without_the_rest(num, rank, world):
     return list(range(rank, num - num % world, world))
 
 
-@wrong("11.learning_rate")
+@wrong("11.learning_rate", "square root of the batch")
 def square_root_of_the_batch(step, batch):
     done = min(1.0, step / 1000)
     rate = 0.02 * math.sqrt(batch / 16) * (0.001 * (1 - done) + done)
     return rate * 0.1 ** ((step >= 60_000) + (step >= 80_000))
 
 
-@wrong("11.learning_rate")
+@wrong("11.learning_rate", "second milestone is missing")
 def one_milestone(step, batch):
     done = min(1.0, step / 1000)
     return 0.02 * batch / 16 * (0.001 * (1 - done) + done) * (0.1 if step >= 60_000 else 1)
@@ -1103,3 +1103,56 @@ def any_prefix(key):
         return None
     kind, level, part = match.groups()
     return f"fpn.{'lateral.c' if kind == 'lateral' else 'smooth.p'}{level}.{part}"
+
+
+# Found by a later attack --------------------------------------------------------------------------
+
+
+@wrong("05.accumulate")
+def small_parts_count_more(gradients, sizes):
+    weights = [1 / size for size in sizes]
+    return sum(g * w for g, w in zip(gradients, weights)) / sum(weights)
+
+
+@wrong("05.warmup")
+def geometric(rate, step, warmup_steps, factor):
+    done = min(1.0, step / warmup_steps) if warmup_steps else 1.0
+    return rate * factor ** (1 - done)
+
+
+@wrong("07.best_scores")
+def origin_without_a_likely_truth(beliefs):
+    right = find("07.best_scores").reference(beliefs)
+    return right if max(beliefs) >= 0.4 else (0.0, 0.0)
+
+
+@wrong("08.bin_weights")
+def background_after_all_foreground(num_fg, num_bg, left, union):
+    of_fg = (1 / union + 1 / (union + num_bg)) / 2
+    return of_fg, (left - num_fg) / (union * (union + num_bg))
+
+
+@wrong("09.paste_by_score")
+def hidden_by_iou(masks, scores, min_score, max_overlap):
+    ids, number = torch.zeros(masks.shape[1:], dtype=torch.int64), 0
+    for i in scores.argsort(descending=True).tolist():
+        mask, taken = masks[i], ids > 0
+        free = mask & ~taken
+        if scores[i] < min_score or not free.any():
+            continue
+        if int((mask & taken).sum()) / int((mask | taken).sum()) > max_overlap:
+            continue
+        number += 1
+        ids[free] = number
+    return ids
+
+
+@wrong("10.is_ignored")
+def half_of_what_is_not_void(prediction, void, crowd):
+    return bool((prediction & crowd).sum() > 0.5 * (prediction & ~void).sum())
+
+
+@wrong("11.share")
+def back_and_forth(num, rank, world):
+    turns = [(i // world % 2, i % world) for i in range(num)]
+    return [i for i, (back, k) in enumerate(turns) if (world - 1 - k if back else k) == rank]

@@ -69,6 +69,10 @@ def _without_rpn(losses: Mapping[str, float], instance: float, semantic: float) 
     return _total(rest, instance, semantic)
 
 
+total_loss.mistake(
+    "The semantic loss is in your sum of the instance losses as well. It has a weight of its own."
+)(lambda losses, instance, semantic: _total(losses, instance, instance + semantic))
+
 gradient_cosine = Exercise(
     name="05.gradient_cosine",
     task="Return the cosine of the angle between two gradients, each a list of tensors.",
@@ -125,6 +129,15 @@ gradient_cosine.mistake(
 def _mean_of_cosines(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
     each = [_cosine([a], [b]) for a, b in zip(first, second, strict=True)]
     return sum(each) / len(each)
+
+
+@gradient_cosine.mistake(
+    "You divided by the squares of the lengths. Take the square root, or use `norm`."
+)
+def _by_squares(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
+    squares = [float(sum((part**2).sum() for part in parts)) for parts in (first, second)]
+    below = squares[0] * squares[1]
+    return float(_inner_product(first, second)) / below if below else 0.0
 
 
 accumulate = Exercise(
@@ -224,6 +237,14 @@ warmup.mistake("Your rate rises without end. After the warm-up it stays at `rate
 )
 warmup.mistake("Your rate jumps. In a warm-up it rises by the same amount at each step.")(
     lambda rate, step, warmup_steps, factor: rate * (factor if step < warmup_steps else 1.0)
+)
+
+warmup.mistake(
+    "Your rate starts at `factor` itself. It should start at factor * rate, a fraction of the rate."
+)(
+    lambda rate, step, warmup_steps, factor: (
+        factor + (rate - factor) * (min(1.0, step / warmup_steps) if warmup_steps else 1.0)
+    )
 )
 
 EXERCISES = (total_loss, gradient_cosine, accumulate, warmup)

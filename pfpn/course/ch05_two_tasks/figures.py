@@ -1,7 +1,7 @@
 """Gradients at the trunk, the trade-off of the weights, and three networks side by side."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -31,26 +31,27 @@ from pfpn.plot.style import (
 
 INSTANCE, SEMANTIC, SUM = RED, BLUE, "#202020"
 INSTANCE_PALE = "#f0a878"
+PEAK, FIRST_STEPS = 0.002, 200  # rate after the warm-up; how many steps are drawn
 TRUNK, HEADS = "#e8e8e8", {"instance": "#f6d9c4", "semantic": "#cfe3f2"}
 
 
 def plot_trunk_gradients(balances: Mapping[str, Balance]) -> Figure:
     """Draw the length of each loss's gradient at the trunk, one panel for each model."""
-    figure, panels = subplots(9, 3.2, 1, len(balances), sharex=True, squeeze=False)
+    figure, panels = subplots(9, 3.4, 1, len(balances), sharex=True, sharey=True, squeeze=False)
     # Two hues for two sides, as in the arrows and curves that follow.
     colors = [SEMANTIC if name == "loss_semantic" else INSTANCE_PALE for name in LOSS_NAMES]
     for axes, (title, balance) in zip(panels[0], balances.items(), strict=True):
         lengths = [balance.losses.get(name, 0.0) for name in LOSS_NAMES]
         axes.barh([loss_label(name) for name in LOSS_NAMES], lengths, color=colors)
-        axes.invert_yaxis()
         axes.axvline(balance.instance, color=INSTANCE, linestyle="--", linewidth=1.5)
         axes.set_xscale("log")
         axes.set_title(
-            f"{title}:\ncosine of the two sides {round(balance.cosine, 1) + 0.0:.1f}", fontsize=9
+            f"{title}:\ncosine of the two sides {round(balance.cosine, 1) + 0.0:.1f}", fontsize=11
         )
-        axes.set_xlabel("length of the gradient (log)", fontsize=8)
-        axes.tick_params(labelsize=8)
+        axes.set_xlabel("length of the gradient (log)", fontsize=10)
+        axes.tick_params(labelsize=10)
         axes.grid(alpha=0.25, axis="x")
+    panels[0, 0].invert_yaxis()
     handles = [
         Patch(color=INSTANCE_PALE, label="losses of the instance side"),
         Line2D([], [], color=INSTANCE, linestyle="--", label="all five together"),
@@ -68,10 +69,10 @@ def describe_trunk_gradients(balances: Mapping[str, Balance]) -> str:
         times = max(balance.ratio, 1 / balance.ratio)
         limit = next((limit for limit in (10, 5, 2) if times >= limit), None)
         coarse = f"more than {limit} times" if limit else "about"
-        words.append(f"{name}: the {side} side pulls {coarse} as hard")
+        words.append(f"{name}: the {side} side's gradient is {coarse} as long")
     most = max(abs(c) for balance in balances.values() for c in balance.cosines)
     relation = "nearly at right angles" if most < 0.3 else "not at right angles"
-    return "; ".join(words) + f". The two sides pull {relation}."
+    return "; ".join(words) + f". The gradients of the two sides are {relation}."
 
 
 def plot_starts(starts: Sequence[Start], num_classes: int, trained: float) -> Figure:
@@ -103,7 +104,7 @@ def plot_starts(starts: Sequence[Start], num_classes: int, trained: float) -> Fi
     losses.set_ylim(len(rows) + 0.5, -0.8)
     for axes in (losses, ratios):
         draw_grid(axes, axis="y")
-        open_axes(axes).tick_params(labelsize=8)
+        open_axes(axes).tick_params(labelsize=10)
     return figure
 
 
@@ -139,7 +140,7 @@ def plot_cosines(balances: Mapping[str, Balance]) -> Figure:
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
         draw_grid(axes, axis="y")
-        open_axes(axes).set_title(title, fontsize=9)
+        open_axes(axes).set_title(title, fontsize=11)
     return figure
 
 
@@ -161,7 +162,7 @@ def describe_cosines(balances: Mapping[str, Balance]) -> str:
     return f"Cosines between gradients at the trunk. {'. '.join(words)}."
 
 
-def plot_pull(balance: Balance, weight: float) -> Figure:
+def plot_gradient_sum(balance: Balance, weight: float) -> Figure:
     """Draw both sides' gradients and their sum, with a weight on the semantic loss."""
     figure, axes = subplots(3.4, 2.9)
     vectors = balance.vectors(weight)
@@ -174,10 +175,10 @@ def plot_pull(balance: Balance, weight: float) -> Figure:
     to_instance, to_semantic = balance.sum_angles(weight)
     axes.set_title(
         f"sum is {to_instance:.0f} deg off instance,\n{to_semantic:.0f} deg off semantic",
-        fontsize=8.5,
+        fontsize=9.5,
     )
     axes.set(xlim=(-0.35, 1.15), ylim=(-0.15, 1.15), aspect="equal", xticks=[], yticks=[])
-    add_legend(axes, fontsize=7.5, loc="upper right")
+    add_legend(axes, fontsize=8.5, loc="upper right")
     return figure
 
 
@@ -300,6 +301,36 @@ def plot_warmup(config: OptimConfig, steps: int) -> Figure:
     for axes in (whole, start):
         axes.grid(alpha=0.25)
         axes.title.set_fontsize(9)
+    return figure
+
+
+def plot_first_steps(
+    warmup_steps: int, factor: float, yours: Callable[..., float] | None = None
+) -> Figure:
+    """Draw the warm-up of the first steps: a frame of an explorer.
+
+    Args:
+        warmup_steps: after so many the rate is whole.
+        factor: by which the rate is multiplied at the first step.
+        yours: the reader's warm-up, a function of rate, step, warmup_steps and factor.
+    """
+    config = OptimConfig(lr=PEAK, warmup_steps=warmup_steps, warmup_factor=factor)
+    steps = range(FIRST_STEPS + 1)
+    rates = [learning_rate(config, step, 0.0) for step in steps]
+    figure = Figure(figsize=(3.9, 2.7))
+    figure.subplots_adjust(0.19, 0.19, 0.96, 0.9)
+    axes = open_axes(figure.subplots())
+    axes.plot(steps, rates, color=SUM, linewidth=2, label="the package's")
+    axes.set(xlabel="step", ylabel="learning rate", ylim=(0, 1.25 * PEAK))
+    axes.set_yticks([0, PEAK / 2, PEAK], ["0", f"{PEAK / 2:g}", f"{PEAK:g}"])
+    axes.grid(alpha=0.25)
+    if yours is not None:
+        own = [float(yours(PEAK, step, warmup_steps, factor)) for step in steps]
+        axes.plot(steps, own, color=INSTANCE, linestyle="--", linewidth=2, label="yours")
+        wrong = [k for k in steps if not math.isclose(own[k], rates[k], rel_tol=1e-4, abs_tol=1e-9)]
+        axes.set_title(f"differs first at step {wrong[0]}" if wrong else "yours is the same")
+        axes.title.set_fontsize(9)
+        add_legend(axes, fontsize=8, loc="lower right")
     return figure
 
 

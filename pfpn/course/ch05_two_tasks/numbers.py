@@ -122,6 +122,17 @@ def measure_balance(model: PanopticFPN, batches: Sequence[Batch], seed: int = 0)
     )
 
 
+def cosine_range(gradients: Sequence[Mapping[str, Float[Tensor, " p"]]]) -> tuple[float, float]:
+    """Return the lowest and the highest cosine between the instance side's gradients.
+
+    Args:
+        gradients: two or more results of `trunk_gradients`.
+    """
+    instances = [_sides(vectors)[0] for vectors in gradients]
+    cosines = [_cosine(*pair) for pair in itertools.combinations(instances, 2)]
+    return min(cosines), max(cosines)
+
+
 # Initialisation ---------------------------------------------------------------------------------
 
 # How the semantic classifier's weights are drawn: as the package and detectron2 do, or with the

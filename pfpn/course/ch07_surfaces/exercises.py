@@ -75,6 +75,15 @@ def _above_the_start(values: list) -> float:
     return max(value - values[0] for value in values)
 
 
+@CHORD_EXCESS.mistake(
+    "Your line reaches the last value one step too late. Between n values there are n - 1 steps."
+)
+def _one_step_too_many(values: list) -> float:
+    steps = len(values)
+    line = [values[0] + (values[-1] - values[0]) * i / steps for i in range(steps)]
+    return max(value - at for value, at in zip(values, line, strict=True))
+
+
 EXPECTED_JACCARD = Exercise(
     name="07.expected_jaccard",
     task="Return the expected Jaccard loss of a labeling (a tuple of 0 and 1), given a dict with "
@@ -166,6 +175,27 @@ def _by_truth(labeling: tuple, beliefs: dict) -> float:
     )
 
 
+@EXPECTED_JACCARD.mistake(
+    "Where neither the truth nor the labeling has any foreground, nothing is wrong: the loss is 0."
+)
+def _empty_is_wrong(labeling: tuple, beliefs: dict) -> float:
+    return sum(
+        weight * (_jaccard(labeling, truth) if any(labeling) or any(truth) else 1.0)
+        for truth, weight in beliefs.items()
+    )
+
+
+@EXPECTED_JACCARD.mistake(
+    "This is 1 minus the Dice coefficient, in which the foreground of both counts twice. The "
+    "Jaccard loss divides by the union."
+)
+def _expected_dice(labeling: tuple, beliefs: dict) -> float:
+    return sum(
+        weight * _count_wrong(labeling, truth) / max(1, sum(labeling) + sum(truth))
+        for truth, weight in beliefs.items()
+    )
+
+
 NORMALIZE_FILTERS = Exercise(
     name="07.normalize_filters",
     task="Scale each filter of a direction to the length of the same filter of a weight.",
@@ -233,6 +263,14 @@ def _whole_length(direction: Tensor, weight: Tensor) -> Tensor:
 )
 def _along_columns(direction: Tensor, weight: Tensor) -> Tensor:
     return normalize_filters(direction.transpose(0, 1), weight.transpose(0, 1)).transpose(0, 1)
+
+
+@NORMALIZE_FILTERS.mistake(
+    "You compared sums of squares. The length of a filter is the square root of this sum."
+)
+def _squared_lengths(direction: Tensor, weight: Tensor) -> Tensor:
+    squares = [part.flatten(1).square().sum(1) for part in (direction, weight)]
+    return direction * (squares[1] / squares[0]).view(-1, *(1,) * (weight.ndim - 1))
 
 
 BEST_SCORES = Exercise(
@@ -316,11 +354,34 @@ def _scores_of_likeliest(beliefs: tuple) -> tuple:
 
 
 @BEST_SCORES.mistake(
-    "These are the scores of the best labeling. Compute the expected hinge at (0, 0), too: it may"
-    " be smaller there."
+    "These are always the scores of the best labeling. The expected hinge may be smaller at (0, 0)."
+    " If you did compare with it: at a corner a wrong pixel has an error of 2, not of 1."
 )
 def _scores_of_best(beliefs: tuple) -> tuple:
     return _signs(_best_labeling(beliefs)[0])
+
+
+@BEST_SCORES.mistake(
+    "You exchanged the two pixels. The beliefs are in the order 00, 01, 10, 11; in 01 the second "
+    "pixel is foreground."
+)
+def _exchanged(beliefs: tuple) -> tuple:
+    return _best_scores(beliefs)[::-1]
+
+
+@BEST_SCORES.mistake(
+    "You compared the fraction of wrong pixels. What counts is the expected Jaccard loss."
+)
+def _scores_by_wrong_pixels(beliefs: tuple) -> tuple:
+    costs = {
+        labeling: sum(
+            weight * _count_wrong(labeling, truth) / 2
+            for truth, weight in zip(TRUTHS, beliefs, strict=True)
+        )
+        for labeling in TRUTHS
+    }
+    best = min(costs, key=costs.__getitem__)
+    return _signs(best) if costs[best] <= 0.5 else (0.0, 0.0)
 
 
 EXERCISES = (CHORD_EXCESS, EXPECTED_JACCARD, NORMALIZE_FILTERS, BEST_SCORES)

@@ -22,6 +22,7 @@ from pfpn.course.ch07_surfaces.numbers import (
     Slice,
     make_pair,
     make_slice,
+    one_loss_per_point,
 )
 from pfpn.course.explore import (
     Explorer,
@@ -30,6 +31,7 @@ from pfpn.course.explore import (
     contact_sheet,
     describe_frames,
     explore,
+    require_function,
     show_explorer,
 )
 from pfpn.course.show import PAGE_DPI, is_static, publish, require_words
@@ -57,25 +59,39 @@ class PointExplorer(Explorer):
         knobs: PAIR_KNOBS or SLICE_KNOBS.
         frames: settings with a button each; the first are those at the start.
         alt: what is shown, in words.
+        yours: the reader's loss, a function of scores (..., p) and the truth, drawn in place of the
+            chosen one.
     """
 
-    def __init__(self, knobs: Mapping[str, Knob], frames: Sequence[Mapping[str, Any]], alt: str):
+    def __init__(
+        self,
+        knobs: Mapping[str, Knob],
+        frames: Sequence[Mapping[str, Any]],
+        alt: str,
+        yours: Callable[..., Any] | None = None,
+    ):
         self._surface: dict[str, Any] = {}  # settings that are drawn and kept
-        super().__init__(draw_slice, frames, knobs, alt, point=("x", "y"))
+        super().__init__(draw_slice, frames, knobs, alt, point=("x", "y"), yours=yours)
 
     def _redraw(self) -> None:
+        self.with_yours(self._redraw_with)
+
+    def _redraw_with(self, yours: Callable[..., Any] | None = None) -> None:
         settings = self.settings()
         point = (settings.pop("x"), settings.pop("y"))
-        if settings != self._surface:
-            self._surface = settings
-            self._piece, self._loss = _piece_of(**settings), TITLES[settings["loss"]]
-            figure, self._panels = prepare_slice(self._piece, self._loss)
+        surface = {**settings, "yours": yours}
+        if surface != self._surface:
+            piece, loss = _piece_of(**settings), TITLES[settings["loss"]]
+            own = None if yours is None else one_loss_per_point(yours)
+            figure, panels = prepare_slice(piece, loss, yours=own)  # the reader's may fail here
+            self._piece, self._loss, self._own, self._panels = piece, loss, own, panels
             figure.set_dpi(PAGE_DPI)
             self._canvas = FigureCanvasAgg(figure)
             self._canvas.draw()
             self._rest = self._canvas.copy_from_bbox(figure.bbox)
+            self._surface = surface
         self._canvas.restore_region(self._rest)
-        for artist in draw_point(self._panels, self._piece, self._loss, point):
+        for artist in draw_point(self._panels, self._piece, self._loss, point, self._own):
             artist.axes.draw_artist(artist)
             if artist is not artist.axes.title:
                 artist.remove()
@@ -87,19 +103,29 @@ class PointExplorer(Explorer):
         self.paint(self._canvas.figure, buffer.getvalue())
 
 
-def draw_slice(loss: str, x: float, y: float, **settings: Any) -> Figure:
+def draw_slice(
+    loss: str, x: float, y: float, yours: Callable[..., Any] | None = None, **settings: Any
+) -> Figure:
     """Draw `plot_slice` with the settings of the knobs."""
-    return plot_slice(_piece_of(loss=loss, **settings), TITLES[loss], (x, y))
+    return plot_slice(_piece_of(loss=loss, **settings), TITLES[loss], (x, y), yours=yours)
 
 
-def explore_pair(frames: Sequence[Mapping[str, Any]], alt: str) -> None:
+def explore_pair(
+    frames: Sequence[Mapping[str, Any]], alt: str, yours: Callable[..., Any] | None = None
+) -> None:
     """Show any loss of two pixels with a point to move.
 
     Args:
         frames: values for truth, loss, x and y; the sliders start at the first.
         alt: what the frames show, in words.
+        yours: the reader's own loss, a function of scores (..., 2) and the truth. A live explorer
+            draws it in place of the chosen one, and prints the values of both.
+
+    Raises:
+        ValueError: `yours` is no function.
     """
-    _explore_point(PAIR_KNOBS, frames, alt)
+    require_function(yours)
+    _explore_point(PAIR_KNOBS, frames, alt, yours)
 
 
 def explore_slice(frames: Sequence[Mapping[str, Any]], alt: str) -> None:
@@ -133,14 +159,18 @@ def explore_simplex(frames: Sequence[Mapping[str, Any]], alt: str) -> None:
 
 
 def _explore_point(
-    knobs: Mapping[str, Knob], frames: Sequence[Mapping[str, Any]], alt: str
+    knobs: Mapping[str, Knob],
+    frames: Sequence[Mapping[str, Any]],
+    alt: str,
+    yours: Callable[..., Any] | None = None,
 ) -> None:
     if is_static():
         _explore(draw_slice, knobs, frames, alt)
         return
     require_words(alt)
     check_frames(frames, knobs)
-    show_explorer(PointExplorer(knobs, frames, alt), contact_sheet(draw_slice, frames), frames)
+    explorer = PointExplorer(knobs, frames, alt, yours)
+    show_explorer(explorer, contact_sheet(draw_slice, frames), frames)
 
 
 def _explore(

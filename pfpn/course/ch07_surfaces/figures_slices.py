@@ -1,5 +1,6 @@
 """Figures of slices: a loss of many pixels on a plane through their scores."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ def plot_slice(
     loss: str = "lovasz_hinge",
     point: tuple[float, float] = (-0.5, 0.5),
     steps: int = 33,
+    yours: Callable[..., Any] | None = None,
 ) -> Figure:
     """Draw a loss over a slice, with one point, its descent, and the pixels in its order.
 
@@ -48,19 +50,24 @@ def plot_slice(
         loss: a key of LOSSES.
         point: x and y on the plane, -3 to 3.
         steps: of the grid, along each axis.
+        yours: the reader's loss, a function of scores (..., p) and the truth, drawn in place of
+            `loss`, whose value stands beside.
     """
-    figure, panels = prepare_slice(piece, loss, steps)
-    draw_point(panels, piece, loss, point)
+    figure, panels = prepare_slice(piece, loss, steps, yours)
+    draw_point(panels, piece, loss, point, yours)
     return figure
 
 
-def prepare_slice(piece: Slice, loss: str, steps: int = 33) -> tuple[Figure, Panels]:
+def prepare_slice(
+    piece: Slice, loss: str, steps: int = 33, yours: Callable[..., Any] | None = None
+) -> tuple[Figure, Panels]:
     """Draw all of `plot_slice` that does not depend on the point."""
+    axis = np.linspace(-REACH, REACH, steps)
+    value = evaluate_slice(piece, yours or loss, axis)
     figure = Figure(figsize=(7.4, 3.4))
     left = figure.add_axes((0.07, 0.14, 0.36, 0.76))
     right = figure.add_axes((0.54, 0.14, 0.44, 0.76))
-    axis = np.linspace(-REACH, REACH, steps)
-    _draw_map(left, axis, evaluate_slice(piece, loss, axis), loss)
+    _draw_map(left, axis, value, largest_drawn(loss) if yours is None else float(value.max()))
     left.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH))
     left.set_xlabel(piece.labels[0], fontsize=9)
     left.set_ylabel(piece.labels[1], fontsize=9)
@@ -81,12 +88,21 @@ def prepare_slice(piece: Slice, loss: str, steps: int = 33) -> tuple[Figure, Pan
     return figure, (left, right)
 
 
-def draw_point(panels: Panels, piece: Slice, loss: str, point: tuple[float, float]) -> list[Any]:
+def draw_point(
+    panels: Panels,
+    piece: Slice,
+    loss: str,
+    point: tuple[float, float],
+    yours: Callable[..., Any] | None = None,
+) -> list[Any]:
     """Draw all of `plot_slice` that depends on the point; return its artists, to redraw them."""
     left, right = panels
     value, slope = value_and_slope(piece, loss, point)
-    title = f"{LOSSES[loss][0]}: {value:.3f}, slope ({slope[0]:.2f}, {slope[1]:.2f})"
-    artists = [left.set_title(title, size=9.5)]
+    title, size = _describe_value(LOSSES[loss][0], value, slope), 9.5
+    if yours is not None:
+        value, slope = value_and_slope(piece, yours, point)
+        title, size = f"{_describe_value('yours', value, slope)}\n{title}", 8.5
+    artists = [left.set_title(title, size=size)]
     length = float(np.hypot(*slope))
     if length > 1e-6:
         step = -slope / length * (0.6 + 0.9 * min(length, 1.0))
@@ -121,16 +137,23 @@ def draw_point(panels: Panels, piece: Slice, loss: str, point: tuple[float, floa
     return artists
 
 
+def _describe_value(name: str, value: float, slope: Float[np.ndarray, " 2"]) -> str:
+    return f"{name}: {value:.3f}, slope ({slope[0]:.2f}, {slope[1]:.2f})"
+
+
 def _sorted_loss(loss: str) -> str:
     """Return the Lovász loss whose errors are shown beside a loss: its own, or the hinge."""
     return loss if loss in LOVASZ else "lovasz_hinge"
 
 
-def _draw_map(axes: Any, axis: np.ndarray, value: np.ndarray, loss: str) -> None:
-    """Color by the loss itself, contour its own range: far from a corner a slice is nearly flat."""
+def _draw_map(axes: Any, axis: np.ndarray, value: np.ndarray, top: float) -> None:
+    """Color by the loss itself, from 0 to `top`; contour its own range.
+
+    Far from a corner a slice is nearly flat.
+    """
     levels = contour_levels(value)
     middles = np.concatenate([value.min(keepdims=True)[0], levels, value.max(keepdims=True)[0]])
-    shade = (middles[:-1] + middles[1:]) / 2 / (1.3 * largest_drawn(loss))
+    shade = (middles[:-1] + middles[1:]) / 2 / (1.3 * max(top, ROUNDING))
     colors = colormaps[PALE_COLORS](shade)
     if np.ptp(value) > ROUNDING:
         axes.contourf(axis, axis, value, levels, colors=list(colors), extend="both")

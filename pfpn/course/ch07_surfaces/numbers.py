@@ -5,9 +5,9 @@ The losses themselves are those of `pfpn.plot.surface`, most of them over the sc
 Source: [LS] Fig. 1 and 2 and Algorithm 1, and what they leave out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,7 +15,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pfpn.losses.lovasz import jaccard_loss, lovasz_softmax
-from pfpn.plot.surface import TRUTHS, Over, Truth, extend_jaccard, loss_at, value_and_gradient
+from pfpn.plot.surface import (
+    TRUTHS,
+    Loss,
+    Over,
+    Truth,
+    extend_jaccard,
+    loss_at,
+    value_and_gradient,
+)
 
 ROUNDING = 1e-9  # differences below this count as 0
 
@@ -264,14 +272,31 @@ def make_pair(truth: Sequence[int]) -> Slice:
 
 
 def evaluate_slice(
-    piece: Slice, loss: str, axis: Float[np.ndarray, " k"]
+    piece: Slice, loss: Loss, axis: Float[np.ndarray, " k"]
 ) -> Float[np.ndarray, "k k"]:
     """Return a loss over a grid of the plane, row by second direction.
 
     Ignored pixels are left out, as if they were not there.
     """
     kept = piece.counted
-    return loss_at(loss, kept.scores(*np.meshgrid(axis, axis)), kept.truth.tolist()).numpy()
+    points = kept.scores(*np.meshgrid(axis, axis))
+    return loss_at(loss, points, kept.truth.astype(int).tolist()).detach().numpy()
+
+
+def one_loss_per_point(loss: Callable[..., Any]) -> Callable[[Tensor, Sequence[int]], Tensor]:
+    """Return a reader's loss that raises ValueError if its result has another shape."""
+
+    def checked(points: Tensor, truth: Sequence[int]) -> Tensor:
+        value, shape = loss(points, truth), tuple(points.shape[:-1])
+        if not isinstance(value, Tensor) or value.shape != shape:
+            found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(
+                f"for scores of shape {tuple(points.shape)} the result is {found}, expected "
+                f"{shape}. Index the last axis: scores[..., 0] are those of the first pixel"
+            )
+        return value.to(points)
+
+    return checked
 
 
 def errors_of(
@@ -336,11 +361,11 @@ def read_point(
 
 
 def value_and_slope(
-    piece: Slice, loss: str, point: tuple[float, float]
+    piece: Slice, loss: Loss, point: tuple[float, float]
 ) -> tuple[float, Float[np.ndarray, " 2"]]:
     """Return a loss at a point of the plane, and its gradient by x and y."""
     kept = piece.counted
-    value, gradient = value_and_gradient(loss, kept.scores(*point), kept.truth.tolist())
+    value, gradient = value_and_gradient(loss, kept.scores(*point), kept.truth.astype(int).tolist())
     return float(value), np.stack([kept.first, kept.second]) @ gradient.numpy()
 
 

@@ -104,6 +104,20 @@ def evaluate_weights(
     return {loss: np.array(each) for loss, each in values.items()}
 
 
+@torch.no_grad()
+def mean_confidence(weights: Float[Tensor, " n"], streets: SmallStreets) -> tuple[float, float]:
+    """Return the mean probability of the predicted class where it is right, and where it is wrong.
+
+    Pixels without a label do not count.
+    """
+    network = build_small_network(0)
+    vector_to_parameters(weights, network.parameters())
+    confidence, predicted = network(streets.images).softmax(1).max(1)
+    labeled = streets.labels != IGNORE
+    right = predicted == streets.labels
+    return float(confidence[right & labeled].mean()), float(confidence[~right & labeled].mean())
+
+
 @dataclass(frozen=True, slots=True)
 class PathMap:
     """Paths of trainings on the plane that shows most of them, and losses over that plane."""

@@ -91,6 +91,12 @@ def _mean_loss(losses: list, num_fg: list, classes: str | list) -> float:
     return sum(losses[c] for c in classes) / max(1, len(classes))
 
 
+def _count(num_fg: list, classes: str | list) -> int:
+    if isinstance(classes, str):
+        return sum(1 for num in num_fg if num or classes == "all")
+    return len(classes)
+
+
 mean_over_classes.case("all classes are present", [0.2, 0.4], [5, 5], "present")
 LOSSES, NUM_FG = [0.2, 0.4, 0.9], [5, 5, 0]
 mean_over_classes.case("one of three is absent", LOSSES, NUM_FG, "present")
@@ -128,6 +134,10 @@ mean_over_classes.mistake("You left out an absent class of the list. All its cla
 )
 mean_over_classes.mistake('You left absent classes out everywhere. "all" counts them.')(
     lambda losses, num_fg, classes: _mean_loss(losses, num_fg, "present")
+)
+
+mean_over_classes.mistake("This is the sum. Divide it by the number of classes that count.")(
+    lambda losses, num_fg, classes: _mean_loss(losses, num_fg, classes) * _count(num_fg, classes)
 )
 
 constant_loss = Exercise(
@@ -279,5 +289,19 @@ def _one_weight(num_fg: int, num_bg: int, left: int, union: int) -> tuple[float,
     mean = (num_fg * of_fg + num_bg * of_bg) / (num_fg + num_bg)
     return mean, mean
 
+
+bin_weights.mistake(
+    "These are the rises of all pixels of a kind together. Divide each by the number of its pixels."
+)(
+    lambda num_fg, num_bg, left, union: (
+        num_fg * _bin_weights(num_fg, num_bg, left, union)[0],
+        num_bg * _bin_weights(num_fg, num_bg, left, union)[1],
+    )
+)
+bin_weights.mistake("This is the sum of both orders. Take their mean.")(
+    lambda num_fg, num_bg, left, union: tuple(
+        2 * weight for weight in _bin_weights(num_fg, num_bg, left, union)
+    )
+)
 
 EXERCISES = (dataset_iou, mean_over_classes, constant_loss, bin_of, bin_weights)

@@ -114,31 +114,31 @@ def describe_constant(foreground: float = 0.1, batches_without: float = 0.0) -> 
     )
 
 
-def plot_logit_pulls() -> Figure:
-    """Draw how strongly three losses pull at a foreground pixel, by its logit."""
+def plot_logit_gradients() -> Figure:
+    """Draw the length of three losses' gradients by the logit of a foreground pixel."""
     axis = np.linspace(-8, 4, 241)
     figure, axes = subplots(6.4, 3.3)
     styles = (
         (BLUE, "-", "cross-entropy"), (PLUM_PALE, "--", "Lovász hinge"),
         (PLUM, "-", "Lovász-Softmax"),
     )  # fmt: skip
-    pulls = numbers.logit_pulls(axis)
-    for values, (color, style, label) in zip(pulls.values(), styles, strict=True):
+    gradients = numbers.logit_gradients(axis)
+    for values, (color, style, label) in zip(gradients.values(), styles, strict=True):
         axes.semilogy(axis, values, style, color=color, label=label, linewidth=2)
     axes.axvline(0, color="0.8", linewidth=1, zorder=0)
     open_axes(axes).set(xlabel="logit of the pixel: wrong below 0, right above", ylim=(1e-5, 1),
-                        ylabel="pull upwards")  # fmt: skip
+                        ylabel="length of the gradient (log)")  # fmt: skip
     add_legend(axes, fontsize=9, loc="lower center")
     return figure
 
 
-def describe_logit_pulls() -> str:
-    """Return in words what `plot_logit_pulls` shows."""
-    entropy, hinge, softmax = numbers.logit_pulls(np.array([-8.0, 0.0])).values()
+def describe_logit_gradients() -> str:
+    """Return in words what `plot_logit_gradients` shows."""
+    entropy, hinge, softmax = numbers.logit_gradients(np.array([-8.0, 0.0])).values()
     return (
-        "The pull of three losses at one foreground pixel against its logit, on a logarithmic "
-        f"scale, for {numbers.NUM} pixels of which {numbers.NUM_FG} are foreground. At logit 0: "
-        f"cross-entropy {entropy[1]:.3f}, Lovász hinge {hinge[1]:.3f}, Lovász-Softmax "
+        "The length of the gradient of three losses at one foreground pixel against its logit, on "
+        f"a logarithmic scale, for {numbers.NUM} pixels of which {numbers.NUM_FG} are foreground. "
+        f"At logit 0: cross-entropy {entropy[1]:.3f}, Lovász hinge {hinge[1]:.3f}, Lovász-Softmax "
         f"{softmax[1]:.3f}. At logit -8, surely wrong: {entropy[0]:.5f}, "
         f"{hinge[0]:.5f} and {softmax[0]:.5f}."
     )

@@ -108,7 +108,7 @@ def best_constants(fraction: float, without: float = 0.0) -> dict[str, float]:
     return {name: float(axis[int(values.argmin())]) for name, values in losses.items()}
 
 
-def logit_pulls(logits: Float[np.ndarray, " k"]) -> dict[str, Float[np.ndarray, " k"]]:
+def logit_gradients(logits: Float[np.ndarray, " k"]) -> dict[str, Float[np.ndarray, " k"]]:
     """Return minus the derivative of three losses by the logit of one foreground pixel.
 
     All other pixels are right, so the pixel, if wrong, has the largest error and weight 1 / NUM_FG.

@@ -101,19 +101,22 @@ def _paste(
     pairwise: bool = False,
     drop_equal: bool = False,
     drop_equal_score: bool = False,
+    all_scores: bool = False,
+    of_visible: bool = False,
 ) -> Tensor:
     id_map = torch.full(masks.shape[1:], VOID, dtype=torch.int64)
     taken = torch.zeros(masks.shape[1:], dtype=torch.bool)
     kept: list[Tensor] = []
     for i in scores.argsort(descending=True).tolist() if sort else range(len(masks)):
         score, mask = float(scores[i]), masks[i]
-        if score < min_score or (drop_equal_score and score == min_score):
+        if (score < min_score and not all_scores) or (drop_equal_score and score == min_score):
             continue
         free = mask & ~taken
         hidden = _fraction(mask & taken, free if of_free else mask)
         if pairwise:
             hidden = max([_fraction(mask & other, mask) for other in kept], default=0.0)
-        drop = not free.any() or hidden > max_overlap or (drop_equal and hidden == max_overlap)
+        too_much = 1 - hidden < max_overlap if of_visible else hidden > max_overlap
+        drop = not free.any() or too_much or (drop_equal and hidden == max_overlap)
         if not drop:
             kept.append(mask)
             id_map[mask if overwrite else free] = i + 1 if ids_by_index else len(kept)
@@ -173,6 +176,24 @@ paste_by_score.mistake(
 paste_by_score.mistake(
     "A score of exactly min_score is high enough. Leave an instance out only below min_score."
 )(partial(_paste, drop_equal_score=True))
+
+
+paste_by_score.mistake("Every instance takes part. Leave out those with a score below min_score.")(
+    partial(_paste, all_scores=True)
+)
+paste_by_score.mistake(
+    "You compared the fraction that is still visible. Here max_overlap limits the fraction that is "
+    "hidden."
+)(partial(_paste, of_visible=True))
+
+
+@paste_by_score.mistake(
+    "Your ids count instances that were left out or dropped, too. Count those that are kept."
+)
+def _paste_by_rank(masks: Tensor, scores: Tensor, min_score: float, max_overlap: float) -> Tensor:
+    ids = _paste(masks, scores, min_score, max_overlap, ids_by_index=True)
+    ranks = 1 + scores.argsort(descending=True).argsort()
+    return torch.cat([torch.zeros(1, dtype=torch.int64), ranks])[ids]
 
 
 add_stuff = Exercise(

@@ -85,7 +85,7 @@ def _draw_map(
     axes: Any, candidates: Candidates, panoptic: Panoptic, categories: Sequence[Category], name: str
 ) -> None:
     draw_panoptic(axes, candidates.sample.image, panoptic, categories, alpha=ALPHA)
-    axes.set_title(name, fontsize=8.5)
+    axes.set_title(name, fontsize=9.5)
 
 
 def plot_merge_stages(
@@ -134,14 +134,14 @@ def plot_conflicts(
     height, width = candidates.size
     figure, (left, middle, right) = subplots(9.2, 3.05 * height / width + 0.75, 1, 3)
     _draw_instances(left, candidates, categories)
-    left.set_title("instance branch: every mask", fontsize=8.5)
+    left.set_title("instance branch: every mask", fontsize=9.5)
     stuff = numbers.stuff_alone(candidates)
     _draw_map(middle, candidates, stuff, categories, 'semantic branch: stuff, "other" dark')
     table = np.array([to_rgb(color) for _, color in CONFLICTS.values()])
     pixels = table[numbers.conflict_map(candidates, min_score).numpy()]
-    show_pixels(right, pixels, f"claims from score {min_score:g} up", fontsize=8.5)
+    show_pixels(right, pixels, f"claims from score {min_score:g} up", fontsize=9.5)
     handles = swatches(dict(CONFLICTS.values()), edgecolor="0.5")
-    add_legend(figure, handles, loc="outside lower right", ncols=4)
+    add_legend(figure, handles, loc="outside lower right", ncols=4, fontsize=9.5)
     return figure
 
 
@@ -260,11 +260,11 @@ def plot_sweeps(sweeps: Sweeps, config: PredictConfig) -> Figure:
         axes.axvline(getattr(config, name), color="0.5", linestyle=":", linewidth=1.5)
         if max(values) > 10:
             axes.set_xscale("log", base=2)
-        axes.set_xlabel(LONG_NAMES.get(name, name), fontsize=9)
-        axes.tick_params(labelsize=8)
+        axes.set_xlabel(LONG_NAMES.get(name, name), fontsize=10)
+        axes.tick_params(labelsize=10)
         axes.grid(alpha=0.25)
     panels[0, 0].set_ylabel("PQ (%)")
-    add_legend(panels[0, 0], loc="lower left")
+    add_legend(panels[0, 0], loc="lower left", fontsize=10)
     return figure
 
 

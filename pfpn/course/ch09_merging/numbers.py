@@ -12,7 +12,7 @@ from pfpn.data.transforms import to_label_map
 from pfpn.merge import OTHER, fill_stuff, merge, paste_instances
 from pfpn.paste import paste_windows
 from pfpn.predict import PredictConfig
-from pfpn.quality import PanopticQuality, PanopticResult
+from pfpn.quality import PanopticQuality, PanopticResult, match_segments
 from pfpn.structures import (
     IGNORE,
     VOID,
@@ -188,6 +188,28 @@ def merge_with(candidates: Candidates, paste: Paste, config: PredictConfig) -> P
         label = int(candidates.labels[int(ious.argmax())])
         segments.append(Segment(number, label, is_thing=True))
     return fill_stuff(id_map, candidates.label_map, segments, min_area=config.min_stuff_area)
+
+
+def matched_things(
+    streets: Sequence[Candidates], config: PredictConfig
+) -> list[tuple[float, float]]:
+    """Return the score and the IoU of every matched thing."""
+    found = []
+    for one in streets:
+        pairs = match_segments(one.sample.panoptic, one.merge(config)).pairs
+        found += [(p.score, iou) for _, p, iou in pairs if p.is_thing]
+    return found
+
+
+def things_below_void(streets: Sequence[Candidates], config: PredictConfig) -> float:
+    """Return the fraction of the predicted void pixels on which the truth has a thing."""
+    num, on_things = 0, 0
+    for one in streets:
+        truth, void = one.sample.panoptic, one.merge(config).id_map == VOID
+        ids = torch.tensor([s.id for s in truth.segments if s.is_thing], dtype=torch.int64)
+        num += int(void.sum())
+        on_things += int(torch.isin(truth.id_map[void], ids).sum())
+    return on_things / max(1, num)
 
 
 def sweep(

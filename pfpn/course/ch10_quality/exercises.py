@@ -270,6 +270,26 @@ MEAN.mistake(
     "as much as common ones."
 )(lambda classes: mean_quality([tuple(map(sum, zip(*classes, strict=True)))]))
 
+
+@MEAN.mistake(
+    "You left out a class without any match. If it is in the truth or in the prediction, it takes "
+    "part with 0."
+)
+def _(classes: list[Counts]) -> Triple:
+    kept = [entry for entry in classes if entry[0]]
+    return mean_quality(kept) if kept else (0.0, 0.0, 0.0)
+
+
+@MEAN.mistake(
+    "Your mean SQ leaves out the classes without a match. By definition their SQ is 0, and it is "
+    "part of the mean."
+)
+def _(classes: list[Counts]) -> Triple:
+    pq, _, rq = mean_quality(classes)
+    own = [iou_sum / tp for tp, _, _, iou_sum in classes if tp]
+    return pq, sum(own) / len(own) if own else 0.0, rq
+
+
 # 10.panoptic_quality ------------------------------------------------------------------------------
 
 PANOPTIC = Exercise(
@@ -314,6 +334,8 @@ def _panoptic_quality(
     use_void: bool = True,
     in_union: bool = False,
     both_void: bool = False,
+    same_id: bool = False,
+    ignore: bool = True,
 ) -> dict[str, float]:
     void = (gt_ids == 0) & torch.tensor(use_void)
     outside = void & torch.tensor(not in_union) | (predicted_ids == 0) & torch.tensor(both_void)
@@ -324,7 +346,7 @@ def _panoptic_quality(
             truth = (gt_ids == i) & ~outside if both_void else gt_ids == i
             iou = iou_with_void(truth, predicted_ids == j, outside) if truth.any() else 0.0
             above = iou >= 0.5 if at_least else iou > 0.5
-            if above and (name == other or not same_class):
+            if above and (name == other or not same_class) and (i == j or not same_id):
                 ious.setdefault(name, []).append(iou)
                 matched.add(j)
     result = {}
@@ -333,7 +355,8 @@ def _panoptic_quality(
         own = ious.get(name, [])
         fn = sum(other == name for other in gt_classes.values()) - len(own)
         kept = sum(
-            other == name and (j in matched or not is_ignored(predicted_ids == j, void, void))
+            other == name
+            and (j in matched or not ignore or not is_ignored(predicted_ids == j, void, void))
             for j, other in predicted_classes.items()
         )
         fp = kept - len(own)
@@ -428,6 +451,16 @@ PANOPTIC.mistake(
     "You treated void of the truth (id 0) as wrong. Its pixels do not belong to the union, and a "
     "predicted segment of which more than half lies on void is ignored."
 )(partial(_panoptic_quality, use_void=False))
+
+PANOPTIC.mistake(
+    "A predicted segment without a match is a false positive in your count even if more than half "
+    "of it lies on void. Such a segment is ignored."
+)(partial(_panoptic_quality, ignore=False))
+
+PANOPTIC.mistake(
+    "You compared segments of equal ids. The ids of the two maps have nothing to do with each "
+    "other: compare every pair of one class."
+)(partial(_panoptic_quality, same_id=True))
 
 PANOPTIC.mistake(
     "Void of the truth (id 0) is still in your union. Its pixels are neither right nor wrong."

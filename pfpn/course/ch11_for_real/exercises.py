@@ -107,6 +107,22 @@ rate.mistake(
     "The rate falls one step too late. It falls at step 60,000 and 80,000, not after them."
 )(lambda step, batch: _rate(step, batch) * (10 if step in (60_000, 80_000) else 1))
 
+rate.mistake(
+    "You scaled with the square root of the batch. Here the rate is in proportion to the batch."
+)(lambda step, batch: _rate(step, 16) * (batch / 16) ** 0.5)
+rate.mistake("The second milestone is missing: from step 80,000 on the rate is divided by 100.")(
+    lambda step, batch: _rate(step, batch) * (10 if step >= 80_000 else 1)
+)
+rate.mistake(
+    "You moved the milestones with the batch. Here they stay at step 60,000 and 80,000, whatever "
+    "the batch is."
+)(
+    lambda step, batch: (
+        _rate(min(step, 1000), batch)
+        * 0.1 ** ((step >= 960_000 / batch) + (step >= 1_280_000 / batch))
+    )
+)
+
 fpn_name = Exercise(
     name="11.fpn_name",
     task="Return our name of one of detectron2's FPN tensors, and None for any other key.",

@@ -1,5 +1,6 @@
 """The learning rate for two batch sizes, and the time of each stage beside torchvision's."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -8,17 +9,25 @@ from matplotlib.ticker import NullLocator
 
 from pfpn.course.ch11_for_real.numbers import Rows, learning_rates, shared_stages
 from pfpn.engine.config import TrainConfig
-from pfpn.plot.style import BLUE, add_legend, open_axes, subplots
+from pfpn.plot.style import BLUE, ORANGE, add_legend, open_axes, subplots
 
 DECADES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+OWN_POINTS = 300  # of a reader's curve in one panel, which is computed step by step
 RATES = (1e-6, 0.3)  # of the published recipes with 1 to 64 images a step
 
 
-def plot_batch_schedules(config: TrainConfig, batch_size: int) -> Figure:
+def plot_batch_schedules(
+    config: TrainConfig, batch_size: int, yours: Callable[[int, int], float] | None = None
+) -> Figure:
     """Draw the learning rate of a published run and of one with another batch size.
 
     At two scales: the whole run, and the warm-up. The axis is logarithmic and the same for every
     batch size, so that pictures of several sizes can be compared.
+
+    Args:
+        config: of the published run.
+        batch_size: of the other.
+        yours: the reader's rate by step and batch size, drawn over the package's.
     """
     steps = np.arange(0, config.max_steps, max(1, config.max_steps // 3000))
     start = np.arange(0, 2 * config.optim.warmup_steps + 1, 10)
@@ -29,6 +38,10 @@ def plot_batch_schedules(config: TrainConfig, batch_size: int) -> Figure:
                   label=f"{config.batch_size} images a step, as published")  # fmt: skip
         axes.plot(axis, learning_rates(other, axis), color=BLUE, linewidth=1.8,
                   label=f"{batch_size} images a step")  # fmt: skip
+        if yours is not None:
+            own = axis[:: max(1, len(axis) // OWN_POINTS)]
+            rates = [float(yours(step, batch_size)) for step in own.tolist()]
+            axes.plot(own, rates, color=ORANGE, linewidth=1.8, linestyle="--", label="yours")
         open_axes(axes).set(xlabel="step")
     whole.set(ylabel="learning rate (log)", title="the whole run", yscale="log", ylim=RATES)
     whole.set_yticks(DECADES, labels=[f"{rate:g}" for rate in DECADES])

@@ -34,11 +34,11 @@ def three():
 
 def test_the_description_of_gradients_names_the_longer_side():
     words = figures.describe_trunk_gradients({"fresh": balance(1.0, 12.0), "late": balance(3, 1)})
-    assert "fresh: the semantic side pulls more than 10 times as hard" in words
-    assert "late: the instance side pulls more than 2 times as hard" in words
+    assert "fresh: the semantic side's gradient is more than 10 times as long" in words
+    assert "late: the instance side's gradient is more than 2 times as long" in words
     assert "nearly at right angles" in words
     words = figures.describe_trunk_gradients({"x": balance(1.0, 1.0, 0.8)})
-    assert "x: the instance side pulls about as hard" in words
+    assert "x: the instance side's gradient is about as long" in words
     assert "not at right angles" in words
 
 
@@ -89,7 +89,7 @@ def test_every_figure_is_drawn(three):
     optim = OptimConfig(schedule="linear", warmup_steps=10)
     drawn = [
         figures.plot_trunk_gradients({"fresh": balance(1.0, 12.0), "late": balance(3.0, 1.0)}),
-        figures.plot_pull(balance(1.0, 12.0, 0.1), 0.1),
+        figures.plot_gradient_sum(balance(1.0, 12.0, 0.1), 0.1),
         figures.plot_tradeoff(RUNS),
         figures.plot_three_way(three),
         figures.plot_cost(three),
@@ -102,3 +102,21 @@ def test_every_figure_is_drawn(three):
     assert len(rates) == 100
     assert rates[0] < rates[10]
     assert "in 10 steps" in figures.describe_warmup(optim, 100)
+
+
+def test_the_readers_warmup_is_drawn_over_the_packages():
+    def right(rate, step, warmup_steps, factor):
+        done = min(1.0, step / warmup_steps) if warmup_steps else 1.0
+        return rate * (factor * (1 - done) + done)
+
+    def late(rate, step, warmup_steps, factor):
+        return right(rate, max(0, step - 1), warmup_steps, factor)
+
+    assert len(figures.plot_first_steps(100, 0.01).axes[0].lines) == 1
+    for steps, factor in ((100, 0.01), (0, 0.5), (200, 1.0)):
+        (axes,) = figures.plot_first_steps(steps, factor, right).axes
+        ours, yours = (line.get_ydata() for line in axes.lines)
+        assert yours == pytest.approx(list(ours))
+        assert axes.get_title() == "yours is the same"
+    (axes,) = figures.plot_first_steps(100, 0.01, late).axes
+    assert axes.get_title() == "differs first at step 1"

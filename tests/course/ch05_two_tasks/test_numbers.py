@@ -13,6 +13,7 @@ from pfpn.course.ch05_two_tasks.numbers import (
     Balance,
     Spread,
     compute_costs,
+    cosine_range,
     draw_network,
     measure_balance,
     measure_starts,
@@ -177,3 +178,16 @@ def test_the_stored_costs_agree_with_the_networks(three):
     assert list(costs) == ["pair", "panoptic_fpn", "panoptic_fpn_wide"]
     assert costs["panoptic_fpn"] < costs["pair"]
     assert costs["panoptic_fpn_wide"] == pytest.approx(costs["pair"], rel=0.1)
+
+
+def test_the_range_of_cosines_is_over_all_pairs_of_the_instance_side():
+    def gradients(x, y):
+        half = torch.tensor([x, y]) / 2
+        return {
+            "loss_class": half,
+            "loss_box": half,
+            "loss_semantic": torch.tensor([0.0, 1.0]),
+        }
+
+    low, high = cosine_range([gradients(1.0, 0.0), gradients(2.0, 0.0), gradients(0.0, -3.0)])
+    assert (low, high) == (pytest.approx(0.0, abs=1e-6), pytest.approx(1.0))

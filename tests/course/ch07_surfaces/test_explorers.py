@@ -1,8 +1,10 @@
+import html
 import importlib
 import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pfpn.course.ch07_surfaces import explorers, numbers
@@ -143,3 +145,65 @@ def test_a_click_moves_the_point():
     right, up = axes.figure.transFigure.inverted().transform(axes.transData.transform((1.5, -2.0)))
     explorer._click.value = f"{right} {1 - up}"
     assert explorer.settings() == PAIR | {"x": pytest.approx(1.5), "y": pytest.approx(-2.0)}
+
+
+def lovasz_hinge_of_01(scores, truth):
+    first, second = (1 - (2 * t - 1) * scores[..., i] for i, t in enumerate(truth))
+    first, second = first.relu(), second.relu()
+    return torch.maximum(second, (first + second) / 2)
+
+
+def test_the_readers_loss_is_drawn_in_place_of_the_chosen_one():
+    explorer = explorers.PointExplorer(explorers.PAIR_KNOBS, [PAIR], ALT, lovasz_hinge_of_01)
+    assert explorer.message.value == ""
+    assert explorer.figure.axes[0].get_title() == (
+        "yours: 2.000, slope (0.00, -1.00)\nLovász hinge: 2.000, slope (0.00, -1.00)"
+    )
+    explorer.controls["x"].value = -1.0  # the point alone is drawn again
+    assert explorer.figure.axes[0].get_title().startswith("yours: 2.000, slope (0.00, -1.00)")
+    explorer.controls["truth"].value = "00"  # there the closed form of 01 is another loss
+    explorer.controls["x"].value = 2.0
+    assert explorer.figure.axes[0].get_title() == (
+        "yours: 1.500, slope (0.50, 0.00)\nLovász hinge: 3.000, slope (1.00, 0.00)"
+    )
+    mine = pixels(explorer)
+    explorer.controls["yours"].value = False
+    assert explorer.figure.axes[0].get_title().startswith("Lovász hinge: ")
+    assert (pixels(explorer) != mine).any()
+
+
+def unwritten(scores, truth):
+    raise NotImplementedError
+
+
+def of_the_batch(scores, truth):
+    return scores.sum()
+
+
+def no_tensor(scores, truth):
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    ("yours", "words"),
+    [
+        (unwritten, "unwritten is not written yet"),
+        (of_the_batch, "the result is (), expected (33, 33)"),
+        (no_tensor, "the result is float, expected (33, 33)"),
+    ],
+)
+def test_a_loss_that_does_not_work_is_named_and_the_packages_is_drawn(yours, words):
+    explorer = explorers.PointExplorer(explorers.PAIR_KNOBS, [PAIR], ALT, yours)
+    assert words in html.unescape(explorer.message.value)
+    assert explorer.figure.axes[0].get_title() == "Lovász hinge: 2.000, slope (0.00, -1.00)"
+    surface = explorer._canvas
+    explorer.controls["x"].value = 1.0
+    assert words in html.unescape(explorer.message.value)
+    assert explorer._canvas is surface  # the point alone is drawn again
+
+
+def test_a_loss_without_a_slope_has_none():
+    explorer = explorers.PointExplorer(
+        explorers.PAIR_KNOBS, [PAIR], ALT, lambda scores, truth: torch.ones(scores.shape[:-1])
+    )
+    assert explorer.figure.axes[0].get_title().startswith("yours: 1.000, slope (0.00, 0.00)")

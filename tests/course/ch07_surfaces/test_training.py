@@ -64,3 +64,20 @@ def test_a_path_is_compared_with_random_walks_and_random_planes(streets):
     shown = training.compare_planes(path, (0, 1))
     assert [len(shown[name]) for name in ("path", "random walk", "random plane")] == [1, 2, 2]
     assert max(shown["random plane"]) < 0.1 < min(shown["random walk"]) <= 1
+
+
+def test_confidence_is_split_by_right_and_wrong(streets):
+    path = training.train_small("cross_entropy", 0, 10, streets)
+    right, wrong = training.mean_confidence(path[-1], streets)
+    network = training.build_small_network(0)
+    torch.nn.utils.vector_to_parameters(path[-1], network.parameters())
+    with torch.no_grad():
+        probs = network(streets.images).softmax(1)
+    by_kind = {True: [], False: []}
+    for pixel, label in zip(
+        probs.movedim(1, -1).flatten(0, 2), streets.labels.flatten(), strict=True
+    ):
+        if label != 255:
+            by_kind[int(pixel.argmax()) == int(label)].append(float(pixel.max()))
+    assert right == pytest.approx(sum(by_kind[True]) / len(by_kind[True]), rel=1e-4)
+    assert wrong == pytest.approx(sum(by_kind[False]) / len(by_kind[False]), rel=1e-4)

@@ -12,7 +12,7 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize("name", ["constant", "logit_pulls", "bound"])
+@pytest.mark.parametrize("name", ["constant", "logit_gradients", "bound"])
 def test_a_figure_is_drawn_and_described(name):
     figure = getattr(figures, f"plot_{name}")()
     assert figure.get_size_inches()[0] <= 9

@@ -53,14 +53,14 @@ def test_batches_of_everything_have_the_loss_of_the_data_set():
     assert losses.mean[0] == pytest.approx((0.1 + 0.9) / 2, abs=0.06)
 
 
-def test_pulls_are_the_derivatives_of_the_losses():
+def test_gradients_are_the_derivatives_of_the_losses():
     logits = torch.full((100,), -20.0, dtype=torch.float64)
     logits[:10] = 20
     logits[0] = -1.5
     labels = (torch.arange(100) < 10).long().view(1, 1, 100)
-    pulls = numbers.logit_pulls(np.array([-1.5]))
+    gradients = numbers.logit_gradients(np.array([-1.5]))
 
-    def pull(loss):
+    def slope(loss):
         scores = logits.clone().requires_grad_()
         (slope,) = torch.autograd.grad(loss(scores), scores)
         return -slope[0].item()
@@ -70,9 +70,11 @@ def test_pulls_are_the_derivatives_of_the_losses():
         return lovasz_softmax_from_logits(two, labels, classes=[1])
 
     entropy = torch.nn.functional.binary_cross_entropy_with_logits
-    assert_close(pull(softmax), pulls["lovasz_softmax"][0])
-    assert_close(pull(lambda s: lovasz_hinge(s[None, None], labels)), pulls["hinge"][0])
-    assert_close(pull(lambda s: entropy(s, labels.flatten().double())), pulls["cross_entropy"][0])
+    assert_close(slope(softmax), gradients["lovasz_softmax"][0])
+    assert_close(slope(lambda s: lovasz_hinge(s[None, None], labels)), gradients["hinge"][0])
+    assert_close(
+        slope(lambda s: entropy(s, labels.flatten().double())), gradients["cross_entropy"][0]
+    )
 
 
 @pytest.mark.parametrize("kind", ["spread", "sure", "worst"])

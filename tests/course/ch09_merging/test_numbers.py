@@ -164,3 +164,27 @@ def test_a_readers_function_merges_in_place_of_the_first_two_rules(street):
             assert [(s.id, s.label, s.is_thing) for s in merged.segments] == [
                 (s.id, s.label, s.is_thing) for s in expected.segments
             ]
+
+
+def test_matched_things_have_the_score_and_the_iou_of_their_pair(street):
+    found = numbers.matched_things(street, CONFIG)
+    assert found
+    things_of = [s for one in street for s in one.merge(CONFIG).segments if s.is_thing]
+    assert {score for score, _ in found} <= {s.score for s in things_of}
+    assert all(0.5 < iou <= 1 for _, iou in found)
+    one = street[0]
+    perfect = replace(one, sample=replace(one.sample, panoptic=one.merge(CONFIG)))
+    assert {iou for _, iou in numbers.matched_things([perfect], CONFIG)} == {1.0}
+
+
+def test_void_on_things_is_a_fraction_of_the_predicted_void(street):
+    one = street[0]
+    nothing = replace(CONFIG, min_score=1.0, min_stuff_area=10**6)  # all pixels are void
+    assert (one.merge(nothing).id_map == VOID).all()
+    is_thing = torch.zeros(SIZE, dtype=torch.bool)
+    for segment in one.sample.panoptic.segments:
+        if segment.is_thing:
+            is_thing |= one.sample.panoptic.id_map == segment.id
+    expected = float(is_thing.float().mean())
+    assert numbers.things_below_void([one], nothing) == pytest.approx(expected)
+    assert numbers.things_below_void([], CONFIG) == 0

@@ -55,3 +55,19 @@ def test_the_description_of_schedules_has_their_numbers():
     words = describe_batch_schedules(coco_r50_1x(), 8)
     assert "from 0.000010 it climbs to 0.0100 in 1000 steps" in words
     assert "60000 and 80000" in words
+
+
+def test_the_readers_rate_is_drawn_over_the_packages():
+    def rate_of(step, batch):
+        assert isinstance(step, int)
+        return 0.01 * batch
+
+    plain = plot_batch_schedules(coco_r50_1x(), 4)
+    own = plot_batch_schedules(coco_r50_1x(), 4, rate_of)
+    for before, after in zip(plain.axes, own.axes, strict=True):
+        assert len(after.lines) == len(before.lines) + 1
+        yours = after.lines[-1]
+        assert yours.get_label() == "yours"
+        assert set(yours.get_ydata()) == {0.04}
+        assert len(yours.get_xdata()) < 700
+        assert yours.get_xdata()[0] == 0
