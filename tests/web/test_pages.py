@@ -338,27 +338,29 @@ def test_the_address_holds_what_the_page_shows(opened, name, change, part):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_link_is_copied_with_all_that_is_shown(browser, name):
-    context = browser.new_context(viewport=DESK)
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page = context.new_page()
     control, value, part = {
         "merging": ("#score", "0.8", "score=0.8"),
         "quality": ("#limit", "0.7", "limit=0.7"),
         "surfaces": ("#x", "2", "x=2"),
     }[name]
+    page = browser.new_page(viewport=DESK)
     with served(ROOT / "docs") as address:
         page.goto(f"{address}{name}.html")
+        # The clipboard itself belongs to whatever else runs on this machine.
+        page.evaluate(
+            "() => { navigator.clipboard.writeText = async (text) => (window.copied = text) }"
+        )
         page.locator(control).fill(value)
         page.click("#copy")
         page.get_by_text("The link is copied. It leads to a server on this computer").wait_for()
-        link = page.evaluate("navigator.clipboard.readText()")
+        link = page.evaluate("window.copied")
         assert link == page.url
         assert part in link
         page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject() }")
         page.click("#copy")
         page.get_by_text("The browser does not let the page copy").wait_for()
         assert page.get_attribute("#copied a", "href") == link
-    context.close()
+    page.close()
 
 
 @pytest.mark.parametrize("name", NAMES)
