@@ -1,6 +1,8 @@
 """Panoptic quality of (class, instance) maps: the reference figures, batches, what is refused."""
 
+import copy
 import json
+import pickle
 import re
 import zipfile
 from pathlib import Path
@@ -135,6 +137,19 @@ def test_merging_is_one_data_set_and_reset_forgets():
     assert np.array_equal(first.state(), whole.state())
     whole.reset()
     assert whole.compute() == PanopticMetric([1], [2]).compute()
+
+
+def test_metrics_of_processes_are_carried_over_and_merged():
+    """As torch.distributed.all_gather_object does it, by pickle."""
+    whole = PanopticMetric([1], [2], void=[0], modified_stuff=True)
+    parts = [copy.deepcopy(whole) for _ in range(2)]
+    for part, pair in zip(parts, ((PREDICTION, TRUTH), (TRUTH, PREDICTION)), strict=True):
+        whole.update(*pair)
+        part.update(*pair)
+    first, second = (pickle.loads(pickle.dumps(part)) for part in parts)
+    first.merge(second)
+    assert first.compute() == whole.compute()
+    assert first.compute().num_images == 2
 
 
 def test_modified_quality_of_stuff_has_no_threshold():

@@ -4,7 +4,7 @@ import argparse
 import inspect
 import re
 from dataclasses import asdict, fields, is_dataclass
-from typing import get_type_hints
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from pfpn.cli.command import Command, say
 
@@ -58,7 +58,9 @@ def _settings(arguments: argparse.Namespace) -> int:
 
 
 def meanings(kind: type, prefix: str = "") -> dict[str, str]:
-    """Return what each field of a config means, by dotted name: the comment beside it.
+    """Return what each field of a config means, by dotted name: the comment beside or above it.
+
+    Where a field is one of several words, they follow.
 
     Args:
         kind: a dataclass whose fields may be dataclasses again.
@@ -66,13 +68,18 @@ def meanings(kind: type, prefix: str = "") -> dict[str, str]:
     """
     hints = get_type_hints(kind)
     source = inspect.getsource(kind)
-    found = dict(re.findall(r"^    (\w+): [^#\n]*#\s*(.*)$", source, re.M))
+    above = re.findall(r"^    # (.*)\n    (\w+): [^#\n]*$", source, re.M)
+    comments = {name: comment for comment, name in above}
+    comments |= dict(re.findall(r"^    (\w+): [^#\n]*#\s*(.*)$", source, re.M))
     words: dict[str, str] = {}
     for field in fields(kind):
         if is_dataclass(hints[field.name]):
             words |= meanings(hints[field.name], f"{prefix}{field.name}.")
         else:
-            words[prefix + field.name] = found.get(field.name, "").strip()
+            text, choices = comments.get(field.name, "").strip(), get_args(hints[field.name])
+            if get_origin(hints[field.name]) is Literal and str(choices[0]) not in text:
+                text += f" (one of {', '.join(map(str, choices))})"
+            words[prefix + field.name] = text.strip()
     return words
 
 

@@ -43,13 +43,13 @@ class DataConfig:
     """Where the images are, and what is done to them in training."""
 
     root: str = TOY  # folder in COCO panoptic format, or "toy": drawn on the fly
-    train_split: str = "train"
-    val_split: str = "val"
+    train_split: str = "train"  # its images are what the network learns from
+    val_split: str = "val"  # its images are what evaluations score
 
     # The drawn world only
-    toy_train_images: int = 1000
-    toy_val_images: int = 100
-    toy_seed: int = 0
+    toy_train_images: int = 1000  # streets drawn for training
+    toy_val_images: int = 100  # other streets, drawn for evaluation
+    toy_seed: int = 0  # of the drawn streets
     toy_size: tuple[int, int] = (128, 192)  # (height, width) in pixels
 
     # Augmentation, in this order; a wide choice of shortest edges is scale jitter
@@ -58,8 +58,8 @@ class DataConfig:
     crop: tuple[int, int] = (0, 0)  # (height, width) in pixels; (0, 0) takes the whole image
     flip: float = 0.5  # probability
     brightness: float = 0.0  # largest relative change, in [0, 1]
-    contrast: float = 0.0
-    saturation: float = 0.0
+    contrast: float = 0.0  # largest relative change, in [0, 1]
+    saturation: float = 0.0  # largest relative change, in [0, 1]
 
     # Loading
     cache: bool = False  # keep samples in memory, about 4 bytes per pixel and worker
@@ -100,7 +100,7 @@ class OptimConfig:
 
     warmup_steps: int = 1000  # the rate rises linearly to lr
     warmup_factor: float = 0.001  # fraction of lr at step 0
-    schedule: Literal["constant", "step", "linear", "cosine"] = "step"
+    schedule: Literal["constant", "step", "linear", "cosine"] = "step"  # how the rate falls
     milestones: tuple[int, ...] = (60_000, 80_000)  # step only: the rate is multiplied by gamma
     gamma: float = 0.1  # step only
     decay_start: float = 0.0  # linear and cosine only: fraction of the run before the fall
@@ -139,7 +139,7 @@ class TrainConfig:
     preset: str = "custom"  # where these numbers began
     seed: int = 0  # of weights, order, augmentation and sampling
     batch_size: int = 16  # images per step, over all processes
-    max_steps: int = 90_000
+    max_steps: int = 90_000  # of the optimizer, one batch each
     max_minutes: float = 0.0  # also stop after so much training time, the rate follows; 0: never
     # Weights to begin with: a .safetensors file, a run folder, a name of `zoo.MODELS`, or "toy"
     init: str = ""
@@ -157,9 +157,8 @@ class TrainConfig:
     save_every: int = 1000  # steps
     eval_every: int = 5000  # steps; 0 evaluates at the end only
     eval_images: int = 0  # of the validation split, from its beginning; 0 takes all
-    patience: int = (
-        0  # evaluations without a better PQ that end the run; the best is kept; 0: never
-    )
+    # Evaluations without a better PQ that end the run; the best is kept; 0: never
+    patience: int = 0
     eval_ap: bool = False  # box and mask AP too, which costs time
 
     data: DataConfig = field(default_factory=DataConfig)

@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 
 from pfpn.cli import main
+from pfpn.cli.listing import meanings
 from pfpn.cli.own_data import IMPORT_FORMATS
 from pfpn.data.check import check
 from pfpn.data.coco import CocoPanoptic
 from pfpn.data.toy import TOY_CATEGORIES, ToyStreet
+from pfpn.engine.config import TrainConfig
 from tests.data.formats import foreign
 
 CONVERTERS = Path(__file__).resolve().parents[1] / "data_files" / "converters"
@@ -267,6 +269,14 @@ def test_settings_and_presets_are_listed(capsys):
     with pytest.raises(SystemExit) as ended:
         run("--version")
     assert ended.value.code == 0
+
+
+def test_every_setting_has_a_meaning():
+    words = meanings(TrainConfig)
+    assert [name for name, text in words.items() if len(text) < 3] == []
+    assert words["init"].startswith("Weights to begin with")  # stands above it
+    assert words["optim.schedule"].endswith("(one of constant, step, linear, cosine)")
+    assert "sgd, adamw, muon" in words["optim.optimizer"]
 
 
 @pytest.mark.slow
