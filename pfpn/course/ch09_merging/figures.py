@@ -82,10 +82,15 @@ def _draw_instances(axes: Any, candidates: Candidates, categories: Sequence[Cate
 
 
 def _draw_map(
-    axes: Any, candidates: Candidates, panoptic: Panoptic, categories: Sequence[Category], name: str
+    axes: Any,
+    candidates: Candidates,
+    panoptic: Panoptic,
+    categories: Sequence[Category],
+    name: str,
+    fontsize: float = 8.5,
 ) -> None:
     draw_panoptic(axes, candidates.sample.image, panoptic, categories, alpha=ALPHA)
-    axes.set_title(name, fontsize=9.5)
+    axes.set_title(name, fontsize=fontsize)
 
 
 def plot_merge_stages(
@@ -136,7 +141,8 @@ def plot_conflicts(
     _draw_instances(left, candidates, categories)
     left.set_title("instance branch: every mask", fontsize=9.5)
     stuff = numbers.stuff_alone(candidates)
-    _draw_map(middle, candidates, stuff, categories, 'semantic branch: stuff, "other" dark')
+    name = 'semantic branch: stuff, "other" dark'
+    _draw_map(middle, candidates, stuff, categories, name, fontsize=9.5)
     table = np.array([to_rgb(color) for _, color in CONFLICTS.values()])
     pixels = table[numbers.conflict_map(candidates, min_score).numpy()]
     show_pixels(right, pixels, f"claims from score {min_score:g} up", fontsize=9.5)
