@@ -296,6 +296,22 @@ def test_a_chapter_has_predictions_an_explorer_and_pictures(name):
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
+def test_an_explorer_takes_the_function_of_an_exercise_that_comes_before_it(name):
+    written, taken = set(), set()
+    for cell in code(name):
+        tree = ast.parse(source(cell))
+        if "exercise" in cell["metadata"].get("tags", ()):
+            written |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        keywords = [
+            k for node in ast.walk(tree) if isinstance(node, ast.Call) for k in node.keywords
+        ]
+        own = {ast.unparse(k.value) for k in keywords if k.arg == "yours"}
+        assert own <= written, f"{cell['id']}: {sorted(own - written)} is no exercise before it"
+        taken |= own
+    assert taken
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
 def test_each_question_stands_in_a_cell_of_its_own(name):
     """So that a reader answers before anything else of the cell has run."""
     for cell in code(name):

@@ -438,7 +438,7 @@ def _refused(exercise: Exercise, borrowed: str) -> Report:
 def _unanswered(exercise: Exercise, cases: int) -> Report:
     text = (
         f"{exercise.name}: not answered yet. {stars(exercise.difficulty)}, about "
-        f"{exercise.minutes} minutes, {cases} cases wait for it."
+        f"{exercise.minutes} minutes, {cases} test cases."
         f'\n  Stuck? hint("{exercise.name}", 1)'
     )
     return Report(text, right=False, missing=("an answer",))

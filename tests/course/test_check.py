@@ -101,7 +101,7 @@ def test_a_mistake_that_fails_earlier_cases_is_not_named():
 def test_a_stub_is_not_an_error(empty):
     right, text = report_on(lambda x: empty)
     assert not right
-    assert text.startswith("99.double: not answered yet. ★★☆, about 3 minutes, 2 cases")
+    assert text.startswith("99.double: not answered yet. ★★☆, about 3 minutes, 2 test cases.")
 
 
 def test_a_stub_that_raises_not_implemented_is_not_an_error():
