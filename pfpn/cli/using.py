@@ -301,7 +301,12 @@ def _find_images(words: Sequence[str], out: "Path") -> "list[Path]":
     require_distinct((name for p in images.values() for name in _names(p)), "results of images")
     if missing:
         words = ", ".join(missing)
-        raise ValueError(f"{words}: found no image, expected files, folders of them or patterns")
+        deeper = next(
+            (f" Try '{w}/**/*' for folders in it" for w in missing if os.path.isdir(w)), ""
+        )
+        raise ValueError(
+            f"{words}: found no image, expected files, folders of them or patterns.{deeper}"
+        )
     return list(images.values())
 
 

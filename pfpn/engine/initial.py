@@ -146,6 +146,13 @@ def initial_path(init: str) -> Path:
     return shipped(TOY_WEIGHTS) if init == TOY else weights_path(init)
 
 
+def brings_backbone(init: str, backbone: ResNet) -> bool:
+    """Return whether a weights file has every tensor of a backbone, so that it needs no others."""
+    _, shapes = read_header(initial_path(init))
+    own = backbone.state_dict()
+    return all(shapes.get(f"backbone.{key}") == value.shape for key, value in own.items())
+
+
 # the tensors -------------------------------------------------------------------------------------
 
 

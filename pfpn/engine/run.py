@@ -23,6 +23,7 @@ from pfpn.engine.checkpoint import BEST, CONFIG, LAST, METRICS, WEIGHTS
 from pfpn.engine.config import FREE_TO_CHANGE, TrainConfig, flat, from_dict
 from pfpn.engine.distributed import Process
 from pfpn.engine.evaluate import category_differences
+from pfpn.engine.initial import brings_backbone
 from pfpn.engine.optim import WeightAverage
 from pfpn.engine.record import RECORD
 from pfpn.engine.rows import Row
@@ -298,13 +299,24 @@ def seed_everything(seed: int) -> None:
 def build_model(config: TrainConfig, *, pretrained: bool = True) -> PanopticFPN:
     """Return the model at its random start, with ImageNet weights if the config has them.
 
+    They are not fetched where `config.init` has a whole backbone of this kind.
+
     Args:
         config: of the run; see `engine.initial` for `config.init`.
         pretrained: False leaves out what a checkpoint replaces anyway; nothing is downloaded.
     """
     model = PanopticFPN(config.model)
     if config.model.imagenet and pretrained:
-        load_imagenet(model.backbone, config.model.depth)
+        if config.init and brings_backbone(config.init, model.backbone):
+            return model
+        try:
+            load_imagenet(model.backbone, config.model.depth)
+        except ValueError as error:
+            if not config.init:
+                raise
+            raise ValueError(
+                f"{error}. init={config.init} has another backbone; take_network=true takes it over"
+            ) from error
     return model
 
 

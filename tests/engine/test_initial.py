@@ -17,6 +17,7 @@ from pfpn.engine.config import DataConfig, TrainConfig, fit_to_categories, from_
 from pfpn.engine.distributed import Process
 from pfpn.engine.initial import load_initial, match_classes, settle
 from pfpn.engine.presets import PRESETS, finetune, photos
+from pfpn.engine.run import build_model
 from pfpn.engine.train import train
 from pfpn.model import ModelConfig, PanopticFPN
 from pfpn.shipped import TOY_WEIGHTS, shipped
@@ -293,6 +294,20 @@ def test_photos_keeps_imagenets_weights_where_they_are_there(blocks, tmp_path, m
     trained = load_weights(tmp_path)
     assert (trained.model.backbone.conv1.weight == 0.001).all()  # the stem is frozen
     assert trained.model.config.width == 1.0
+
+
+def test_imagenets_weights_are_not_fetched_where_init_has_a_backbone(offline, tiny, tmp_path):
+    """A run of one's own goes on without a network."""
+    whole, narrow = tmp_path / "whole.safetensors", tmp_path / "narrow.safetensors"
+    config = tiny().model
+    save(whole, OURS, config)
+    save(narrow, OURS, replace(config, width=config.width / 2))
+    ours = TrainConfig(model=replace(fit_to_categories(config, OURS), imagenet=True))
+    build_model(replace(ours, init=str(whole)))
+    with pytest.raises(ValueError, match=r"no network.*another backbone; take_network=true"):
+        build_model(replace(ours, init=str(narrow)))
+    with pytest.raises(ValueError, match=r"no network\)$"):
+        build_model(ours)
 
 
 @pytest.mark.parametrize("preset", ["photos", "finetune"])

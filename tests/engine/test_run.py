@@ -175,8 +175,9 @@ def test_resuming_needs_neither_the_network_nor_the_first_weights(
     """The checkpoint holds all of them."""
     fetched = []
     monkeypatch.setattr(run_module, "load_imagenet", lambda *args: fetched.append(args))
-    run(tiny(max_steps=1), tmp_path / "first", blocks)
     config = tiny(imagenet=True)
+    # Of another backbone, so that ImageNet's weights are needed
+    run(tiny(max_steps=1, width=2 * config.model.width), tmp_path / "first", blocks)
     config = replace(config, init=str(tmp_path / "first"))
     run(config, tmp_path / "whole", blocks)
     run(config, tmp_path / "cut", blocks, steps=2)
