@@ -50,10 +50,15 @@ def _settings(arguments: argparse.Namespace) -> int:
     values = flat(asdict(preset))
     lines = [(f"{name}={_plain(value)}", words.get(name, "")) for name, value in values.items()]
     width = min(44, max(len(left) for left, _ in lines))
-    for left, text in lines:
-        line = f"{left:{width}}  {text}".rstrip()
-        if arguments.find.lower() in line.lower():
-            say(line)
+    shown = [f"{left:{width}}  {text}".rstrip() for left, text in lines]
+    shown = [line for line in shown if arguments.find.lower() in line.lower()]
+    if not shown:
+        raise ValueError(
+            f"--find {arguments.find}: found no setting with it, expected a part of a name or of a "
+            "meaning, such as lr"
+        )
+    for line in shown:
+        say(line)
     return 0
 
 

@@ -249,6 +249,7 @@ def test_combined_results_are_written_as_predictions(tmp_path):
         ["import", "coco", "nowhere", "--out", "x", "--classes", "none"],
         ["combine", "--images", "none", "--instances", "a", "--stuff", "b", "--out", "x"],
         ["settings", "nothing"],
+        ["settings", "toy", "--find", "zzz"],
     ],
 )
 def test_bad_input_is_one_line_and_code_2(arguments, tmp_path, monkeypatch, capsys):
