@@ -1,5 +1,6 @@
 """The builder of the book: what it refuses, what it leaves out, where links lead."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -81,6 +82,16 @@ def test_a_page_whose_tools_are_missing_is_left_out_and_the_command_says_so(
     assert build.main(["--out", str(tmp_path / "site"), "--without", "surfaces", "quality"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == "make book: without network; the reason stands above"
+
+
+PAGE_LINKS = [(page, name) for page, (_, places) in build.PAGES.items() for name in places]
+
+
+@pytest.mark.parametrize(("page", "name"), PAGE_LINKS)
+def test_a_chapter_with_a_page_in_the_book_opens_it_from_jupyterlab(page, name):
+    notebook = json.loads((ROOT / name).read_text(encoding="utf-8"))
+    code = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert sum(f'PageLink("{page}"' in source for source in code) == 1
 
 
 def test_a_page_that_computes_leads_back_to_the_book(tmp_path):
