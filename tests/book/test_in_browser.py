@@ -11,7 +11,7 @@ from tests.browsing import axe_findings, served
 
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
-PATIENCE = 20_000  # milliseconds, for a machine that is busy with other things
+PATIENCE = 60_000  # milliseconds, for a machine that is busy with other things
 SETTLED = "() => window.MathJax?.startup?.promise?.then(() => true) ?? true"
 # Pages that compute have tests of their own.
 OPEN_FOLDS = (

@@ -19,7 +19,7 @@ from playwright.sync_api import Error, expect
 
 pytestmark = pytest.mark.slow
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-PATIENCE = 20_000  # milliseconds, for a machine that is busy with other things
+PATIENCE = 60_000  # milliseconds, for a machine that is busy with other things
 
 
 def notebook(*cells: str) -> str:

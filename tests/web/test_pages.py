@@ -24,7 +24,7 @@ def opened(browser):
 
     def start(name, hash="", size=DESK, scheme="light"):
         page = browser.new_page(viewport=size, color_scheme=scheme)
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.faults = []
         page.on("console", lambda message: page.faults.append(message.text))
         page.on("pageerror", lambda error: page.faults.append(str(error)))

@@ -56,7 +56,7 @@ def test_the_page_can_be_used_without_eyes_or_a_mouse():
 def page(browser):
     """The stored page, with a record of all messages in its console and all that it requests."""
     page = browser.new_page(viewport={"width": 1000, "height": 900})
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     page.messages, page.requests = [], []
     page.on("console", lambda message: page.messages.append(message.text))
     page.on("pageerror", lambda error: page.messages.append(str(error)))
