@@ -53,7 +53,7 @@ def measure(name: str, repeats: int) -> list[dict]:
     model = build(name)
     image = ToyStreet(1, seed=1, size=SIZES[name])[0].image
     began = time.process_time()
-    pieces = export._export_pieces(model)
+    pieces = export.export_pieces(model)
     seconds = time.process_time() - began
     errors = export.check_pieces(model, pieces, image)
     outputs = [*export.DETECTIONS, "mask_probs", "semantic_logits"]
@@ -63,7 +63,7 @@ def measure(name: str, repeats: int) -> list[dict]:
     for weights in ("float32", "float16"):
         graph = export.join_graphs(pieces, ["image"], outputs)
         if weights == "float16":
-            export._halve(graph)
+            export.halve(graph)
         content = graph.SerializeToString()
         session = InferenceSession(content, options)
 

@@ -300,11 +300,11 @@ def export_graphs(
             compute what PyTorch does.
     """
     require_packages()
-    protos = _export_pieces(model, fold=not half)
+    protos = export_pieces(model, fold=not half)
     _require_agreement(check_pieces(model, protos, _example_image()))
     if half:
         for proto in protos.values():
-            _halve(proto)
+            halve(proto)
         _require_agreement(check_pieces(rounded_to_half(model), protos, _example_image()))
     if stages:
         names = [piece.name for piece in network_pieces(model) if piece.has_weights]
@@ -315,12 +315,12 @@ def export_graphs(
         graphs = {"network": join_graphs(protos, ["image"], outputs)}
     props = {"pfpn.model": json.dumps(dataclasses.asdict(model.config)), **(about or {})}
     for graph in graphs.values():
-        _finish(graph, props)
+        finish(graph, props)
     return graphs
 
 
 def rounded_to_half(model: PanopticFPN) -> PanopticFPN:
-    """Return a copy of a model that computes with the weights that float16 keeps; see `_halve`."""
+    """Return a copy of a model that computes with the weights that float16 keeps; see `halve`."""
     rounded = copy.deepcopy(model)
     for module in rounded.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -425,7 +425,8 @@ def _some_boxes(config: ModelConfig, piece: str) -> dict[str, Tensor]:
     return {"boxes": boxes, "labels": labels, "scores": torch.ones(len(boxes))}
 
 
-def _export_pieces(model: PanopticFPN, *, fold: bool = True) -> dict[str, "ModelProto"]:
+def export_pieces(model: PanopticFPN, *, fold: bool = True) -> dict[str, "ModelProto"]:
+    """Return the graph of each piece of the network by its name; `fold` as in `export_module`."""
     with _evaluating(model) as ready:
         values = _example_values(ready)
         return {
@@ -564,7 +565,7 @@ def join_graphs(
     return joined
 
 
-def _finish(proto: "ModelProto", props: dict[str, str]) -> None:
+def finish(proto: "ModelProto", props: dict[str, str]) -> None:
     """Write into a graph what it is."""
     from onnx import helper
 
@@ -574,7 +575,7 @@ def _finish(proto: "ModelProto", props: dict[str, str]) -> None:
     helper.set_model_props(proto, props)
 
 
-def _halve(proto: "ModelProto") -> None:
+def halve(proto: "ModelProto") -> None:
     """Store large weights in float16, each with a node that turns it back into float32.
 
     Other constants, such as anchors, stay as they are.

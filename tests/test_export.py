@@ -47,7 +47,7 @@ def toy():
 
 @pytest.fixture(scope="module")
 def pieces(toy):
-    return export._export_pieces(toy.model)
+    return export.export_pieces(toy.model)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_an_image_without_any_object_gives_no_detection(toy, network):
 def test_weights_in_float16_take_half_the_bytes_and_move_few_pixels(toy, network):
     half = onnx.ModelProto()
     half.CopyFrom(network)
-    export._halve(half)
+    export.halve(half)
     content = half.SerializeToString()
     assert len(content) < 0.55 * len(network.SerializeToString())
     streets = ToyStreet(8, seed=9)
@@ -225,7 +225,7 @@ def test_a_result_that_is_nan_is_no_agreement():
 
 def test_weights_that_are_halved_wrongly_are_not_written(small, capsys, monkeypatch):
     """The check before the halving does not see it: the halved graphs run, too."""
-    real = export._halve
+    real = export.halve
 
     def wrong(proto) -> None:
         real(proto)
@@ -234,7 +234,7 @@ def test_weights_that_are_halved_wrongly_are_not_written(small, capsys, monkeypa
                 values = 1.01 * onnx.numpy_helper.to_array(tensor)
                 tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
 
-    monkeypatch.setattr(export, "_halve", wrong)
+    monkeypatch.setattr(export, "halve", wrong)
     assert_fails(small, capsys, "--dtype", "float16", says="found results of ONNX Runtime that")
 
 
@@ -272,7 +272,7 @@ def test_every_stage_of_the_published_size_computes_what_pytorch_does():
 
     model = build_reference_model()
     _, image = load_case("s192", None)
-    pieces = export._export_pieces(model)
+    pieces = export.export_pieces(model)
     errors = export.check_pieces(model, pieces, image)
     print(errors)
     assert all(error <= 5e-5 for error in errors.values()), errors

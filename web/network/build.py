@@ -145,8 +145,8 @@ def export_stages(model: PanopticFPN) -> Iterator[tuple[str, bytes]]:
             proto = export.export_module(
                 piece.module.eval(), inputs, piece.outputs, free, fold=False
             )
-            export._halve(proto)
-            export._finish(proto, {})
+            export.halve(proto)
+            export.finish(proto, {})
             yield piece.name, proto.SerializeToString()
             values |= dict(zip(piece.outputs, results, strict=True))
 
